@@ -1,0 +1,137 @@
+//! Options in, reports out.
+
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+
+use stasis_model::{Loss, Obstacle};
+
+/// What to freeze and how.
+pub struct CheckpointOptions<'a> {
+    /// Root of the tree, as a pid of the caller's pid namespace.
+    pub root: i32,
+    /// An existing, empty directory for the checkpoint files.
+    pub images_dir: PathBuf,
+    pub fate: Fate,
+    /// `--shell-job`: the session, group and terminal of the root may lie outside the tree.
+    pub shell_job: bool,
+    /// Control group (version 2) whose freezer stops everything at once.
+    pub cgroup: Option<PathBuf>,
+    pub externals: Externals,
+    /// Called while everything stands still, after the tasks are on disk and before their fate is
+    /// settled; an error lets the tree run on and fails the checkpoint.
+    pub while_stopped: Option<WhileStopped<'a>>,
+}
+
+/// See [`CheckpointOptions::while_stopped`].
+pub type WhileStopped<'a> =
+    &'a mut dyn FnMut() -> Result<(), Box<dyn std::error::Error + Send + Sync>>;
+
+/// What becomes of the tree once the checkpoint is wholly on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    Kill,
+    LeaveRunning,
+    LeaveStopped,
+}
+
+/// Things that belong to the host and are handed over by name at a restore.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Externals {
+    /// Open files by what `/proc/PID/fd` shows, such as `pipe:[1234]`.
+    pub files: Vec<ExternalKey>,
+    /// Mount points inside the tree's mount namespace whose source the caller provides again.
+    pub mounts: Vec<PathBuf>,
+    /// The terminal (`/proc/PID/fd` link inside the container) whose master the caller holds.
+    pub console: Option<PathBuf>,
+}
+
+/// Name of an external open file, stable from checkpoint to restore.
+pub type ExternalKey = String;
+
+/// What to bring back and how.
+pub struct RestoreOptions<'a> {
+    pub images_dir: PathBuf,
+    pub root: RestoreRoot<'a>,
+    pub shell_job: bool,
+    /// External files: key to the descriptor number that the root blank has it under.
+    pub inherited: InheritedFds,
+}
+
+pub type InheritedFds = BTreeMap<ExternalKey, i32>;
+
+/// Where the root task comes from.
+pub enum RestoreRoot<'a> {
+    /// A new process with the pid of the checkpoint, in the caller's namespaces.
+    New,
+    /// A process that waits in a container made as for `run`: it is seized, `release` is called to
+    /// let it execute the blank, and it is caught before the blank's first instruction. Its
+    /// descriptors 0, 1 and 2 are the new standard streams.
+    Waiting { pid: i32, release: &'a mut dyn FnMut() -> std::io::Result<()> },
+}
+
+/// A tree that runs again.
+#[derive(Debug)]
+pub struct Restored {
+    /// Pid of the root in the caller's pid namespace.
+    pub root: i32,
+    pub report: Report,
+}
+
+/// What was done.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    pub stats: Stats,
+    pub losses: Vec<Loss>,
+}
+
+/// Time per phase, bytes, tasks.
+#[derive(Clone, Debug, Default)]
+pub struct Stats {
+    /// Phases in their order with the time each took.
+    pub phases: Vec<(&'static str, Duration)>,
+    /// How long the tree stood still.
+    pub stopped: Duration,
+    pub nr_tasks: usize,
+    pub nr_threads: usize,
+    pub nr_pages: u64,
+    pub bytes_written: u64,
+}
+
+/// Why a checkpoint or restore failed; the tree runs as before, or nothing is left.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Nothing was stopped.
+    #[error("cannot checkpoint: {}", list(.0))]
+    Obstacles(Vec<Obstacle>),
+    #[error("{0}")]
+    Failed(String),
+}
+
+fn list(obstacles: &[Obstacle]) -> String {
+    let lines: Vec<String> = obstacles.iter().map(|o| format!("\n  {o}")).collect();
+    format!("{} obstacle(s){}", obstacles.len(), lines.concat())
+}
+
+/// Tells what stands in the way of a checkpoint (first) and what it would leave out (second),
+/// without touching the tree.
+///
+/// # Errors
+/// [`Error::Failed`] if the tree cannot be looked at, for instance because the root does not exist.
+pub fn check(_root: i32, _externals: &Externals) -> Result<(Vec<Obstacle>, Vec<Loss>), Error> {
+    Err(Error::Failed("not built yet".into()))
+}
+
+/// Takes a checkpoint of the tree below `root`; the tree runs on if anything fails.
+///
+/// # Errors
+/// [`Error::Obstacles`] before anything is stopped, [`Error::Failed`] after the tree was let go.
+pub fn checkpoint(_options: CheckpointOptions<'_>) -> Result<Report, Error> {
+    Err(Error::Failed("not built yet".into()))
+}
+
+/// Brings a tree back; all tasks are let go together.
+///
+/// # Errors
+/// [`Error::Failed`]; no process is left.
+pub fn restore(_options: RestoreOptions<'_>) -> Result<Restored, Error> {
+    Err(Error::Failed("not built yet".into()))
+}

@@ -1,0 +1,49 @@
+//! Plain data of a frozen tree.
+//!
+//! Everything here is a value: no descriptor, no path look-up, no clock, no serialization. What the
+//! kernel room freezes is written down in these types, and what is thawed is read from them; the
+//! checkpoint files are one encoding of them (room `files`).
+//!
+//! Numbers are the kernel's own: addresses and lengths are bytes, times are seconds and nanoseconds,
+//! signal masks have bit n-1 for signal n.
+#![forbid(unsafe_code)]
+
+mod address_space;
+mod file;
+mod identity;
+mod loss;
+mod mount;
+mod registers;
+mod signal;
+mod socket;
+mod task;
+mod terminal;
+mod time;
+mod tree;
+mod validate;
+
+pub use address_space::{
+    AddressSpace, AioRing, Backing, Layout, MapFlags, PAGE_SIZE, PageRun, Protection, Vma,
+};
+pub use file::{
+    AsyncOwner, AsyncOwnerKind, Descriptor, DescriptorTable, Epoll, EpollWatch, Eventfd, Fifo,
+    FileKind, FileLock, GhostContent, GhostFile, Inotify, InotifyWatch, Memfd, OpenFile, PathFile,
+    PipeContent, PipeEnd, Remap, Segment, Signalfd, Timerfd,
+};
+pub use identity::{FdNumber, FileId, GhostId, NsPid, PipeId, SegmentId, SocketId, TableId, TtyId};
+pub use loss::{Loss, Obstacle, Subject};
+pub use mount::{Cgroup, CgroupSet, Mount, NamespaceKind, Namespaces, Tmpfs, UtsNames};
+pub use registers::{FpuState, GeneralRegisters, Registers, XsaveComponents};
+pub use signal::{PendingSignal, SIGINFO_SIZE, SignalAction, SignalMask};
+pub use socket::{
+    Ancillary, InetSocket, IpOptions, SocketOptions, SocketState, TcpOptions, UnixName, UnixPacket,
+    UnixSocket,
+};
+pub use task::{
+    AltStack, Credentials, FsContext, InterruptedCall, Limit, Live, Process, RobustList, Rseq,
+    Scheduling, SeccompFilter, SeccompMode, State, Thread,
+};
+pub use terminal::{Terminal, TerminalFile, TerminalKind, Termios, WindowSize};
+pub use time::{ClockReadings, IntervalTimer, PosixTimer, Time, TimerNotify};
+pub use tree::Tree;
+pub use validate::Invalid;
