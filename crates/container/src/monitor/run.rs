@@ -14,7 +14,7 @@ use std::{
 use jiff::Timestamp;
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
-    process::{Pid, Signal, WaitOptions, pidfd_send_signal, waitpid},
+    process::{Pid, Signal, WaitOptions, pidfd_send_signal, wait},
 };
 use stasis_enclosure::cgroup::Cgroup;
 
@@ -353,7 +353,7 @@ impl Run {
 
     /// Init has ended if its pidfd is readable; others may have become our children.
     fn reap(&mut self) {
-        while let Ok(Some((pid, status))) = waitpid(None, WaitOptions::NOHANG) {
+        while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
             if pid == self.init {
                 self.exit = Some(exit_code(status));
             }
