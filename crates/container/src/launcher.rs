@@ -170,6 +170,7 @@ fn start_init(
     own_network: bool,
     socket: &OwnedFd,
 ) -> Result<()> {
+    join_version_2(&Cgroup::new(&request.cgroup))?;
     let mut container = builder
         .as_init(bundle)
         .with_systemd(false)
@@ -178,7 +179,6 @@ fn start_init(
         .build()
         .map_err(runtime)?;
     let pid = container.pid().ok_or_else(|| Error::invalid("the runtime gave no pid"))?.as_raw();
-    join_version_2(&Cgroup::new(&request.cgroup), pid)?;
     if own_network {
         bring_up_loopback(pid)?;
     }
@@ -190,14 +190,15 @@ fn start_init(
     Ok(())
 }
 
-/// On hybrid hosts the library leaves the version 2 tree alone.
-fn join_version_2(cgroup: &Cgroup, pid: i32) -> Result<()> {
+/// On hybrid hosts the library leaves the version 2 tree alone. We go there ourselves, since what we
+/// start inherits it and its control group namespace then begins there.
+fn join_version_2(cgroup: &Cgroup) -> Result<()> {
     if cgroup.layout() != Layout::Hybrid {
         return Ok(());
     }
     match cgroup.open_version_2()? {
         Some(mut procs) => {
-            procs.write_all(pid.to_string().as_bytes()).context("move to its control group", pid)
+            procs.write_all(b"0").context("join", "the control group of the container")
         }
         None => Ok(()),
     }
