@@ -54,11 +54,16 @@ pub(crate) enum Order {
 /// From the monitor to the command.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Notice {
-    /// Init waits to be released; `stdio` tells where its standard streams lead.
-    Created { pid: i32, stdio: Vec<String> },
+    /// Init waits to be released.
+    Created {
+        pid: i32,
+    },
     /// The program was executed, or the commit is written down.
     Started,
-    Failed { code: i32, message: String },
+    Failed {
+        code: i32,
+        message: String,
+    },
 }
 
 /// Body of `internal-monitor`.

@@ -241,7 +241,8 @@ fn linux(input: &Input) -> Result<Value> {
     if config.network == Network::None {
         namespaces.push("network");
     }
-    let namespaces: Vec<Value> = namespaces.into_iter().map(|kind| json!({ "type": kind })).collect();
+    let namespaces: Vec<Value> =
+        namespaces.into_iter().map(|kind| json!({ "type": kind })).collect();
     let mut linux = json!({
         "namespaces": namespaces,
         "cgroupsPath": format!("/{}", cgroup_name(&config.id)),
@@ -326,7 +327,11 @@ pub(crate) fn mount_points(spec: &Value) -> Vec<std::path::PathBuf> {
         .as_array()
         .into_iter()
         .flatten()
-        .filter_map(|mount| mount["destination"].as_str())
+        .map(|mount| &mount["destination"])
+        .chain(spec["linux"]["maskedPaths"].as_array().into_iter().flatten())
+        .chain(spec["linux"]["readonlyPaths"].as_array().into_iter().flatten())
+        .filter_map(Value::as_str)
+        .chain(["/"])
         .map(Into::into)
         .collect()
 }

@@ -103,7 +103,7 @@ impl Run {
         match (run, control) {
             (Ok(mut run), Some(control)) => {
                 let pid = run.init.as_raw_nonzero().get();
-                let notice = Notice::Created { pid, stdio: run.stdio.clone() };
+                let notice = Notice::Created { pid };
                 wire::send(&control, &notice)?;
                 run.control = Some(control);
                 Ok(run)
