@@ -151,7 +151,7 @@ fn labelled<'a>(line: &'a [u8], label: &[u8]) -> Option<&'a [u8]> {
 }
 
 fn hex(text: &[u8]) -> Option<Vec<u8>> {
-    if text.len() % 2 != 0 {
+    if !text.len().is_multiple_of(2) {
         return None;
     }
     let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();

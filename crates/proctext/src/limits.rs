@@ -53,7 +53,7 @@ mod tests {
         let text = super::NAMES
             .iter()
             .enumerate()
-            .map(|(index, name)| format!("{name:26}{index:21}unlimited            bytes     \n"))
+            .map(|(index, name)| format!("{name:26}{index:<21}unlimited            bytes     \n"))
             .collect::<String>();
         let limits = super::parse(text.as_bytes()).unwrap();
         assert_eq!(limits[7], (7, u64::MAX));
