@@ -4,6 +4,7 @@
 //! This is the only room with `unsafe`, which here means: could break *our* memory. What a call does to
 //! a tracee is told under "Effect on the tracee". Remote addresses are plain integers throughout.
 
+pub mod cpuid;
 pub mod errno;
 pub mod fcntl;
 pub mod ioctl;
