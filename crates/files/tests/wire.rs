@@ -23,8 +23,8 @@ fn data() -> PathBuf {
 #[test]
 fn every_file_comes_back_byte_by_byte() {
     let mut count = 0;
-    for dump in fs::read_dir(data()).unwrap() {
-        for file in fs::read_dir(dump.unwrap().path()).unwrap() {
+    for dump in ["busybox-counter", "demo", "kitchen", "podman-counter", "shared-memory"] {
+        for file in fs::read_dir(data().join(dump)).unwrap() {
             let file = file.unwrap();
             if !file.file_type().unwrap().is_file() {
                 continue;

@@ -115,7 +115,7 @@ impl Recoder<'_> {
     }
 
     fn one<M: Message + Default>(&mut self) -> Result<Option<M>> {
-        let message = self.records.next::<M>()?;
+        let message = self.records.one::<M>()?;
         if let Some(message) = &message {
             self.image.record(message);
         }

@@ -11,6 +11,7 @@
 //! | `eventfd_file_entry` | 1000 | `semaphore` | `EFD_SEMAPHORE` |
 //! | `eventpoll_tfd_entry` | 1000 | `file_id` | the watched file is no longer behind the number it was added under |
 //! | `sk_packet_entry` | 1000 | `sender` | recvfrom(2) of a datagram tells its sender |
+//! | `mm_entry` | 1000 | `auxv_rest` | CRIU takes 44 words of the auxiliary vector, kernels give more |
 //! | `memfd_inode_entry` | 1000 | `named` | a memfd that is really called `/dev/zero`, which else means plain shared memory |
 
 /// A system call with a time-out that was cut short by the freeze.

@@ -49,7 +49,7 @@ impl<'a> Records<'a> {
     ///
     /// # Errors
     /// [`Error::Corrupt`] if it is cut short, too long or no such message.
-    pub fn next<M: Message + Default>(&mut self) -> Result<Option<M>> {
+    pub fn one<M: Message + Default>(&mut self) -> Result<Option<M>> {
         if self.position == self.bytes.len() {
             return Ok(None);
         }
@@ -65,18 +65,18 @@ impl<'a> Records<'a> {
     /// Reads the one record that must be there.
     ///
     /// # Errors
-    /// As for [`Records::next`], and if there is none.
+    /// As for [`Records::one`], and if there is none.
     pub fn single<M: Message + Default>(&mut self) -> Result<M> {
-        self.next()?.ok_or_else(|| self.corrupt("is empty"))
+        self.one()?.ok_or_else(|| self.corrupt("is empty"))
     }
 
     /// Reads all that follow.
     ///
     /// # Errors
-    /// As for [`Records::next`].
+    /// As for [`Records::one`].
     pub fn all<M: Message + Default>(&mut self) -> Result<Vec<M>> {
         let mut messages = Vec::new();
-        while let Some(message) = self.next()? {
+        while let Some(message) = self.one()? {
             messages.push(message);
         }
         Ok(messages)

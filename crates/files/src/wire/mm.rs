@@ -54,6 +54,9 @@ pub struct MmEntry {
     /// PR_SET_THP_DISABLE.
     #[prost(bool, optional, tag = "17")]
     pub thp_disabled: Option<bool>,
+    /// Extension: what follows `mm_saved_auxv`, see [`super::extension`].
+    #[prost(uint64, repeated, packed = "false", tag = "1000")]
+    pub auxv_rest: Vec<u64>,
 }
 
 /// `aio_ring_entry`
