@@ -47,10 +47,13 @@ pub(super) struct Context<'a> {
 pub(super) fn encode(context: &Context, out: &mut Output) -> Result<()> {
     let processes = &context.tree.processes;
     out.all(PSTREE, &processes.iter().map(encode_pstree).collect::<Vec<_>>());
-    for (process, number) in processes.iter().zip(2..) {
+    // The supervisor has number 1, the dead have none.
+    let mut numbers = 2..;
+    for process in processes {
         match &process.state {
             State::Zombie { wait_status } => encode_zombie(process, *wait_status, out),
             State::Live { live, stopped_by } => {
+                let number = numbers.next().expect("fewer processes than numbers");
                 encode_live(context, process, live, *stopped_by, number, out)?;
             }
         }
