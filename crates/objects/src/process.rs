@@ -195,7 +195,6 @@ pub fn thaw(live: &Live, fds: &FsFds, batch: &mut Batch) {
             batch.call("membarrier", MEMBARRIER, [(1u32 << bit).into()]);
         }
     }
-    posix_timer::thaw(&live.posix_timers, batch);
 }
 
 /// Numbers of a blank's descriptors for the moment.
@@ -213,6 +212,7 @@ pub fn thaw_last(live: &Live, own_pid: i32, batch: &mut Batch) {
         let set = [PR_SET_DUMPABLE.into(), live.memory.dumpable.into()];
         batch.call("prctl(PR_SET_DUMPABLE)", PRCTL, set);
     }
+    posix_timer::thaw(&live.posix_timers, batch);
     itimer::thaw([&live.itimer_real, &live.itimer_virtual, &live.itimer_prof], batch);
     signal::thaw_pending(&live.pending, own_pid, None, batch);
 }

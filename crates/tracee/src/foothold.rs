@@ -17,17 +17,24 @@ pub struct Slot {
 pub struct FootholdPlan {
     pub base: u64,
     pub len: u64,
+    thread_slot: u64,
 }
 
-/// Bytes of the slot of a process, and of each further thread.
-pub const MAIN_SLOT: u64 = 2 << 20;
-pub const THREAD_SLOT: u64 = 8 << 10;
+/// Bytes of the slot of a process.
+const MAIN_SLOT: u64 = 4 << 20;
 
 impl FootholdPlan {
     /// Finds room for `nr_threads` threads between the given ranges (in any order).
-    pub fn find(taken: impl IntoIterator<Item = Range<u64>>, nr_threads: usize) -> Option<Self> {
-        let len = PAGE_SIZE + MAIN_SLOT + THREAD_SLOT * nr_threads as u64;
-        find_gap(taken, len).map(|base| FootholdPlan { base, len })
+    ///
+    /// `largest_batch`: bytes of the largest batch that a thread other than the leader executes.
+    pub fn find(
+        taken: impl IntoIterator<Item = Range<u64>>,
+        nr_threads: usize,
+        largest_batch: usize,
+    ) -> Option<Self> {
+        let thread_slot = (largest_batch as u64).next_multiple_of(PAGE_SIZE);
+        let len = PAGE_SIZE + MAIN_SLOT + thread_slot * nr_threads as u64;
+        find_gap(taken, len).map(|base| FootholdPlan { base, len, thread_slot })
     }
 
     pub fn range(self) -> Range<u64> {
@@ -44,8 +51,8 @@ impl FootholdPlan {
         if index == 0 {
             return self.main_slot();
         }
-        let offset = PAGE_SIZE + MAIN_SLOT + THREAD_SLOT * (index as u64 - 1);
-        Slot { address: self.base + offset, len: THREAD_SLOT as usize }
+        let offset = PAGE_SIZE + MAIN_SLOT + self.thread_slot * (index as u64 - 1);
+        Slot { address: self.base + offset, len: self.thread_slot as usize }
     }
 }
 
