@@ -65,7 +65,7 @@ pub fn flags(files: &[&OwnedFd]) -> Look {
 }
 
 /// The next few names in an open directory (getdents64(2)).
-fn some_names(dir: &fs::File) -> anyhow::Result<Vec<String>> {
+fn some_names(dir: &fs::File) -> std::io::Result<Vec<String>> {
     let mut bytes = [0_u8; 4096];
     let arguments = [dir.as_raw_fd() as usize, raw::into(&mut bytes), bytes.len()];
     let mut rest = &bytes[..raw::syscall(libc::SYS_getdents64, &arguments)?];

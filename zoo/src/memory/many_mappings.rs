@@ -11,9 +11,9 @@ pub fn run(stage: &Stage) -> Verdict {
         memory.write(page * raw::PAGE + page, &[page as u8]);
         memory.protect(page * raw::PAGE, raw::PAGE, libc::PROT_READ)?;
     }
-    let before = super::maps()?;
+    let before = super::maps_of(&memory)?;
     stage.pause()?;
-    super::same_maps(&before)?;
+    ensure!(super::maps_of(&memory)? == before, "the mappings changed");
     for page in (0..4000).step_by(2) {
         let byte = memory.read(page * raw::PAGE + page, 1)[0];
         ensure!(byte == page as u8, "page {page} holds {byte}");

@@ -46,7 +46,8 @@ use crate::{program::Verdict, raw, stage::Stage};
 
 /// A file of that length with contents that are different on each page.
 fn file(stage: &Stage, name: &str, len: usize) -> anyhow::Result<fs::File> {
-    let open = fs::File::options().read(true).write(true).create(true).open(stage.path(name))?;
+    let open =
+        fs::File::options().read(true).write(true).create_new(true).open(stage.path(name))?;
     let bytes: Vec<u8> = (0..len).map(|i| (i / raw::PAGE * 7 + i % 251 + 1) as u8).collect();
     open.write_all_at(&bytes, 0)?;
     Ok(open)
@@ -74,6 +75,24 @@ fn maps() -> anyhow::Result<Vec<String>> {
     // The program's own allocator may grow the heap while it looks.
     let fixed = joined.into_iter().filter(|(_, _, look)| !look.ends_with("[heap]"));
     Ok(fixed.map(|(start, end, look)| format!("{start:x}-{end:x} {look}")).collect())
+}
+
+/// Where the heap begins and ends, in one piece.
+fn heap() -> anyhow::Result<(usize, usize)> {
+    let text = fs::read_to_string("/proc/self/maps")?;
+    let line = text.lines().find(|line| line.ends_with("[heap]")).context("no heap")?;
+    let range = line.split(' ').next().and_then(|range| range.split_once('-'));
+    let (start, end) = range.context("no range in maps")?;
+    Ok((usize::from_str_radix(start, 16)?, usize::from_str_radix(end, 16)?))
+}
+
+/// The part of the address space that one mapping was given, as [`maps`] shows it.
+fn maps_of(memory: &raw::Mapping) -> anyhow::Result<Vec<String>> {
+    let mut within = maps()?;
+    let range = memory.addr..memory.addr + memory.len;
+    let start = |line: &str| line.split('-').next().and_then(|s| usize::from_str_radix(s, 16).ok());
+    within.retain(|line| start(line).is_some_and(|start| range.contains(&start)));
+    Ok(within)
 }
 
 fn same_maps(before: &[String]) -> Verdict {

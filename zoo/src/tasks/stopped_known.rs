@@ -6,7 +6,13 @@ pub const GOAL: &str = "a stop that the parent has seen is not reported again";
 pub const KIND: Kind = Kind::Survives;
 
 pub fn run(stage: &Stage) -> Verdict {
-    let child = raw::fork(stage, |stage| stage.wait_for("continued"))?;
+    // In an orphaned process group SIGTSTP would be ignored; one of its own is not orphaned.
+    let child = raw::fork(stage, |stage| {
+        rustix::process::setpgid(None, None)?;
+        stage.mark("child")?;
+        stage.wait_for("continued")
+    })?;
+    stage.wait_for("child")?;
     child.kill(libc::SIGTSTP)?;
     let status = child.wait_with(libc::WUNTRACED)?;
     ensure!(status == raw::Status::Stopped(libc::SIGTSTP), "{status:?}");

@@ -9,9 +9,15 @@ pub fn run(stage: &Stage) -> Verdict {
     raw::prctl(libc::PR_SET_CHILD_SUBREAPER, &[1])?;
     let leader = raw::fork(stage, |stage| {
         rustix::process::setsid()?;
-        raw::fork(stage, |stage| super::keep_ids(stage, "member"))?;
-        stage.wait_for("member")
+        let leader = raw::getpid();
+        raw::fork(stage, |stage| {
+            let adopted = || rustix::process::getppid().is_some_and(|p| p.as_raw_pid() != leader);
+            stage.wait_until("adoption", || Ok(adopted()))?;
+            super::keep_ids(stage, "member")
+        })?;
+        Ok(())
     })?;
+    stage.wait_for("member")?;
     super::wait_until_dead(stage, leader.pid)?;
     stage.pause()?;
     leader.join(stage)?;

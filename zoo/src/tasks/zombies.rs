@@ -11,7 +11,7 @@ pub fn run(stage: &Stage) -> Verdict {
         let child = raw::fork(stage, |_| raw::exit_now(code))?;
         expected.push((child, raw::Status::Exited(code)));
     }
-    for signal in [libc::SIGKILL, libc::SIGTERM, libc::SIGSEGV, libc::SIGRTMIN()] {
+    for signal in [libc::SIGKILL, libc::SIGTERM, libc::SIGFPE, libc::SIGRTMIN()] {
         let child = raw::fork(stage, |stage| stage.wait_for("never"))?;
         child.kill(signal)?;
         expected.push((child, raw::Status::Killed(signal)));

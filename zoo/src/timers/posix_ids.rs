@@ -11,7 +11,7 @@ pub fn run(stage: &Stage) -> Verdict {
     let (keep, gone): (Vec<_>, Vec<_>) = timers.iter().partition(|t| t.id % 3 == 1);
     gone.iter().try_for_each(|timer| timer.delete())?;
     for timer in &keep {
-        timer.set(Duration::from_secs(1000 + timer.id as u64), 0 * MS)?;
+        timer.set(Duration::from_secs(1000 + timer.id as u64), Duration::ZERO)?;
     }
     stage.pause()?;
     for timer in &keep {
