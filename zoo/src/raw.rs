@@ -523,14 +523,16 @@ fn pattern(offset: usize, len: usize, seed: u8) -> Vec<u8> {
     (offset..offset + len).map(byte).collect()
 }
 
-/// Moves the end of the heap by `by` bytes (brk(2)) and returns where it was.
+/// Moves the end of the heap by `by` bytes and returns what is new.
 pub fn grow_heap(by: usize) -> io::Result<Mapping> {
-    let end = syscall(libc::SYS_brk, &[0])?;
-    let moved = syscall(libc::SYS_brk, &[end + by])?;
-    if moved != end + by {
-        return Err(io::Error::from_raw_os_error(libc::ENOMEM));
+    // Not the bare brk(2): the C library's allocator must know that the end has moved.
+    // SAFETY: memory is only added.
+    let end = unsafe { libc::sbrk(by as isize) }.addr();
+    if end == usize::MAX {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(Mapping { addr: end, len: by })
     }
-    Ok(Mapping { addr: end, len: by })
 }
 
 // ---- futex(2) ----

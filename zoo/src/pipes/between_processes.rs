@@ -18,20 +18,22 @@ pub fn run(stage: &Stage) -> Verdict {
         children.push(raw::fork(stage, move |_| hand_on(from, writer))?);
     }
     let stage_of_thread = stage.clone();
-    let round = std::thread::spawn(move || -> anyhow::Result<u64> {
-        let mut number = 0;
+    let round = std::thread::spawn(move || -> anyhow::Result<_> {
+        let mut number = 0_u64;
         while !stage_of_thread.path("go").exists() {
             start.write_all(&u64::to_ne_bytes(number))?;
             let back = receive(&mut end)?;
             ensure!(back == number + CHILDREN, "{back} came back after {number}");
             number = back;
         }
-        Ok(number)
+        // Both ends go on living: the ring must not end by itself.
+        Ok((number, start, end))
     });
     stage.pause()?;
-    let number = round.join().expect("nobody panics")?;
+    let (number, _start, _end) = round.join().expect("nobody panics")?;
     ensure!(number > 0, "nothing went round");
-    for child in children {
+    // From the end on: who loses its writer sees the end of its pipe and goes by itself.
+    for child in children.into_iter().rev() {
         child.kill(libc::SIGTERM)?;
         let status = child.wait()?;
         ensure!(status == raw::Status::Killed(libc::SIGTERM), "{status:?} before it was told to");
