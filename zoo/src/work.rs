@@ -10,6 +10,7 @@ const MIB: usize = 1 << 20;
 
 pub fn main() -> ExitCode {
     let name = std::env::args().nth(2).unwrap_or_default();
+    let _ = rustix::process::setsid();
     let Err(error) = Stage::from_environment().and_then(|stage| work(&stage, &name));
     eprintln!("error: {error:#}");
     ExitCode::from(2)
