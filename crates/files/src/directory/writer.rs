@@ -1,0 +1,136 @@
+//! Writing a checkpoint.
+
+use std::{
+    collections::BTreeSet,
+    fs::{self, DirBuilder, File},
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+};
+
+use stasis_model::{GhostContent, GhostFile, GhostId, Tree};
+
+use super::{DumpStats, GhostWriter, PageOwner, PageWriter, open, stats};
+use crate::{
+    Error, Facts, Result,
+    convert::{self, ghost_file, tmpfs_file},
+};
+
+/// Writes a checkpoint into an empty directory. No file that exists is ever touched.
+///
+/// Streams (pages, ghosts, tmpfs contents) and the tree may be written in any order;
+/// [`Writer::finish`] tells whether all belongs together. Nothing is flushed to the disk.
+#[derive(Debug)]
+pub struct Writer {
+    dir: PathBuf,
+    next_pages_id: u32,
+    /// Files without which the tree that was written is not complete.
+    needed: BTreeSet<String>,
+}
+
+impl Writer {
+    /// Uses the directory, and makes it if it is not there.
+    ///
+    /// # Errors
+    /// [`Error::Io`]
+    pub fn create(dir: &Path) -> Result<Self> {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(dir)
+            .map_err(Error::io("make the directory of", dir))?;
+        Ok(Writer { dir: dir.into(), next_pages_id: 1, needed: BTreeSet::new() })
+    }
+
+    /// Begins the pages of a process or segment. Every live process and every segment that is not
+    /// empty needs them, if only to say that there are none.
+    ///
+    /// # Errors
+    /// [`Error::Io`]
+    pub fn pages(&mut self, owner: PageOwner) -> Result<PageWriter> {
+        let pages_id = self.next_pages_id;
+        self.next_pages_id += 1;
+        PageWriter::create(self.dir.clone(), owner, pages_id)
+    }
+
+    /// Begins the content of a ghost. Those that are no regular files have none, and are written with
+    /// the tree if they were not before.
+    ///
+    /// # Errors
+    /// [`Error::Io`]
+    pub fn ghost(&mut self, id: GhostId, ghost: &GhostFile) -> Result<GhostWriter> {
+        GhostWriter::create(&self.dir, id, ghost)
+    }
+
+    /// The file for the content of a tmpfs: a gzip-compressed tar.
+    ///
+    /// # Errors
+    /// [`Error::Io`]
+    pub fn tmpfs(&mut self, device: u32) -> Result<File> {
+        open::create(&self.dir, &tmpfs_file(device))
+    }
+
+    /// Writes everything that is no stream.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] and [`Error::Unwritable`] before anything is written, [`Error::Io`].
+    pub fn write_tree(&mut self, tree: &Tree, facts: &Facts) -> Result<()> {
+        for (name, bytes) in convert::encode(tree, facts)? {
+            open::write(&self.dir, &name, &bytes)?;
+        }
+        for (id, ghost) in &tree.ghosts {
+            let has_content = matches!(ghost.content, GhostContent::Regular { .. });
+            if !has_content && !self.dir.join(ghost_file(*id)).exists() {
+                self.ghost(*id, ghost)?;
+            }
+        }
+        self.needed.extend(streams_of(tree));
+        Ok(())
+    }
+
+    /// Writes statistics.
+    ///
+    /// # Errors
+    /// [`Error::Io`]
+    pub fn write_stats(&mut self, statistics: &DumpStats) -> Result<()> {
+        open::write(&self.dir, stats::FILE, &stats::encode(statistics))
+    }
+
+    /// Checks that all streams of the tree are there, and lists all files of the checkpoint.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] names the first one that is not there, [`Error::Io`].
+    pub fn finish(self) -> Result<Vec<PathBuf>> {
+        for name in &self.needed {
+            if !self.dir.join(name).exists() {
+                let needed_for = "the tree is not complete without it".into();
+                return Err(Error::Missing { file: name.clone(), needed_for });
+            }
+        }
+        self.files()
+    }
+
+    /// Lists all files of the directory.
+    ///
+    /// # Errors
+    /// [`Error::Io`]
+    pub fn files(&self) -> Result<Vec<PathBuf>> {
+        let entries = fs::read_dir(&self.dir).and_then(|entries| {
+            entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>()
+        });
+        let mut files = entries.map_err(Error::io("list", &self.dir))?;
+        files.sort();
+        Ok(files)
+    }
+}
+
+/// Names of the files beside the tree's own.
+fn streams_of(tree: &Tree) -> Vec<String> {
+    let live = tree.processes.iter().filter(|process| process.live().is_some());
+    let processes = live.map(|process| PageOwner::Process(process.pid).pagemap_file());
+    let segments = tree.segments.iter().filter(|(_, segment)| segment.size > 0);
+    let segments = segments.map(|(id, _)| PageOwner::Segment(*id).pagemap_file());
+    let ghosts = tree.ghosts.keys().map(|id| ghost_file(*id));
+    let tmpfs = tree.namespaces.mounts.iter().filter_map(|mount| mount.tmpfs);
+    let tmpfs = tmpfs.map(|tmpfs| tmpfs_file(tmpfs.device));
+    processes.chain(segments).chain(ghosts).chain(tmpfs).collect()
+}
