@@ -381,7 +381,7 @@ fn terminals() {
     let mut command = engine.command(&["run", "-it", "--name", "t", "--rootfs", "/:O", "sh"]);
     let mut child = command.stdin(end()).stdout(end()).stderr(end()).spawn().unwrap();
     drop(command);
-    engine.eventually("it runs", || engine.run(&["ps", "-q"]) != "");
+    engine.eventually("it runs", || !engine.run(&["ps", "-q"]).is_empty());
     let mut master = fs::File::from(pty.master);
     master.write_all(b"tty; exit 6\n").unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(6));

@@ -29,6 +29,8 @@ use crate::{
     store::Container,
 };
 
+/// Names no checkpoint can have.
+const STAGE_PREFIX: &str = ".new-";
 const COPY_BYTES: usize = 1 << 20;
 const KILL_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(30);
 
@@ -64,13 +66,14 @@ impl Container {
             let _ = self.update(|now| now.stop_requested = state.stop_requested);
         }
         let report = frozen?;
-        drop(session);
         match fate {
             Fate::Stop => self.wait_down(&state, KILL_TIMEOUT)?,
             Fate::LeaveRunning => {
                 self.update(|state| state.checkpoint = Some(name.to_owned()))?;
             }
         }
+        // Not before the container has stopped: to the monitor it would look as if we had died.
+        drop(session);
         Ok(report)
     }
 
@@ -175,7 +178,6 @@ impl Container {
     fn write_surroundings(&self, dir: &Path, init: i32, state: &State) -> Result<()> {
         record::write(&dir.join(DESCRIPTORS), &state.stdio)?;
         if self.config.rootfs.access == RootfsAccess::Overlay {
-            // What the container wrote a moment ago is in its overlay, not yet on the disk below.
             pack(&self.place.upper(), &dir.join(ROOTFS_DIFF))?;
         }
         for (index, target) in self.tmpfs_targets().iter().enumerate() {
@@ -229,7 +231,8 @@ struct Stage {
 
 impl Stage {
     fn new(parent: &Path, name: &str, target: PathBuf) -> Result<Stage> {
-        let dir = parent.join(format!(".new-{name}-{}", std::process::id()));
+        remove_abandoned(parent);
+        let dir = parent.join(format!("{STAGE_PREFIX}{name}-{}", std::process::id()));
         record::remove_tree(&dir)?;
         record::make_private_dir(&dir)?;
         Ok(Stage { dir, target })
@@ -239,6 +242,20 @@ impl Stage {
         fs::rename(&self.dir, &self.target).context("create", self.target.display())?;
         record::sync_dir(self.target.parent().unwrap_or(Path::new("/")))?;
         Ok(self.target.clone())
+    }
+}
+
+/// Who was killed in the middle could not clear up.
+fn remove_abandoned(parent: &Path) {
+    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let pid = name
+            .strip_prefix(STAGE_PREFIX)
+            .and_then(|rest| rest.rsplit('-').next())
+            .and_then(|pid| pid.parse::<i32>().ok());
+        if pid.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
+            let _ = record::remove_tree(&entry.path());
+        }
     }
 }
 
