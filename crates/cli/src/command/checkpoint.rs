@@ -25,7 +25,7 @@ fn create(store: &Store, args: &CheckpointCreateArgs) -> Result<i32> {
     let container = store.find(&args.container)?;
     let fate = if args.leave_running { Fate::LeaveRunning } else { Fate::Stop };
     let report = container.checkpoint(&args.name, args.checkpoint_dir.as_deref(), fate)?;
-    println!("{}", args.name);
+    say!("{}", args.name);
     process::tell(&report, args.stats);
     Ok(0)
 }
@@ -43,14 +43,14 @@ fn list(store: &Store, args: &CheckpointLsArgs) -> Result<i32> {
     let rows: Vec<Value> =
         container.checkpoints(args.checkpoint_dir.as_deref())?.iter().map(row).collect();
     if args.quiet {
-        rows.iter().for_each(|row| println!("{}", row["Name"].as_str().unwrap_or_default()));
+        rows.iter().for_each(|row| say!("{}", row["Name"].as_str().unwrap_or_default()));
         return Ok(0);
     }
     let default = "table {{.Name}}\t{{.CreatedSince}}\t{{.Size}}\t{{.Parent}}";
     let format = args.format.as_deref().filter(|format| *format != "table").unwrap_or(default);
     let text = Template::parse(format)?.render_all(&rows, &TITLES)?;
     if !text.is_empty() {
-        println!("{text}");
+        say!("{text}");
     }
     Ok(0)
 }
@@ -100,7 +100,7 @@ fn remove(store: &Store, args: &CheckpointRmArgs) -> Result<i32> {
     let container = store.find(&args.container)?;
     for name in &args.names {
         container.remove_checkpoint(name, args.checkpoint_dir.as_deref())?;
-        println!("{name}");
+        say!("{name}");
     }
     Ok(0)
 }
