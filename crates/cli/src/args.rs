@@ -522,7 +522,8 @@ mod tests {
 
     #[test]
     fn what_follows_the_command_belongs_to_the_command() {
-        let cli = Cli::parse_from(["stasis", "run", "--rootfs", "/:O", "sh", "-c", "x", "--name", "y"]);
+        let cli =
+            Cli::parse_from(["stasis", "run", "--rootfs", "/:O", "sh", "-c", "x", "--name", "y"]);
         let Command::Container(ContainerCommand::Run(run)) = cli.command else { panic!() };
         assert_eq!(run.create.command, ["sh", "-c", "x", "--name", "y"]);
         assert_eq!(run.create.name, None);

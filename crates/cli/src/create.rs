@@ -36,10 +36,8 @@ pub fn create(store: &Store, args: &CreateArgs) -> Result<Container> {
 fn config(args: &CreateArgs) -> Result<Config> {
     let Some(rootfs) = &args.rootfs else {
         let image = args.command.first().map_or("an image", String::as_str);
-        return Err(Failure::new(format!(
-            "cannot run {image}: images are not supported yet"
-        ))
-        .hint("give a directory: --rootfs DIR, or --rootfs DIR:O to leave it unchanged"));
+        return Err(Failure::new(format!("cannot run {image}: images are not supported yet"))
+            .hint("give a directory: --rootfs DIR, or --rootfs DIR:O to leave it unchanged"));
     };
     let mut command = args.command.clone();
     if let Some(entrypoint) = args.entrypoint.as_ref().filter(|text| !text.is_empty()) {

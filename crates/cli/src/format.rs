@@ -137,7 +137,8 @@ fn look_up<'a>(object: &'a Value, path: &[String]) -> Result<&'a Value> {
             Value::Array(list) => name.parse::<usize>().ok().and_then(|index| list.get(index)),
             _ => None,
         };
-        found.ok_or_else(|| Failure::new(format!("the template names {name:?}, which is not there")))
+        found
+            .ok_or_else(|| Failure::new(format!("the template names {name:?}, which is not there")))
     })
 }
 
@@ -182,7 +183,11 @@ mod tests {
 
     fn check(template: &str, expect: &str) {
         let object = json!({"Id": "7", "State": {"Pid": 3}, "L": ["a", "b"], "M": {"k": "v"}});
-        assert_eq!(Template::parse(template).unwrap().render(&object).unwrap(), expect, "{template}");
+        assert_eq!(
+            Template::parse(template).unwrap().render(&object).unwrap(),
+            expect,
+            "{template}"
+        );
     }
 
     #[test]

@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use stasis_container::config::{Mount, MountKind, Network, RestartPolicy, Rootfs, RootfsAccess, Ulimit};
+use stasis_container::config::{
+    Mount, MountKind, Network, RestartPolicy, Rootfs, RootfsAccess, Ulimit,
+};
 
 use crate::failure::{Failure, Result};
 
@@ -29,7 +31,11 @@ pub fn bytes(text: &str) -> Result<i64> {
 pub fn nano_cpus(text: &str) -> Result<i64> {
     let wrong = || Failure::new(format!("{text:?} is not a number of processors, such as 1.5"));
     let number: f64 = text.parse().map_err(|_| wrong())?;
-    if number > 0.001 && number <= 100_000.0 { Ok((number * 1e9).round() as i64) } else { Err(wrong()) }
+    if number > 0.001 && number <= 100_000.0 {
+        Ok((number * 1e9).round() as i64)
+    } else {
+        Err(wrong())
+    }
 }
 
 /// `/dir` or `/dir:O`.
@@ -43,7 +49,10 @@ pub fn rootfs(text: &str) -> Result<Rootfs> {
         ..Failure::new(format!("cannot use {dir:?} as the root file system"))
     })?;
     if !dir.is_dir() {
-        return Err(Failure::new(format!("the root file system {} is not a directory", dir.display())));
+        return Err(Failure::new(format!(
+            "the root file system {} is not a directory",
+            dir.display()
+        )));
     }
     Ok(Rootfs { dir, access })
 }
@@ -101,8 +110,10 @@ pub fn volume(text: &str) -> Result<Mount> {
         }
     };
     if !source.starts_with('/') && !source.starts_with('.') {
-        return Err(Failure::new(format!("named volumes such as {source:?} are not supported yet"))
-            .hint("give the absolute path of a directory"));
+        return Err(Failure::new(format!(
+            "named volumes such as {source:?} are not supported yet"
+        ))
+        .hint("give the absolute path of a directory"));
     }
     if !Path::new(source).exists() {
         fs::create_dir_all(source)?;
@@ -215,7 +226,9 @@ fn variable(entry: &str) -> Result<Vec<String>> {
     match entry.split_once('=') {
         Some(("", _)) => Err(Failure::new(format!("{entry:?} is not a variable: it has no name"))),
         Some(_) => Ok(vec![entry.to_owned()]),
-        None => Ok(std::env::var(entry).map(|value| format!("{entry}={value}")).into_iter().collect()),
+        None => {
+            Ok(std::env::var(entry).map(|value| format!("{entry}={value}")).into_iter().collect())
+        }
     }
 }
 
@@ -233,7 +246,9 @@ mod tests {
 
     #[test]
     fn numbers_of_bytes() {
-        for (text, expect) in [("1024", 1024), ("64k", 65536), ("1.5m", 1_572_864), ("2GiB", 2 << 30)] {
+        for (text, expect) in
+            [("1024", 1024), ("64k", 65536), ("1.5m", 1_572_864), ("2GiB", 2 << 30)]
+        {
             assert_eq!(bytes(text).unwrap(), expect, "{text}");
         }
         for text in ["", "m", "-1", "1x", "9999999999g"] {
@@ -279,7 +294,10 @@ mod tests {
     fn mounts() {
         let own = mount("type=tmpfs,target=/t,tmpfs-size=1m").unwrap();
         assert_eq!(own.options, ["nosuid", "nodev", "noexec", "size=1048576"]);
-        assert_eq!(mount("type=bind,src=/etc,dst=/x,readonly").unwrap(), volume("/etc:/x:ro").unwrap());
+        assert_eq!(
+            mount("type=bind,src=/etc,dst=/x,readonly").unwrap(),
+            volume("/etc:/x:ro").unwrap()
+        );
         assert!(mount("type=volume,target=/t").is_err());
     }
 }

@@ -33,7 +33,9 @@ pub(crate) fn prepare(container: &Container, mode: &Mode) -> Result<Request> {
     let rootfs = mount_rootfs(container)?;
     write_host_files(container)?;
     let (kind, program) = match mode {
-        Mode::Program => (InitKind::Program, InitProgram::OfSpec(Confinement::of(&config.security)?)),
+        Mode::Program => {
+            (InitKind::Program, InitProgram::OfSpec(Confinement::of(&config.security)?))
+        }
         Mode::Restore { .. } => (InitKind::Blank, InitProgram::Blank),
     };
     let user = user::look_up(&rootfs, &config.user)?;
@@ -41,8 +43,7 @@ pub(crate) fn prepare(container: &Container, mode: &Mode) -> Result<Request> {
         make_inside(&rootfs, &config.cwd)?;
     }
     let cgroup = Cgroup::new(spec::cgroup_name(&config.id));
-    let input =
-        spec::Input { config, place, rootfs: &rootfs, user: &user, cgroup: &cgroup, kind };
+    let input = spec::Input { config, place, rootfs: &rootfs, user: &user, cgroup: &cgroup, kind };
     record::write(&place.bundle().join("config.json"), &spec::runtime_spec(&input)?)?;
     Ok(Request {
         id: config.id.clone(),
@@ -68,11 +69,8 @@ fn mount_rootfs(container: &Container) -> Result<PathBuf> {
         RootfsAccess::Direct => Ok(rootfs.dir.clone()),
         RootfsAccess::Overlay => {
             let place = &container.place;
-            let overlay = Overlay {
-                lower: rootfs.dir.clone(),
-                upper: place.upper(),
-                work: place.work(),
-            };
+            let overlay =
+                Overlay { lower: rootfs.dir.clone(), upper: place.upper(), work: place.work() };
             overlay.mount_at(&place.merged())?;
             Ok(place.merged())
         }

@@ -119,9 +119,7 @@ pub struct Stop {
 #[serde(rename_all = "snake_case")]
 pub enum RestartPolicy {
     No,
-    OnFailure {
-        max_retries: Option<u32>,
-    },
+    OnFailure { max_retries: Option<u32> },
     Always,
     UnlessStopped,
 }

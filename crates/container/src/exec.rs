@@ -72,7 +72,11 @@ impl Container {
             log: self.place.launcher_log(),
             start: Start::Exec { process, confinement: Confinement::of(&security)? },
         };
-        if options.tty { exec_on_console(&request, options) } else { exec_on_streams(&request, options) }
+        if options.tty {
+            exec_on_console(&request, options)
+        } else {
+            exec_on_streams(&request, options)
+        }
     }
 
     fn exec_process(&self, options: &ExecOptions, pid: i32) -> Result<serde_json::Value> {

@@ -43,7 +43,9 @@ impl Frame {
             Frame::Ready => (b'y', Vec::new()),
             Frame::Input(bytes) => (b'i', bytes.clone()),
             Frame::InputEnd => (b'e', Vec::new()),
-            Frame::Resize(size) => (b'r', [size.rows.to_be_bytes(), size.columns.to_be_bytes()].concat()),
+            Frame::Resize(size) => {
+                (b'r', [size.rows.to_be_bytes(), size.columns.to_be_bytes()].concat())
+            }
             Frame::Hold => (b'f', Vec::new()),
             Frame::Output(Stream::Stdout, bytes) => (b'1', bytes.clone()),
             Frame::Output(Stream::Stderr, bytes) => (b'2', bytes.clone()),

@@ -125,7 +125,8 @@ pub fn main() -> Result<()> {
 
 /// The library logs from within the processes it makes: never to the program's standard error.
 fn log_to(path: &Path) -> Result<()> {
-    let file = File::options().create(true).append(true).open(path).context("open", path.display())?;
+    let file =
+        File::options().create(true).append(true).open(path).context("open", path.display())?;
     let subscriber = tracing_subscriber::fmt()
         .with_writer(std::sync::Mutex::new(file))
         .with_ansi(false)

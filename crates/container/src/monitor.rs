@@ -55,10 +55,16 @@ pub(crate) enum Order {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Notice {
     /// Init waits to be released; `stdio` tells where its standard streams lead.
-    Created { pid: i32, stdio: Vec<String> },
+    Created {
+        pid: i32,
+        stdio: Vec<String>,
+    },
     /// The program was executed, or the commit is written down.
     Started,
-    Failed { code: i32, message: String },
+    Failed {
+        code: i32,
+        message: String,
+    },
 }
 
 /// Body of `internal-monitor`.

@@ -50,9 +50,9 @@ pub fn check_name(what: &str, name: &str) -> Result<()> {
 const ADJECTIVES: [&str; 48] = [
     "able", "agile", "amber", "brave", "bright", "brisk", "calm", "candid", "clear", "clever",
     "cosmic", "curious", "daring", "deft", "eager", "early", "fair", "fleet", "frosty", "gentle",
-    "glad", "golden", "happy", "hardy", "honest", "humble", "icy", "jolly", "keen", "kind", "lively",
-    "lucid", "merry", "mild", "modest", "neat", "noble", "patient", "placid", "proud", "quick",
-    "quiet", "steady", "still", "sunny", "swift", "tidy", "warm",
+    "glad", "golden", "happy", "hardy", "honest", "humble", "icy", "jolly", "keen", "kind",
+    "lively", "lucid", "merry", "mild", "modest", "neat", "noble", "patient", "placid", "proud",
+    "quick", "quiet", "steady", "still", "sunny", "swift", "tidy", "warm",
 ];
 
 const PEOPLE: [&str; 48] = [

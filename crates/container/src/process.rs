@@ -43,7 +43,8 @@ impl ProcessId {
     /// [`crate::Error::Refused`] by the kernel.
     pub fn signal(&self, signal: i32) -> Result<()> {
         let Some(fd) = self.open() else { return Ok(()) };
-        let Some(signal) = Signal::from_named_raw(signal).or_else(|| named_by_number(signal)) else {
+        let Some(signal) = Signal::from_named_raw(signal).or_else(|| named_by_number(signal))
+        else {
             return Err(crate::Error::invalid(format!("{signal} is not a signal")));
         };
         match pidfd_send_signal(&fd, signal) {

@@ -51,7 +51,8 @@ pub(crate) fn write_bytes(path: &Path, contents: &[u8]) -> Result<()> {
 }
 
 fn write_synced(path: &Path, contents: &[u8]) -> std::io::Result<()> {
-    let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    let mut file =
+        File::options().write(true).create(true).truncate(true).mode(0o600).open(path)?;
     file.write_all(contents)?;
     file.sync_all()
 }
@@ -69,7 +70,11 @@ pub(crate) fn sync_dir(dir: &Path) -> Result<()> {
 /// # Errors
 /// [`Error::Refused`] by the file system.
 pub(crate) fn make_private_dir(dir: &Path) -> Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(dir).context("make directory", dir.display())
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+        .context("make directory", dir.display())
 }
 
 /// A lock that ends with this value or with the process.

@@ -241,7 +241,8 @@ fn linux(input: &Input) -> Result<Value> {
     if config.network == Network::None {
         namespaces.push("network");
     }
-    let namespaces: Vec<Value> = namespaces.into_iter().map(|kind| json!({ "type": kind })).collect();
+    let namespaces: Vec<Value> =
+        namespaces.into_iter().map(|kind| json!({ "type": kind })).collect();
     let mut linux = json!({
         "namespaces": namespaces,
         "cgroupsPath": format!("/{}", cgroup_name(&config.id)),

@@ -158,8 +158,7 @@ impl Container {
     /// # Errors
     /// [`Error::NoSuchContainer`] if it was removed meanwhile.
     pub(crate) fn command_lock(&self) -> Result<Lock> {
-        let lock =
-            Lock::take(&self.place.command_lock()).map_err(|error| self.or_gone(error))?;
+        let lock = Lock::take(&self.place.command_lock()).map_err(|error| self.or_gone(error))?;
         // It may have been removed while we waited.
         if self.place.config().exists() {
             Ok(lock)

@@ -68,9 +68,10 @@ fn uptime_s() -> Option<u64> {
 fn user_of(pid: i32, passwd: &str) -> Option<String> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let uid = status.lines().find_map(|line| line.strip_prefix("Uid:"))?.split('\t').nth(2)?;
-    let name = passwd.lines().map(|line| line.split(':').collect::<Vec<_>>()).find_map(|fields| {
-        (fields.get(2) == Some(&uid)).then(|| fields[0].to_owned())
-    });
+    let name = passwd
+        .lines()
+        .map(|line| line.split(':').collect::<Vec<_>>())
+        .find_map(|fields| (fields.get(2) == Some(&uid)).then(|| fields[0].to_owned()));
     Some(name.unwrap_or_else(|| uid.to_owned()))
 }
 

@@ -81,7 +81,9 @@ fn memberships(group: &str, user: &str) -> Vec<u32> {
     group
         .lines()
         .map(|line| line.split(':').collect::<Vec<_>>())
-        .filter(|fields| fields.len() >= 4 && fields[3].split(',').any(|m| !m.is_empty() && m == user))
+        .filter(|fields| {
+            fields.len() >= 4 && fields[3].split(',').any(|m| !m.is_empty() && m == user)
+        })
         .filter_map(|fields| fields[2].parse().ok())
         .collect()
 }
@@ -90,13 +92,13 @@ fn memberships(group: &str, user: &str) -> Vec<u32> {
 mod tests {
     use super::*;
 
-    const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\nann:x:1000:1001:,,,:/home/ann:/bin/sh\nbad\n";
+    const PASSWD: &str =
+        "root:x:0:0:root:/root:/bin/sh\nann:x:1000:1001:,,,:/home/ann:/bin/sh\nbad\n";
     const GROUP: &str = "root:x:0:\nann:x:1001:\nwheel:x:10:bob,ann\n";
 
     fn check(spec: &str, uid: u32, gid: u32, additional: &[u32], home: &str) {
         let user = resolve(PASSWD, GROUP, spec).unwrap();
-        let expect =
-            User { uid, gid, additional: additional.to_vec(), home: home.to_owned() };
+        let expect = User { uid, gid, additional: additional.to_vec(), home: home.to_owned() };
         assert_eq!(user, expect, "{spec}");
     }
 

@@ -80,7 +80,10 @@ fn restore(args: &RestoreArgs, level: tracing::Level) -> Result<i32> {
 fn write_pidfile(path: &Path, pid: i32) -> Result<()> {
     fs::write(path, pid.to_string()).map_err(|error| Failure {
         cause: Some(error.to_string()),
-        ..Failure::new(format!("cannot write the pid to {}; the tree runs as {pid}", path.display()))
+        ..Failure::new(format!(
+            "cannot write the pid to {}; the tree runs as {pid}",
+            path.display()
+        ))
     })
 }
 
@@ -140,7 +143,9 @@ fn log_to(args: &ProcessArgs, images_dir: &Path, level: tracing::Level) -> Resul
     let level = level.max(args.level());
     let builder = tracing_subscriber::fmt().with_max_level(level).with_target(false);
     let set = match &args.log_file {
-        None => tracing::subscriber::set_global_default(builder.with_writer(std::io::stderr).finish()),
+        None => {
+            tracing::subscriber::set_global_default(builder.with_writer(std::io::stderr).finish())
+        }
         Some(path) => {
             let path = images_dir.join(path);
             let mut file = File::create(&path).map_err(|error| Failure {

@@ -31,7 +31,8 @@ pub fn run(store: &Store, args: &PsArgs) -> Result<i32> {
     let filters: Vec<Filter> =
         args.filter.iter().map(|text| Filter::parse(text)).collect::<Result<_>>()?;
     let last = if args.latest { Some(1) } else { args.last };
-    let asks_for_stopped = filters.iter().any(|f| matches!(f, Filter::Status(_) | Filter::Exited(_)));
+    let asks_for_stopped =
+        filters.iter().any(|f| matches!(f, Filter::Status(_) | Filter::Exited(_)));
     let shows_all = args.all || last.is_some() || asks_for_stopped;
     let mut rows = Vec::new();
     for container in store.list()? {
@@ -60,8 +61,10 @@ fn print(rows: &[Value], args: &PsArgs) -> Result<()> {
         None | Some("table") => {
             let title = |field| TITLES.iter().find(|(known, _)| known == field).map_or("", |t| t.1);
             let header: Vec<&str> = DEFAULT_FIELDS.iter().map(title).collect();
-            let cells: Vec<Vec<String>> =
-                rows.iter().map(|row| DEFAULT_FIELDS.map(|field| text(row, field)).into()).collect();
+            let cells: Vec<Vec<String>> = rows
+                .iter()
+                .map(|row| DEFAULT_FIELDS.map(|field| text(row, field)).into())
+                .collect();
             println!("{}", table::render(&header, &cells));
         }
         Some(format) => {

@@ -20,8 +20,7 @@ use crate::{
 pub fn run(store: &Store, args: &RunArgs) -> Result<i32> {
     let detach_keys = attach::parse_detach_keys(&args.detach_keys)?;
     if args.create.tty && args.create.interactive && !args.detach && !attach::stdin_is_terminal() {
-        return Err(Failure::new("the input device is not a terminal")
-            .hint("leave out -t, or -i"));
+        return Err(Failure::new("the input device is not a terminal").hint("leave out -t, or -i"));
     }
     let container = create::create(store, &args.create)?;
     let started = start_created(&container, args, detach_keys);
@@ -67,7 +66,9 @@ pub fn create(store: &Store, args: &CreateArgs) -> Result<i32> {
 pub fn start(store: &Store, args: &StartArgs) -> Result<i32> {
     let is_foreground = args.attach || args.interactive;
     if args.containers.len() > 1 && (is_foreground || args.checkpoint.is_some()) {
-        return Err(Failure::new("only one container can be attached to or start from a checkpoint"));
+        return Err(Failure::new(
+            "only one container can be attached to or start from a checkpoint",
+        ));
     }
     if args.checkpoint.is_none() && args.checkpoint_dir.is_some() {
         return Err(Failure::new("--checkpoint-dir needs --checkpoint"));

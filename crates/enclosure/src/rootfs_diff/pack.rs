@@ -13,9 +13,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{
-        AtFlags, Dir, FileType, Mode, OFlags, Stat, major, minor, openat, readlinkat, statat,
-    },
+    fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, major, minor, openat, readlinkat, statat},
     io::Errno,
 };
 use tar_core::{EntryType, SparseEntry, builder::EntryBuilder};
@@ -109,7 +107,8 @@ impl Packer<'_> {
         let extents = extents(&mut file, size).context("read", path.display())?;
         let data: u64 = extents.iter().map(|extent| extent.length).sum();
         let is_sparse = data < size && data < MAX_HEADER_SIZE / 2;
-        let extents = if is_sparse { extents } else { vec![SparseEntry { offset: 0, length: size }] };
+        let extents =
+            if is_sparse { extents } else { vec![SparseEntry { offset: 0, length: size }] };
         let stored = if is_sparse { data } else { size };
         entry.size(stored).map_err(|error| refused(path, error))?;
         if is_sparse {
@@ -192,7 +191,9 @@ fn own_path(dir: &OwnedFd, name: impl AsRef<Path>) -> PathBuf {
 fn add_xattrs(entry: &mut EntryBuilder, own: &Path, path: &Path) -> Result<()> {
     let names = match xattr::list(own) {
         Ok(names) => names,
-        Err(error) if error.raw_os_error() == Some(Errno::OPNOTSUPP.raw_os_error()) => return Ok(()),
+        Err(error) if error.raw_os_error() == Some(Errno::OPNOTSUPP.raw_os_error()) => {
+            return Ok(());
+        }
         Err(error) => return Err(error).context("read the attributes of", path.display()),
     };
     for name in names {

@@ -84,7 +84,8 @@ impl Unpacker<'_> {
                 other => other.context("make directory", path.display())?,
             },
             EntryType::Symlink => {
-                let link = member.link.as_ref().ok_or_else(|| refused(&path, "it has no target"))?;
+                let link =
+                    member.link.as_ref().ok_or_else(|| refused(&path, "it has no target"))?;
                 symlinkat(link, &parent, name).context("make link", path.display())?;
             }
             EntryType::Char => node(&parent, name, FileType::CharacterDevice, member)?,
@@ -118,7 +119,8 @@ impl Unpacker<'_> {
             Err(Error::Refused { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
                 let above = self.parent(dir)?;
                 let name = dir.file_name().ok_or_else(|| refused(path, "it has no directory"))?;
-                mkdirat(&above, name, Mode::from(0o755)).context("make directory", dir.display())?;
+                mkdirat(&above, name, Mode::from(0o755))
+                    .context("make directory", dir.display())?;
                 self.open_dir(dir)
             }
             other => other,
@@ -303,7 +305,9 @@ impl<'a> Source<'a> {
 impl Member {
     fn new(entry: &ParsedEntry<'_>, sparse: Option<(Vec<SparseEntry>, u64)>) -> Result<Member> {
         let path = to_path(&entry.path);
-        let id = |number: u64| u32::try_from(number).map_err(|_| refused(&path, "its owner is too large"));
+        let id = |number: u64| {
+            u32::try_from(number).map_err(|_| refused(&path, "its owner is too large"))
+        };
         let seconds = i64::try_from(entry.mtime).unwrap_or(0);
         let plain = Timespec { tv_sec: seconds, tv_nsec: 0 };
         let mut times = Timestamps { last_access: plain, last_modification: plain };
