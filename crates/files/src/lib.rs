@@ -9,7 +9,7 @@ pub mod wire;
 
 pub use convert::{Facts, IdMap, IpcSysctls, SecurityModule, namespace_id};
 pub use directory::{
-    DumpStats, GhostChunk, GhostReader, GhostWriter, PageOwner, PageReader, PageWriter, ReadAt,
-    Reader, StoredRun, Writer, ghost_chunks,
+    DumpStats, GhostChunk, GhostReader, GhostWriter, PageOwner, PageReader, PageWriter, PagemapRun,
+    ReadAt, Reader, StoredRun, Writer, decode_pagemap, ghost_chunks,
 };
 pub use error::{Error, Result};
