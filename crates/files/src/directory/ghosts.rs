@@ -15,7 +15,7 @@ use crate::{
     Error, Result,
     convert::{ghost_entry, ghost_file},
     wire::{
-        framing::{Image, Records},
+        framing::{Image, Records, decode},
         magic::format_of,
         remap::{GhostChunkEntry, GhostFileEntry},
     },
@@ -201,7 +201,6 @@ fn read_chunk_record<R: ReadAt + ?Sized>(
     let start = position.checked_add(4).ok_or_else(|| open::corrupt(name, "is too long"))?;
     let mut bytes = vec![0; usize::try_from(len).expect("at most 4 KiB")];
     file.read_exact_at(&mut bytes, start).map_err(unreadable)?;
-    let record = GhostChunkEntry::decode(bytes.as_slice());
-    let record = record.map_err(|error| open::corrupt(name, error.to_string()))?;
+    let record: GhostChunkEntry = decode(&bytes).map_err(|reason| open::corrupt(name, reason))?;
     Ok((record, start + len))
 }

@@ -5,7 +5,10 @@
 
 use prost::Message;
 
-use super::magic::{COMMON, Format, Header, SERVICE};
+use super::{
+    magic::{COMMON, Format, Header, SERVICE},
+    required,
+};
 use crate::{Error, Result};
 
 /// Longest record that is looked at, bytes. The longest that real programs have is the list of their
@@ -58,8 +61,8 @@ impl<'a> Records<'a> {
         if len > MAX_RECORD {
             return Err(self.corrupt(format!("is {len} bytes long, the limit is {MAX_RECORD}")));
         }
-        let message = self.take(len)?;
-        M::decode(message).map(Some).map_err(|error| self.corrupt(error.to_string()))
+        let bytes = self.take(len)?;
+        decode(bytes).map(Some).map_err(|reason| self.corrupt(reason))
     }
 
     /// Reads the one record that must be there.
@@ -129,6 +132,13 @@ impl<'a> Records<'a> {
             reason: reason.into(),
         }
     }
+}
+
+/// Decodes a message; a reason in words if it is none, or lacks what it must have.
+pub(crate) fn decode<M: Message + Default>(bytes: &[u8]) -> std::result::Result<M, String> {
+    let message = M::decode(bytes).map_err(|error| error.to_string())?;
+    required::check(bytes, &message.encode_to_vec()).map_err(|missing| missing.to_string())?;
+    Ok(message)
 }
 
 /// The bytes of a file in the making.
