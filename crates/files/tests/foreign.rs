@@ -16,7 +16,7 @@ use stasis_files::{
     wire::{
         core::CoreEntry,
         fdinfo::FileEntry,
-        framing::{Image, Records},
+        framing::{RecordWriter, Records},
         inventory::InventoryEntry,
         magic::format_of,
         mm::{MmEntry, VmaEntry},
@@ -33,18 +33,18 @@ const LEADER: NsPid = NsPid(19086);
 fn change<M: prost::Message + Default>(dir: &Path, name: &str, change: impl Fn(&mut M)) {
     let format = format_of(name).unwrap();
     let bytes = fs::read(dir.join(name)).unwrap();
-    let mut image = Image::new(format);
+    let mut written = RecordWriter::new(format);
     for mut message in Records::open(name, format, &bytes).unwrap().all::<M>().unwrap() {
         change(&mut message);
-        image.record(&message);
+        written.record(&message);
     }
-    fs::write(dir.join(name), image.into_bytes()).unwrap();
+    fs::write(dir.join(name), written.into_bytes()).unwrap();
 }
 
 fn put<M: prost::Message>(dir: &Path, name: &str, message: &M) {
-    let mut image = Image::new(format_of(name).unwrap());
-    image.record(message);
-    fs::write(dir.join(name), image.into_bytes()).unwrap();
+    let mut written = RecordWriter::new(format_of(name).unwrap());
+    written.record(message);
+    fs::write(dir.join(name), written.into_bytes()).unwrap();
 }
 
 fn tree(dir: &Path) -> Tree {
@@ -58,12 +58,12 @@ fn error(dir: &Path) -> String {
 /// A list of pages, and as many pages as are present; page n of the file is filled with `fill` + n.
 fn pagemap(dir: &Path, pages_id: u32, entries: &[PagemapEntry], nr_pages: u64, fill: u8) {
     let name = "pagemap-7.img";
-    let mut image = Image::new(format_of(name).unwrap());
-    image.record(&PagemapHead { pages_id });
+    let mut written = RecordWriter::new(format_of(name).unwrap());
+    written.record(&PagemapHead { pages_id });
     for entry in entries {
-        image.record(entry);
+        written.record(entry);
     }
-    fs::write(dir.join(name), image.into_bytes()).unwrap();
+    fs::write(dir.join(name), written.into_bytes()).unwrap();
     if nr_pages > 0 {
         let pages = (0..nr_pages).flat_map(|page| vec![fill + page as u8; PAGE_SIZE as usize]);
         fs::write(dir.join(format!("pages-{pages_id}.img")), pages.collect::<Vec<u8>>()).unwrap();

@@ -127,8 +127,8 @@ type Files = BTreeMap<String, Vec<u8>>;
 
 fn load(dir: &Path) -> Files {
     let files = fs::read_dir(dir).unwrap().map(|file| file.unwrap());
-    let images = files.filter(|file| file.path().extension().is_some_and(|ext| ext == "img"));
-    images.map(|f| (f.file_name().into_string().unwrap(), fs::read(f.path()).unwrap())).collect()
+    let encoded = files.filter(|file| file.path().extension().is_some_and(|ext| ext == "img"));
+    encoded.map(|f| (f.file_name().into_string().unwrap(), fs::read(f.path()).unwrap())).collect()
 }
 
 /// Every way into the decoders, from bytes.

@@ -15,7 +15,7 @@ use crate::{
     Error, Result,
     convert::{ghost_entry, ghost_file},
     wire::{
-        framing::{Image, Records, decode},
+        framing::{RecordWriter, Records, decode},
         magic::format_of,
         remap::{GhostChunkEntry, GhostFileEntry},
     },
@@ -33,11 +33,11 @@ pub struct GhostWriter {
 impl GhostWriter {
     pub(super) fn create(dir: &std::path::Path, id: GhostId, ghost: &GhostFile) -> Result<Self> {
         let name = ghost_file(id);
-        let mut image = Image::new(format_of(&name).expect("ghosts have a format"));
-        image.record(&ghost_entry(ghost));
+        let mut written = RecordWriter::new(format_of(&name).expect("ghosts have a format"));
+        written.record(&ghost_entry(ghost));
         let path = dir.join(&name);
         let mut file = open::create(dir, &name)?;
-        file.write_all(&image.into_bytes()).map_err(Error::io("write", &path))?;
+        file.write_all(&written.into_bytes()).map_err(Error::io("write", &path))?;
         let size = match ghost.content {
             GhostContent::Regular { size } => Some(size),
             GhostContent::None | GhostContent::Symlink(_) => None,
