@@ -106,32 +106,25 @@ pub enum Error {
     Failed(String),
 }
 
+impl From<stasis_tracee::Error> for Error {
+    fn from(error: stasis_tracee::Error) -> Self {
+        Error::Failed(error.to_string())
+    }
+}
+
+impl From<stasis_objects::Error> for Error {
+    fn from(error: stasis_objects::Error) -> Self {
+        Error::Failed(error.to_string())
+    }
+}
+
+impl From<stasis_files::Error> for Error {
+    fn from(error: stasis_files::Error) -> Self {
+        Error::Failed(error.to_string())
+    }
+}
+
 fn list(obstacles: &[Obstacle]) -> String {
     let lines: Vec<String> = obstacles.iter().map(|o| format!("\n  {o}")).collect();
     format!("{} obstacle(s){}", obstacles.len(), lines.concat())
-}
-
-/// Tells what stands in the way of a checkpoint (first) and what it would leave out (second),
-/// without touching the tree.
-///
-/// # Errors
-/// [`Error::Failed`] if the tree cannot be looked at, for instance because the root does not exist.
-pub fn check(_root: i32, _externals: &Externals) -> Result<(Vec<Obstacle>, Vec<Loss>), Error> {
-    Err(Error::Failed("not built yet".into()))
-}
-
-/// Takes a checkpoint of the tree below `root`; the tree runs on if anything fails.
-///
-/// # Errors
-/// [`Error::Obstacles`] before anything is stopped, [`Error::Failed`] after the tree was let go.
-pub fn checkpoint(_options: CheckpointOptions<'_>) -> Result<Report, Error> {
-    Err(Error::Failed("not built yet".into()))
-}
-
-/// Brings a tree back; all tasks are let go together.
-///
-/// # Errors
-/// [`Error::Failed`]; no process is left.
-pub fn restore(_options: RestoreOptions<'_>) -> Result<Restored, Error> {
-    Err(Error::Failed("not built yet".into()))
 }

@@ -4,9 +4,20 @@
 //! tells beforehand what would stand in the way.
 #![forbid(unsafe_code)]
 
+mod checkpoint;
+mod contents;
 mod facade;
+mod morph;
+mod namespaces;
+mod phases;
+mod restore;
+mod survey;
 
+pub use checkpoint::checkpoint;
 pub use facade::{
     CheckpointOptions, Error, ExternalKey, Externals, Fate, InheritedFds, Report, RestoreOptions,
-    RestoreRoot, Restored, Stats, WhileStopped, check, checkpoint, restore,
+    RestoreRoot, Restored, Stats, WhileStopped,
 };
+pub use restore::restore;
+pub use stasis_tracee::blank_program;
+pub use survey::check;

@@ -1,1 +1,71 @@
-//! (to be built)
+//! From a tree to the ordered steps of its restore, as data that can be printed and tested.
+//!
+//! Ancestry, sessions and process groups cannot be set: they are inherited at birth or made by the
+//! process itself. So the order of births, setsid(2) and setpgid(2) is what decides; here it is decided.
+#![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod births;
+mod groups;
+mod obstacles;
+
+use stasis_model::{NsPid, Tree};
+
+pub use obstacles::obstacles;
+
+/// One step of making the processes, before any of them is given its state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// `parent` bears `child`.
+    Bear { parent: NsPid, child: NsPid, shares_descriptors: bool },
+    /// `elder` bears `child` as its own sibling (`CLONE_PARENT`), so that it gets the elder's session.
+    BearSibling { elder: NsPid, child: NsPid },
+    /// setsid(2).
+    LeadSession { pid: NsPid },
+    /// setpgid(2).
+    JoinGroup { pid: NsPid, group: NsPid },
+    /// A process that is only needed on the way ends and is collected by its parent.
+    EndHelper { pid: NsPid, parent: NsPid },
+    /// Children of helpers that end come to this process.
+    Adopt { pid: NsPid },
+}
+
+/// Whether the root's session and group are its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Job {
+    /// The root leads its session.
+    Own,
+    /// `--shell-job`: session and group of the root are those of the restoring process.
+    Shell,
+}
+
+/// Why the processes cannot be made.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Impossible {
+    #[error("process {pid} is in session {session}, whose leader lies outside the tree")]
+    ForeignSession { pid: NsPid, session: NsPid },
+}
+
+/// The steps that make all processes of a tree whose root is there already.
+///
+/// # Errors
+/// [`Impossible`] if no order of steps leads to the tree.
+pub fn steps(tree: &Tree, job: Job) -> Result<Vec<Step>, Impossible> {
+    let (mut steps, helpers) = births::plan(tree, job)?;
+    groups::plan(tree, job, &helpers, &mut steps);
+    for helper in helpers.iter().rev() {
+        steps.push(Step::EndHelper { pid: helper.pid, parent: helper.parent });
+    }
+    Ok(steps)
+}
+
+/// A process that is only needed while the others are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Helper {
+    pub pid: NsPid,
+    pub parent: NsPid,
+    pub session: NsPid,
+}
+
+#[cfg(test)]
+mod tests;

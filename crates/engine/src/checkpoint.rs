@@ -1,0 +1,258 @@
+//! Taking a checkpoint: survey, stop, freeze, write, settle.
+
+use std::{collections::HashMap, os::fd::AsFd, time::Instant};
+
+use stasis_files::{DumpStats, Facts, PageOwner, Writer};
+use stasis_model::{ClockReadings, GhostContent, NsPid, Process, State, TableId, Time};
+use stasis_objects::{Gathering, epoll, gathering::Stored, ghost, pages, process, segment};
+use stasis_tracee::{Patient, Sleepers, StopKind, StoppedTree};
+
+use crate::{
+    contents::{Ghost, Pages},
+    facade::{CheckpointOptions, Error, Fate, Report, Stats},
+    namespaces,
+    phases::Phases,
+    survey,
+};
+
+/// Takes a checkpoint of the tree below `root`; the tree runs on if anything fails.
+///
+/// # Errors
+/// [`Error::Obstacles`] if something cannot be kept; as a rule it is found before anything is stopped.
+/// [`Error::Failed`] otherwise, after the tree was let go.
+pub fn checkpoint(mut options: CheckpointOptions<'_>) -> Result<Report, Error> {
+    let mut phases = Phases::start();
+    let (obstacles, losses) = survey::check(options.root, &options.externals)?;
+    if !obstacles.is_empty() {
+        return Err(Error::Obstacles(obstacles));
+    }
+    phases.end("survey");
+    let sleepers = Sleepers::of_tree(options.root)?;
+    let stopped_since = Instant::now();
+    let mut tree = StoppedTree::stop(options.root)?;
+    phases.end("stop");
+    let written = freeze_and_write(&mut tree, &sleepers, &mut options, &mut phases);
+    // Only a checkpoint that is wholly on disk may cost the tree its life.
+    let settled = match (&written, options.fate) {
+        (Ok(_), Fate::Kill) => tree.kill(),
+        (Ok(_), Fate::LeaveStopped) => leave_stopped(tree),
+        (Ok(_), Fate::LeaveRunning) | (Err(_), _) => tree.resume(),
+    };
+    phases.end("settle");
+    let mut report = written?;
+    settled?;
+    report.losses.extend(losses);
+    report.stats.stopped = stopped_since.elapsed();
+    report.stats.phases = phases.into_vec();
+    Ok(report)
+}
+
+fn leave_stopped(tree: StoppedTree) -> stasis_tracee::Result<()> {
+    const SIGSTOP: i32 = 19;
+    for patient in tree.patients() {
+        // A process that is gone needs no stopping.
+        let _ = stasis_sys::process::kill(patient.pid(), SIGSTOP);
+    }
+    tree.resume()
+}
+
+fn freeze_and_write(
+    tree: &mut StoppedTree,
+    sleepers: &Sleepers,
+    options: &mut CheckpointOptions<'_>,
+    phases: &mut Phases,
+) -> Result<Report, Error> {
+    let mut gathering = freeze(tree, sleepers, options)?;
+    phases.end("freeze");
+    let mut writer = Writer::create(&options.images_dir)?;
+    let nr_pages = write_pages(tree, &gathering, &mut writer)?;
+    phases.end("pages");
+    write_stored(&mut gathering, &mut writer)?;
+    writer.write_tree(&gathering.tree, &facts())?;
+    let micros = |name: &str| u32::try_from(phases.of(name).as_micros()).unwrap_or(u32::MAX);
+    writer.write_stats(&DumpStats {
+        freezing_us: micros("stop"),
+        frozen_us: micros("freeze") + micros("pages"),
+        memdump_us: micros("pages"),
+        memwrite_us: micros("pages"),
+        pages_scanned: nr_pages,
+        pages_written: nr_pages,
+        ..DumpStats::default()
+    })?;
+    let files = writer.finish()?;
+    phases.end("write");
+    if let Some(while_stopped) = options.while_stopped.as_mut() {
+        while_stopped().map_err(|error| Error::Failed(error.to_string()))?;
+        phases.end("while stopped");
+    }
+    Ok(Report {
+        stats: Stats {
+            nr_tasks: gathering.tree.processes.len(),
+            nr_threads: gathering.tree.nr_threads(),
+            nr_pages,
+            bytes_written: files
+                .iter()
+                .filter_map(|file| file.metadata().ok())
+                .map(|m| m.len())
+                .sum(),
+            ..Stats::default()
+        },
+        losses: gathering.losses,
+    })
+}
+
+fn facts() -> Facts {
+    let uptime = std::fs::read_to_string("/proc/uptime").ok();
+    let seconds = uptime.and_then(|text| text.split(' ').next()?.parse::<f64>().ok());
+    Facts { uptime_us: seconds.map(|seconds| (seconds * 1e6) as u64), ..Facts::default() }
+}
+
+/// Freezes all processes into the model.
+fn freeze(
+    tree: &mut StoppedTree,
+    sleepers: &Sleepers,
+    options: &CheckpointOptions<'_>,
+) -> Result<Gathering, Error> {
+    let clocks = read_clocks();
+    let mut gathering = Gathering::new(options.externals.files.clone());
+    gathering.tree.clocks = Some(clocks);
+    note_ids(tree, &mut gathering);
+    let procs: Vec<_> = tree.patients().iter().map(Patient::proc).collect();
+    let (own, nested) = namespaces::survey(procs[0], &procs[1..])?;
+    gathering.obstacles.extend(nested);
+    gathering.tree.namespaces =
+        namespaces::freeze(&mut tree.patients_mut()[0], own, &options.externals.mounts)?;
+    let mut tables: HashMap<TableId, i32> = HashMap::new();
+    for index in 0..tree.patients().len() {
+        let patient = &mut tree.patients_mut()[index];
+        let stopped_at = clocks.monotonic.as_nanoseconds();
+        let live = process::freeze(patient, sleepers, stopped_at, &mut gathering)?;
+        tables.entry(live.descriptors).or_insert(patient.pid());
+        let process = describe(patient, live, options)?;
+        gathering.tree.processes.push(process);
+    }
+    epoll::resolve(&mut gathering, &|table| tables.get(&table).copied())?;
+    add_zombies(tree, &mut gathering);
+    // The root's own parent is not of the tree.
+    gathering.tree.processes[0].parent = None;
+    if !gathering.obstacles.is_empty() {
+        return Err(Error::Obstacles(gathering.obstacles));
+    }
+    gathering.tree.validate().map_err(|invalid| {
+        Error::Failed(format!("internal error: the frozen tree contradicts itself: {invalid}"))
+    })?;
+    Ok(gathering)
+}
+
+fn note_ids(tree: &StoppedTree, gathering: &mut Gathering) {
+    for patient in tree.patients() {
+        gathering.own_ids.insert(patient.pid(), NsPid(patient.own_pid()));
+        for thread in patient.threads() {
+            gathering.own_ids.insert(thread.tid(), NsPid(thread.own_tid()));
+        }
+    }
+    for zombie in tree.zombies() {
+        gathering.own_ids.insert(zombie.pid, NsPid(zombie.own_pid));
+    }
+}
+
+fn describe(
+    patient: &Patient,
+    live: stasis_model::Live,
+    options: &CheckpointOptions<'_>,
+) -> Result<Process, Error> {
+    let status = patient.proc().status()?;
+    let own = |ids: &[i32]| NsPid(ids.last().copied().unwrap_or(0));
+    let (group, session) = (own(&status.namespace_groups), own(&status.namespace_sessions));
+    let is_root = patient.pid() == options.root;
+    if is_root && session.0 != patient.own_pid() && !options.shell_job {
+        return Err(Error::Failed(format!(
+            "process {} is in session {session} of another process; \
+             start it with setsid(1), or use --shell-job",
+            patient.pid()
+        )));
+    }
+    let stopped_by = match patient.leader().stop_kind() {
+        StopKind::Running => None,
+        StopKind::JobControl(signal) => Some(signal),
+    };
+    let parent_status =
+        stasis_tracee::ProcDir::open(patient.parent()).and_then(|proc| proc.status());
+    let parent = parent_status.ok().map(|status| own(&status.namespace_pids));
+    Ok(Process {
+        pid: NsPid(patient.own_pid()),
+        parent,
+        group,
+        session,
+        name: live.leader().name.clone(),
+        state: State::Live { live: Box::new(live), stopped_by },
+    })
+}
+
+fn add_zombies(tree: &StoppedTree, gathering: &mut Gathering) {
+    for zombie in tree.zombies() {
+        let own = |host: i32| gathering.own_id(host).unwrap_or(NsPid(host));
+        gathering.tree.processes.push(Process {
+            pid: NsPid(zombie.own_pid),
+            parent: Some(own(zombie.parent)),
+            group: own(zombie.group),
+            session: own(zombie.session),
+            name: zombie.name.clone(),
+            state: State::Zombie { wait_status: zombie.wait_status.cast_unsigned() },
+        });
+    }
+}
+
+fn read_clocks() -> ClockReadings {
+    let read = |clock| {
+        let now = rustix::time::clock_gettime(clock);
+        Time {
+            seconds: u64::try_from(now.tv_sec).unwrap_or(0),
+            nanoseconds: u32::try_from(now.tv_nsec).unwrap_or(0),
+        }
+    };
+    ClockReadings {
+        monotonic: read(rustix::time::ClockId::Monotonic),
+        boottime: read(rustix::time::ClockId::Boottime),
+    }
+}
+
+fn write_pages(
+    tree: &StoppedTree,
+    gathering: &Gathering,
+    writer: &mut Writer,
+) -> Result<u64, Error> {
+    let mut total = 0;
+    for patient in tree.patients() {
+        let pid = NsPid(patient.own_pid());
+        let Some(live) = gathering.tree.process(pid).and_then(Process::live) else { continue };
+        let mut sink = Pages(writer.pages(PageOwner::Process(pid))?);
+        total += pages::freeze(patient, &live.memory.vmas, &mut sink)?;
+        sink.0.finish()?;
+    }
+    Ok(total)
+}
+
+fn write_stored(gathering: &mut Gathering, writer: &mut Writer) -> Result<(), Error> {
+    let failed = |error: std::io::Error| Error::Failed(error.to_string());
+    for stored in std::mem::take(&mut gathering.stored) {
+        match stored {
+            Stored::Ghost { id, file } => {
+                let described = &gathering.tree.ghosts[&id];
+                let size = match described.content {
+                    GhostContent::Regular { size } => size,
+                    GhostContent::None | GhostContent::Symlink(_) => 0,
+                };
+                let mut sink = Ghost(writer.ghost(id, described)?);
+                ghost::store(file.as_fd(), size, &mut sink).map_err(failed)?;
+            }
+            Stored::Segment { id, file } => {
+                let size = gathering.tree.segments[&id].size;
+                let mut sink = Pages(writer.pages(PageOwner::Segment(id))?);
+                segment::store(file.as_fd(), size, &mut sink).map_err(failed)?;
+                sink.0.finish()?;
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,114 @@
+//! Page and ghost contents between kernel objects and checkpoint files.
+
+use std::{
+    io,
+    os::fd::{AsFd, BorrowedFd},
+};
+
+use stasis_files::{GhostWriter, PageOwner, PageReader, PageWriter, Reader};
+use stasis_model::{GhostId, PageRun, SegmentId};
+use stasis_objects::{
+    content::{GhostSink, PageSink, PageSource, StoredRun},
+    thawing::Contents,
+};
+
+/// Pages into a checkpoint file.
+pub struct Pages(pub PageWriter);
+
+impl PageSink for Pages {
+    fn file(&self) -> BorrowedFd<'_> {
+        self.0.file().as_fd()
+    }
+
+    fn record(&mut self, run: PageRun) -> io::Result<()> {
+        self.0.record(run, false).map_err(io::Error::other)
+    }
+}
+
+/// The data of an unlinked file into a checkpoint file.
+pub struct Ghost(pub GhostWriter);
+
+impl GhostSink for Ghost {
+    fn copy(&mut self, from: BorrowedFd<'_>, offset: u64, len: u64) -> io::Result<()> {
+        let mut reader = ReadAt { file: from, at: offset };
+        self.0.chunk(offset, &mut reader, len).map_err(io::Error::other)
+    }
+}
+
+struct ReadAt<'a> {
+    file: BorrowedFd<'a>,
+    at: u64,
+}
+
+impl io::Read for ReadAt<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let got = rustix::io::pread(self.file, buffer, self.at)?;
+        self.at += got as u64;
+        Ok(got)
+    }
+}
+
+/// Pages out of a checkpoint.
+pub struct StoredPages {
+    reader: PageReader,
+    runs: Vec<StoredRun>,
+}
+
+impl StoredPages {
+    pub fn new(reader: PageReader) -> Self {
+        let runs = reader
+            .runs()
+            .iter()
+            .map(|stored| StoredRun { run: stored.run, file: stored.file, offset: stored.offset })
+            .collect();
+        StoredPages { reader, runs }
+    }
+}
+
+impl PageSource for StoredPages {
+    fn files(&self) -> Vec<BorrowedFd<'_>> {
+        self.reader.files().iter().map(AsFd::as_fd).collect()
+    }
+
+    fn runs(&self) -> &[StoredRun] {
+        &self.runs
+    }
+}
+
+/// Contents of a checkpoint directory.
+pub struct Directory<'a>(pub &'a Reader);
+
+impl Contents for Directory<'_> {
+    fn fill_ghost(&self, id: GhostId, file: BorrowedFd<'_>) -> io::Result<()> {
+        let ghost = self.0.ghost(id).map_err(io::Error::other)?;
+        let mut buffer = vec![0u8; 1 << 20];
+        for chunk in ghost.chunks() {
+            let mut done = 0;
+            while done < chunk.len {
+                let len = usize::try_from(chunk.len - done).unwrap_or(usize::MAX).min(buffer.len());
+                let got =
+                    rustix::io::pread(ghost.file(), &mut buffer[..len], chunk.file_offset + done)?;
+                if got == 0 {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+                write_at(file, &buffer[..got], chunk.offset + done)?;
+                done += got as u64;
+            }
+        }
+        Ok(())
+    }
+
+    fn segment(&self, id: SegmentId) -> io::Result<Option<Box<dyn PageSource>>> {
+        let pages = self.0.pages(PageOwner::Segment(id)).map_err(io::Error::other)?;
+        Ok(pages.map(|reader| Box::new(StoredPages::new(reader)) as Box<dyn PageSource>))
+    }
+}
+
+fn write_at(file: BorrowedFd<'_>, mut bytes: &[u8], mut at: u64) -> io::Result<()> {
+    while !bytes.is_empty() {
+        let written = rustix::io::pwrite(file, bytes, at)?;
+        bytes = &bytes[written..];
+        at += written as u64;
+    }
+    Ok(())
+}

@@ -1,0 +1,226 @@
+//! Morphing one blank into the process that was frozen.
+
+use std::{
+    collections::BTreeMap,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+};
+
+use stasis_files::{PageOwner, Reader};
+use stasis_model::{Live, NsPid, Process, SignalMask, Tree};
+use stasis_objects::{
+    Thawing,
+    address_space::{self, MappedFile},
+    content::PageSource,
+    descriptor, pages, process, signal, thread,
+};
+use stasis_sys::ptrace::UserRegs;
+use stasis_tracee::{Batch, Blank, Channel, MAX_FDS};
+
+use crate::{contents::StoredPages, facade::Error};
+
+/// Files mapped by several processes are opened once.
+#[derive(Default)]
+pub struct MappedFiles {
+    open: BTreeMap<MappedFile, OwnedFd>,
+}
+
+impl MappedFiles {
+    fn get(&mut self, file: MappedFile, thawing: &mut Thawing) -> Result<BorrowedFd<'_>, Error> {
+        if !self.open.contains_key(&file) {
+            let opened = open_mapped(file, thawing)?;
+            self.open.insert(file, opened);
+        }
+        Ok(self.open[&file].as_fd())
+    }
+}
+
+fn open_mapped(file: MappedFile, thawing: &mut Thawing) -> Result<OwnedFd, Error> {
+    let duplicate = |fd: BorrowedFd<'_>| {
+        rustix::io::fcntl_dupfd_cloexec(fd, 0).map_err(|errno| Error::Failed(errno.to_string()))
+    };
+    match file {
+        MappedFile::Segment(id) => duplicate(thawing.segment(id)?),
+        MappedFile::Open(id, mode) => match &thawing.model_file(id).kind {
+            stasis_model::FileKind::Memfd(memfd) => duplicate(thawing.segment(memfd.segment)?),
+            _ => Ok(descriptor::open_path(id, mode, thawing)?),
+        },
+    }
+}
+
+/// Gives a blank the memory, layout and directories of a process. Its table of descriptors is empty but
+/// for the channel, before and after.
+pub fn memory(
+    blank: &mut Blank,
+    live: &Live,
+    reader: &Reader,
+    channel: &Channel,
+    (thawing, mapped): (&mut Thawing, &mut MappedFiles),
+) -> Result<u64, Error> {
+    let pid = blank.own_pid();
+    let stored = reader.pages(PageOwner::Process(NsPid(pid)))?.ok_or_else(|| {
+        Error::Failed(format!("the checkpoint has no list of pages for process {pid}"))
+    })?;
+    let source = StoredPages::new(stored);
+    let numbers = hand_over(blank, live, &source, channel, (thawing, mapped))?;
+    let vmas = &live.memory.vmas;
+    let with_content = pages::mappings_with_content(vmas, &source);
+    let present = blank.proc().maps()?;
+    let keep = blank.plan().range();
+    let mut batch = Batch::new();
+    for _ in 0..numbers.messages {
+        channel.receive(&mut batch);
+    }
+    address_space::clear(&live.memory, &present, &keep, &mut batch)?;
+    for (vma, has_content) in vmas.iter().zip(&with_content) {
+        let fd = address_space::file_of(vma).map(|file| numbers.mapped[&file]);
+        address_space::thaw(vma, fd, *has_content, &mut batch);
+        flush_if_large(blank, &mut batch)?;
+    }
+    blank.run(&batch)?;
+    let mut batch = Batch::new();
+    let reads = pages::thaw(vmas, &source, &numbers.pages, &mut batch);
+    let outcome = blank.run(&batch)?;
+    pages::check(&outcome, &reads, &format!("memory of process {pid}"))?;
+    let mut batch = Batch::new();
+    for (vma, has_content) in vmas.iter().zip(&with_content) {
+        address_space::finish(vma, *has_content, &mut batch);
+        flush_if_large(blank, &mut batch)?;
+    }
+    process::thaw(live, &numbers.fs, &mut batch);
+    close_all_but(channel.remote_fd(), &mut batch);
+    blank.run(&batch)?;
+    Ok(source.runs().iter().map(|stored| stored.run.nr_pages).sum())
+}
+
+/// Numbers under which a blank has what was handed over for its memory.
+struct Numbers {
+    messages: usize,
+    mapped: BTreeMap<MappedFile, i32>,
+    pages: Vec<i32>,
+    fs: process::FsFds,
+}
+
+fn hand_over(
+    blank: &Blank,
+    live: &Live,
+    source: &StoredPages,
+    channel: &Channel,
+    (thawing, mapped): (&mut Thawing, &mut MappedFiles),
+) -> Result<Numbers, Error> {
+    let fs_files = process::open_fs(live, thawing)?;
+    let mut wanted: Vec<MappedFile> =
+        live.memory.vmas.iter().filter_map(address_space::file_of).collect();
+    wanted.sort_unstable();
+    wanted.dedup();
+    let mut files: Vec<OwnedFd> = Vec::new();
+    for file in &wanted {
+        let fd = mapped.get(*file, thawing)?;
+        files.push(
+            rustix::io::fcntl_dupfd_cloexec(fd, 0).map_err(|e| Error::Failed(e.to_string()))?,
+        );
+    }
+    let page_files = source.files();
+    let all: Vec<BorrowedFd<'_>> = fs_files
+        .iter()
+        .map(AsFd::as_fd)
+        .chain(page_files.iter().copied())
+        .chain(files.iter().map(AsFd::as_fd))
+        .collect();
+    let mut messages = 0;
+    for chunk in all.chunks(MAX_FDS) {
+        channel.send(blank.pid(), chunk)?;
+        messages += 1;
+    }
+    let mut next = 0..;
+    let mut number = || next.next().expect("an endless range");
+    let fs = process::FsFds {
+        executable: number(),
+        cwd: number(),
+        root: (fs_files.len() > 2).then(&mut number),
+    };
+    let pages = page_files.iter().map(|_| number()).collect();
+    let mapped = wanted.into_iter().map(|file| (file, number())).collect();
+    Ok(Numbers { messages, mapped, pages, fs })
+}
+
+fn flush_if_large(blank: &mut Blank, batch: &mut Batch) -> Result<(), Error> {
+    const LARGE: usize = 1 << 20;
+    if batch.len_bytes() > LARGE {
+        blank.run(batch)?;
+        *batch = Batch::new();
+    }
+    Ok(())
+}
+
+/// Empties the table of descriptors but for one.
+pub fn close_all_but(keep: i32, batch: &mut Batch) {
+    const CLOSE_RANGE: i64 = 436;
+    if keep > 0 {
+        batch.call("close_range", CLOSE_RANGE, [0.into(), (keep - 1).into(), 0.into()]);
+    }
+    batch.call("close_range", CLOSE_RANGE, [(keep + 1).into(), u32::MAX.into(), 0.into()]);
+}
+
+/// Gives a process its further threads, and each thread what is its own.
+pub fn threads(
+    blank: &mut Blank,
+    tree: &Tree,
+    live: &Live,
+    bounding: u64,
+    channel: &Channel,
+) -> Result<(), Error> {
+    let others: Vec<i32> = live.threads.iter().skip(1).map(|thread| thread.tid.0).collect();
+    blank.spawn_threads(&others)?;
+    let own_pid = blank.own_pid();
+    let batches: Vec<Batch> = live
+        .threads
+        .iter()
+        .enumerate()
+        .map(|(index, frozen)| {
+            let mut batch = Batch::new();
+            if index == 0 {
+                const CLOSE: i64 = 3;
+                batch.call("close", CLOSE, [channel.remote_fd().into()]);
+                signal::flush_child_signals(&mut batch);
+            }
+            thread::thaw(frozen, &mut batch);
+            thread::thaw_rights(tree, live, frozen, bounding, &mut batch);
+            if index == 0 {
+                process::thaw_last(live, own_pid, &mut batch);
+            }
+            signal::thaw_pending(&frozen.pending, own_pid, Some(frozen.tid.0), &mut batch);
+            batch
+        })
+        .collect();
+    // The leader first: filters for all threads come from it, before they change their rights.
+    blank.run(&batches[0])?;
+    for (index, batch) in batches.iter().enumerate().skip(1) {
+        blank.start(index, batch)?;
+    }
+    for (index, batch) in batches.iter().enumerate().skip(1) {
+        blank.finish(index, batch)?;
+    }
+    Ok(())
+}
+
+/// Takes our pages out of a process that has everything else.
+pub fn leave(blank: &mut Blank, live: &Live) -> Result<(), Error> {
+    let mut ends: Vec<(UserRegs, SignalMask)> = Vec::new();
+    for (index, frozen) in live.threads.iter().enumerate() {
+        let regs = thread::thaw_registers(blank, index, frozen)?;
+        ends.push((regs, frozen.blocked));
+    }
+    blank.take_leave(&ends)?;
+    Ok(())
+}
+
+/// Makes a process stop by job control as soon as it is let go.
+pub fn stop(blank: &Blank, process: &Process) -> Result<(), Error> {
+    const SIGSTOP: i32 = 19;
+    if let stasis_model::State::Live { stopped_by: Some(_), .. } = &process.state {
+        stasis_sys::process::kill(blank.pid(), SIGSTOP).map_err(|errno| {
+            Error::Failed(format!("kill(SIGSTOP) of process {}: {errno}", process.pid))
+        })?;
+    }
+    Ok(())
+}

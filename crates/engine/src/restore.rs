@@ -1,0 +1,376 @@
+//! Restoring: births, memory, files, threads, and then all are let go together.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    os::fd::OwnedFd,
+    path::Path,
+};
+
+use rustix::fs::OFlags;
+use stasis_files::Reader;
+use stasis_model::{NsPid, Process, State, Tree};
+use stasis_objects::{Thawing, descriptor, process, segment, signal};
+use stasis_plan::{Job, Step};
+use stasis_tracee::{Batch, Birth, Blank, Channel, FootholdPlan, Seed};
+
+use crate::{
+    contents::Directory,
+    facade::{Error, Report, RestoreOptions, RestoreRoot, Restored, Stats},
+    morph,
+    phases::Phases,
+};
+
+/// Brings a tree back; all tasks are let go together.
+///
+/// # Errors
+/// [`Error::Obstacles`] before anything is made, [`Error::Failed`] with no process left.
+pub fn restore(options: RestoreOptions<'_>) -> Result<Restored, Error> {
+    let mut phases = Phases::start();
+    let reader = Reader::open(&options.images_dir)?;
+    let tree = reader.tree()?;
+    let obstacles = stasis_plan::obstacles(&tree);
+    if !obstacles.is_empty() {
+        return Err(Error::Obstacles(obstacles));
+    }
+    let job = if options.shell_job { Job::Shell } else { Job::Own };
+    let steps = stasis_plan::steps(&tree, job).map_err(|error| Error::Failed(error.to_string()))?;
+    phases.end("read");
+    let (root, channel, inherited) = make_root(&tree, &options.inherited, options.root)?;
+    let host_root = root.pid();
+    let mut family = Family { blanks: BTreeMap::from([(root.own_pid(), root)]) };
+    family.play(&steps)?;
+    phases.end("births");
+    let namespace_root = open_root(host_root)?;
+    let contents = Directory(&reader);
+    let mut thawing = Thawing::new(&tree, &contents, namespace_root, inherited);
+    let nr_pages = family.fill(&tree, &reader, &channel, &mut thawing)?;
+    phases.end("memory");
+    family.give_files(&tree, &channel, &mut thawing)?;
+    phases.end("files");
+    family.end_zombies(&tree)?;
+    let bounding = own_bounding_set();
+    for process in live_processes(&tree) {
+        let live = process.live().expect("live processes only");
+        let blank = family.blank(process.pid)?;
+        process::thaw_from_outside(blank, live, &mut thawing)?;
+        morph::threads(blank, &tree, live, bounding, &channel)?;
+        for (thread, frozen) in blank.threads().iter().zip(&live.threads) {
+            stasis_objects::scheduling::thaw(thread.tid(), &frozen.scheduling)?;
+        }
+    }
+    phases.end("threads");
+    let by_own = family.host_ids();
+    descriptor::thaw_owners(&thawing, &|own: NsPid| by_own.get(&own.0).copied())?;
+    let losses = std::mem::take(&mut thawing.losses);
+    drop(thawing);
+    for process in live_processes(&tree) {
+        let blank = family.blank(process.pid)?;
+        morph::leave(blank, process.live().expect("live processes only"))?;
+    }
+    for process in live_processes(&tree) {
+        let blank = family.blank(process.pid)?;
+        morph::stop(blank, process)?;
+    }
+    phases.end("leave");
+    family.let_go(&tree)?;
+    phases.end("go");
+    let stats = Stats {
+        phases: phases.into_vec(),
+        nr_tasks: tree.processes.len(),
+        nr_threads: tree.nr_threads(),
+        nr_pages,
+        ..Stats::default()
+    };
+    Ok(Restored { root: host_root, report: Report { stats, losses } })
+}
+
+fn live_processes(tree: &Tree) -> impl Iterator<Item = &Process> {
+    tree.processes.iter().filter(|process| process.live().is_some())
+}
+
+/// Makes the first blank with the root's pid, and the channel that all will inherit.
+fn make_root(
+    tree: &Tree,
+    inherited: &BTreeMap<String, i32>,
+    how: RestoreRoot<'_>,
+) -> Result<(Blank, Channel, HashMap<String, OwnedFd>), Error> {
+    let root_pid = tree.root().pid.0;
+    let (seed, is_new) = match how {
+        RestoreRoot::New => (Seed::spawn()?, true),
+        RestoreRoot::Waiting { pid, release } => (Seed::catch(pid, release)?, false),
+    };
+    let plan = plan_foothold(tree, &seed)?;
+    let mut first = seed.settle(plan)?;
+    let mut given = HashMap::new();
+    for (key, fd) in inherited {
+        given.insert(key.clone(), first.take_fd(*fd)?);
+    }
+    raise_descriptor_limit(&first);
+    let number = free_number(tree);
+    let channel = first.open_channel(number)?;
+    let mut batch = Batch::new();
+    morph::close_all_but(number, &mut batch);
+    first.run(&batch)?;
+    if !is_new {
+        if first.own_pid() != root_pid {
+            return Err(Error::Failed(format!(
+                "the container's init has pid {} and the checkpoint's root {root_pid}",
+                first.own_pid()
+            )));
+        }
+        return Ok((first, channel, given));
+    }
+    let birth = Birth { own_pid: root_pid, shares_descriptors: false, as_sibling: true };
+    let born = first.bear(&[birth]).map_err(|error| taken(error, root_pid))?.pop();
+    Seed::kill_after(first)?;
+    let root = born.ok_or_else(|| Error::Failed("the root was not born".into()))?;
+    Ok((root, channel, given))
+}
+
+fn taken(error: stasis_tracee::Error, pid: i32) -> Error {
+    let is_taken =
+        matches!(&error, stasis_tracee::Error::Kernel { errno: stasis_sys::Errno::EXIST, .. });
+    if !is_taken {
+        return error.into();
+    }
+    let holder = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    let holder = match holder.trim() {
+        "" => "a thread, group or session of another process".into(),
+        name => format!("\"{name}\""),
+    };
+    Error::Failed(format!(
+        "pid {pid} is taken by {holder}; wait for its end, or restore in a container, \
+         where pids are never taken"
+    ))
+}
+
+/// Blanks need numbers for descriptors that may be higher than our own limit.
+fn raise_descriptor_limit(blank: &Blank) {
+    const RLIMIT_NOFILE: u32 = 7;
+    let Ok(limits) = blank.proc().parse("limits", stasis_proctext::limits::parse) else { return };
+    let hard = limits[RLIMIT_NOFILE as usize].1;
+    // Without success a high number is refused where it is used.
+    let _ = stasis_sys::process::set_limit(blank.pid(), RLIMIT_NOFILE, hard, hard);
+}
+
+fn plan_foothold(tree: &Tree, seed: &Seed) -> Result<FootholdPlan, Error> {
+    let vmas = live_processes(tree).filter_map(Process::live).flat_map(|live| &live.memory.vmas);
+    let taken: Vec<_> = vmas.map(|vma| vma.range.clone()).chain(seed.memory()?).collect();
+    let most = live_processes(tree).filter_map(Process::live).map(|live| live.threads.len()).max();
+    let largest = live_processes(tree)
+        .filter_map(Process::live)
+        .flat_map(|live| {
+            live.threads.iter().map(|thread| stasis_objects::thread::len_bytes(tree, live, thread))
+        })
+        .max();
+    FootholdPlan::find(taken, most.unwrap_or(1), largest.unwrap_or(0))
+        .ok_or_else(|| Error::Failed("no room for the foothold in the processes' memory".into()))
+}
+
+/// A number that no process of the tree uses for a descriptor.
+fn free_number(tree: &Tree) -> i32 {
+    let used = tree.tables.values().flat_map(|table| table.descriptors.keys().map(|fd| fd.0));
+    let highest = used.max().unwrap_or(2);
+    // Well above what is handed over for mappings, so that those numbers can be foretold.
+    (highest + 1).max(1000)
+}
+
+fn open_root(pid: i32) -> Result<OwnedFd, Error> {
+    let path = format!("/proc/{pid}/root");
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::open(Path::new(&path), flags, rustix::fs::Mode::empty())
+        .map_err(|errno| Error::Failed(format!("cannot open {path}: {errno}")))
+}
+
+fn own_bounding_set() -> u64 {
+    let status = std::fs::read("/proc/self/status").unwrap_or_default();
+    stasis_proctext::status::parse(&status).map_or(0, |status| status.bounding)
+}
+
+/// All blanks by their own pids.
+struct Family {
+    blanks: BTreeMap<i32, Blank>,
+}
+
+impl Family {
+    fn blank(&mut self, pid: NsPid) -> Result<&mut Blank, Error> {
+        self.blanks
+            .get_mut(&pid.0)
+            .ok_or_else(|| Error::Failed(format!("process {pid} was not born")))
+    }
+
+    fn host_ids(&self) -> HashMap<i32, i32> {
+        let threads = self.blanks.values().flat_map(Blank::threads);
+        threads.map(|thread| (thread.own_tid(), thread.tid())).collect()
+    }
+
+    fn play(&mut self, steps: &[Step]) -> Result<(), Error> {
+        let mut rest = steps;
+        while let Some(step) = rest.first() {
+            let count = match *step {
+                Step::Bear { parent, .. } => self.bear_many(parent, rest)?,
+                Step::BearSibling { elder, child } => {
+                    let birth =
+                        Birth { own_pid: child.0, shares_descriptors: false, as_sibling: true };
+                    self.bear(elder, &[birth])?;
+                    1
+                }
+                Step::LeadSession { pid } => {
+                    const SETSID: i64 = 112;
+                    // The init of a container leads a session already.
+                    if self.blank(pid)?.proc().stat()?.session != self.blank(pid)?.pid() {
+                        self.call(pid, "setsid", SETSID, [0, 0])?;
+                    }
+                    1
+                }
+                Step::JoinGroup { pid, group } => {
+                    const SETPGID: i64 = 109;
+                    self.call(pid, "setpgid", SETPGID, [0, group.0])?;
+                    1
+                }
+                Step::EndHelper { pid, parent } => {
+                    self.end_helper(pid, parent)?;
+                    1
+                }
+                Step::Adopt { pid } => {
+                    const PRCTL: i64 = 157;
+                    const PR_SET_CHILD_SUBREAPER: i32 = 36;
+                    self.call(pid, "prctl", PRCTL, [PR_SET_CHILD_SUBREAPER, 1])?;
+                    1
+                }
+            };
+            rest = &rest[count..];
+        }
+        Ok(())
+    }
+
+    /// Births of one parent that follow each other are one batch.
+    fn bear_many(&mut self, parent: NsPid, steps: &[Step]) -> Result<usize, Error> {
+        const MOST: usize = 1000;
+        let births: Vec<Birth> = steps
+            .iter()
+            .take(MOST)
+            .map_while(|step| match *step {
+                Step::Bear { parent: other, child, shares_descriptors } if other == parent => {
+                    Some(Birth { own_pid: child.0, shares_descriptors, as_sibling: false })
+                }
+                _ => None,
+            })
+            .collect();
+        self.bear(parent, &births)?;
+        Ok(births.len())
+    }
+
+    fn bear(&mut self, parent: NsPid, births: &[Birth]) -> Result<(), Error> {
+        let first = births.first().map_or(0, |birth| birth.own_pid);
+        let born = self.blank(parent)?.bear(births).map_err(|error| taken(error, first))?;
+        self.blanks.extend(born.into_iter().map(|blank| (blank.own_pid(), blank)));
+        Ok(())
+    }
+
+    fn call(
+        &mut self,
+        pid: NsPid,
+        name: &'static str,
+        number: i64,
+        arguments: [i32; 2],
+    ) -> Result<(), Error> {
+        let mut batch = Batch::new();
+        batch.call(name, number, arguments.map(Into::into));
+        self.blank(pid)?.run(&batch)?;
+        Ok(())
+    }
+
+    fn end_helper(&mut self, pid: NsPid, parent: NsPid) -> Result<(), Error> {
+        const WAIT4: i64 = 61;
+        const WALL: u32 = 0x4000_0000;
+        if let Some(helper) = self.blanks.remove(&pid.0) {
+            helper.kill()?;
+        }
+        let mut batch = Batch::new();
+        batch.call("wait4", WAIT4, [pid.0.into(), 0.into(), WALL.into(), 0.into()]);
+        signal::flush_child_signals(&mut batch);
+        self.blank(parent)?.run(&batch)?;
+        Ok(())
+    }
+
+    fn fill(
+        &mut self,
+        tree: &Tree,
+        reader: &Reader,
+        channel: &Channel,
+        thawing: &mut Thawing,
+    ) -> Result<u64, Error> {
+        let mut mapped = morph::MappedFiles::default();
+        let mut nr_pages = 0;
+        for process in live_processes(tree) {
+            let live = process.live().expect("live processes only");
+            let blank = self.blank(process.pid)?;
+            nr_pages += morph::memory(blank, live, reader, channel, (thawing, &mut mapped))?;
+        }
+        segment::seal(thawing)?;
+        Ok(nr_pages)
+    }
+
+    fn give_files(
+        &mut self,
+        tree: &Tree,
+        channel: &Channel,
+        thawing: &mut Thawing,
+    ) -> Result<(), Error> {
+        let used = tree.tables.values().flat_map(|table| table.descriptors.values());
+        let root = tree.root().pid;
+        for descriptor in used {
+            descriptor::thaw_file(descriptor.file, thawing, self.blank(root)?)?;
+        }
+        let mut filled = Vec::new();
+        let mut watched = Vec::new();
+        for process in live_processes(tree) {
+            let live = process.live().expect("live processes only");
+            if filled.contains(&live.descriptors) {
+                continue;
+            }
+            filled.push(live.descriptors);
+            let table = &tree.tables[&live.descriptors];
+            let blank = self.blank(process.pid)?;
+            descriptor::thaw_table(table, blank, channel, thawing)?;
+            let mut batch = Batch::new();
+            descriptor::thaw_watches(table, thawing, &mut watched, &mut batch);
+            if !batch.is_empty() {
+                blank.run(&batch)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn end_zombies(&mut self, tree: &Tree) -> Result<(), Error> {
+        for process in &tree.processes {
+            if let State::Zombie { wait_status } = process.state {
+                let mut batch = Batch::new();
+                name(&process.name, &mut batch);
+                self.blank(process.pid)?.run(&batch)?;
+                if let Some(blank) = self.blanks.remove(&process.pid.0) {
+                    blank.end_as_zombie(wait_status)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn let_go(mut self, tree: &Tree) -> Result<(), Error> {
+        // Children before their parents, who may wait for them.
+        for process in tree.processes.iter().rev() {
+            if let Some(blank) = self.blanks.remove(&process.pid.0) {
+                blank.let_go()?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn name(name: &[u8], batch: &mut Batch) {
+    const PRCTL: i64 = 157;
+    const PR_SET_NAME: i32 = 15;
+    let text = batch.text(&name[..name.len().min(15)]);
+    batch.call("prctl(PR_SET_NAME)", PRCTL, [PR_SET_NAME.into(), text.into()]);
+}

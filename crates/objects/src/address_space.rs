@@ -1,0 +1,494 @@
+//! The layout of a process's memory and its mappings (proc_pid_smaps(5), mmap(2)).
+
+use std::{
+    ops::Range,
+    os::{fd::OwnedFd, unix::ffi::OsStrExt},
+    path::PathBuf,
+};
+
+use rustix::fs::{FileType, Mode, OFlags};
+use stasis_model::{
+    AddressSpace, Backing, FileId, FileKind, Layout, MapFlags, Memfd, OpenFile, Protection, Remap,
+    Subject, Vma,
+};
+use stasis_proctext::{maps::Mapping, stat::Stat};
+use stasis_tracee::{Batch, Patient};
+
+use crate::{
+    error::{Error, Result},
+    gathering::Gathering,
+    ghost, memfd, path_file, segment,
+};
+
+/// Advice codes of `VmFlags` and their madvise(2) numbers.
+const ADVICE: [(&[u8; 2], u32); 8] = [
+    (b"rr", 1),
+    (b"sr", 2),
+    (b"dc", 10),
+    (b"mg", 12),
+    (b"hg", 14),
+    (b"nh", 15),
+    (b"dd", 16),
+    (b"wf", 18),
+];
+
+/// Answers of remote calls that the address space needs.
+#[derive(Clone, Copy, Debug)]
+pub struct Answers {
+    pub brk: u64,
+    pub dumpable: i32,
+    pub thp_disabled: bool,
+}
+
+/// Freezes everything but the contents. `maps` were read before the foothold was made.
+pub fn freeze(
+    patient: &Patient,
+    stat: &Stat,
+    maps: &[Mapping],
+    answers: Answers,
+    gathering: &mut Gathering,
+) -> Result<AddressSpace> {
+    let executable = freeze_executable(patient, gathering)?;
+    let mut vmas: Vec<Vma> = Vec::with_capacity(maps.len());
+    for map in maps {
+        let Some(vma) = freeze_mapping(patient, stat, map, gathering)? else { continue };
+        match vmas.last_mut() {
+            // `[vvar]` and `[vvar_vclock]` are one mapping of the checkpoint.
+            Some(last) if is_vvar(last) && is_vvar(&vma) && last.range.end == vma.range.start => {
+                last.range.end = vma.range.end;
+            }
+            _ => vmas.push(vma),
+        }
+    }
+    Ok(AddressSpace {
+        layout: freeze_layout(patient, stat, answers)?,
+        executable,
+        vmas,
+        guards: Vec::new(),
+        aio_rings: Vec::new(),
+        dumpable: answers.dumpable,
+        thp_disabled: answers.thp_disabled,
+    })
+}
+
+fn is_vvar(vma: &Vma) -> bool {
+    vma.backing == Backing::Vvar
+}
+
+fn freeze_layout(patient: &Patient, stat: &Stat, answers: Answers) -> Result<Layout> {
+    let auxv = patient.proc().read("auxv")?;
+    let auxv = auxv
+        .chunks_exact(8)
+        .map(|word| u64::from_ne_bytes(word.try_into().expect("eight bytes")))
+        .collect();
+    Ok(Layout {
+        code: stat.start_code..stat.end_code,
+        data: stat.start_data..stat.end_data,
+        stack_start: stat.start_stack,
+        brk_start: stat.start_brk,
+        brk: answers.brk,
+        arguments: stat.arguments.0..stat.arguments.1,
+        environment: stat.environment.0..stat.environment.1,
+        auxv,
+    })
+}
+
+fn freeze_executable(patient: &Patient, gathering: &mut Gathering) -> Result<FileId> {
+    let link = patient.proc().read_link("exe")?;
+    let file = patient.proc().open_file("exe", OFlags::RDONLY)?;
+    freeze_file_behind(&file, &link, 0, gathering)
+}
+
+/// The open file of a mapping, executable or directory: shared by all that are alike.
+pub fn freeze_file_behind(
+    file: &OwnedFd,
+    link: &std::path::Path,
+    open_mode: u32,
+    gathering: &mut Gathering,
+) -> Result<FileId> {
+    let what = link.display().to_string();
+    let stat = rustix::fs::fstat(file).map_err(Error::at(&what, "fstat"))?;
+    let (path, deleted) = path_file::without_deleted_mark(link);
+    let key = (stat.st_dev, stat.st_ino, path.clone(), open_mode);
+    if let Some(id) = gathering.mapped.get(&key) {
+        return Ok(*id);
+    }
+    let mut frozen = path_file::describe(path, &stat, 0);
+    if deleted || stat.st_nlink == 0 {
+        frozen.remap = Some(Remap::Ghost(ghost::freeze(file, &stat, gathering)?));
+    }
+    let id = gathering.add_file(OpenFile { flags: 0, owner: None, kind: FileKind::Path(frozen) });
+    gathering.mapped.insert(key, id);
+    Ok(id)
+}
+
+fn freeze_mapping(
+    patient: &Patient,
+    stat: &Stat,
+    map: &Mapping,
+    gathering: &mut Gathering,
+) -> Result<Option<Vma>> {
+    if let Some(reason) = obstacle_of(map) {
+        gathering.obstacle(subject_of(patient.pid(), &stat.name, map), reason, None);
+        return Ok(None);
+    }
+    if map.has_flag(b"sl") {
+        let reason = "it is sealed against changes (mseal(2)), which a restore does not repeat";
+        gathering.loss(subject_of(patient.pid(), &stat.name, map), reason);
+    }
+    let backing = freeze_backing(patient, map, gathering)?;
+    Ok(Some(Vma {
+        range: map.range.clone(),
+        protection: Protection(map.protection),
+        flags: MapFlags {
+            grows_down: map.has_flag(b"gd"),
+            locked: map.has_flag(b"lo"),
+            no_reserve: map.has_flag(b"nr"),
+            huge_page_shift: map
+                .has_flag(b"ht")
+                .then(|| map.page_size.unwrap_or(2 << 20).trailing_zeros() as u8),
+        },
+        advice: ADVICE
+            .iter()
+            .filter(|(code, _)| map.has_flag(code) && !is_special(&map.name))
+            .fold(0, |bits, (_, number)| bits | 1 << number),
+        backing,
+    }))
+}
+
+fn is_special(name: &[u8]) -> bool {
+    matches!(name, b"[vdso]" | b"[vvar]" | b"[vvar_vclock]" | b"[vsyscall]")
+}
+
+/// Why a mapping cannot be kept, from its text alone.
+pub fn obstacle_of(map: &Mapping) -> Option<String> {
+    if is_special(&map.name) {
+        return None;
+    }
+    let name = String::from_utf8_lossy(&map.name);
+    if map.has_flag(b"um") || map.has_flag(b"uw") {
+        return Some("memory watched by userfaultfd(2)".into());
+    }
+    if map.has_flag(b"ss") {
+        return Some("a shadow stack".into());
+    }
+    if name.starts_with("anon_inode:") || name.starts_with("/anon_inode:") {
+        return Some(format!("memory of {}, which cannot be kept", name.trim_start_matches('/')));
+    }
+    if map.name.starts_with(b"/[aio]") {
+        return Some("the ring of an asynchronous-I/O context (io_setup(2))".into());
+    }
+    if map.name.starts_with(b"/SYSV") && map.shared {
+        return Some("System V shared memory (shmat(2))".into());
+    }
+    if map.name.starts_with(b"socket:") {
+        return Some("the ring of a packet socket".into());
+    }
+    if map.name == b"[uprobes]" || map.name == b"[gate]" {
+        return Some("a mapping of the kernel's own".into());
+    }
+    let device_memory = map.has_flag(b"pf") || map.has_flag(b"io");
+    device_memory.then(|| "memory of a device".into())
+}
+
+/// The mapping in the user's words.
+pub fn subject_of(pid: i32, name: &[u8], map: &Mapping) -> Subject {
+    Subject::Mapping {
+        pid,
+        name: String::from_utf8_lossy(name).into_owned(),
+        start: map.range.start,
+        end: map.range.end,
+        target: String::from_utf8_lossy(&map.name).into_owned(),
+    }
+}
+
+fn freeze_backing(patient: &Patient, map: &Mapping, gathering: &mut Gathering) -> Result<Backing> {
+    match map.name.as_slice() {
+        b"[vdso]" => return Ok(Backing::Vdso),
+        b"[vvar]" | b"[vvar_vclock]" => return Ok(Backing::Vvar),
+        b"[vsyscall]" => return Ok(Backing::Vsyscall),
+        b"[heap]" if !map.shared => return Ok(Backing::Heap),
+        name if !map.shared && (name.is_empty() || name[0] == b'[') => {
+            return Ok(if map.has_flag(b"dp") {
+                Backing::Droppable
+            } else {
+                Backing::AnonymousPrivate
+            });
+        }
+        _ => {}
+    }
+    let (file, link, open_mode) = open_mapped(patient, map)?;
+    if map.shared && (map.name == b"/dev/zero" || map.name.starts_with(b"[anon_shmem")) {
+        let segment = segment::freeze(file, None, gathering)?;
+        return Ok(Backing::SegmentShared { segment, offset: map.offset });
+    }
+    if map.name == b"/dev/zero" && !map.shared {
+        return Ok(Backing::AnonymousPrivate);
+    }
+    let offset = map.offset;
+    if let Some(name) = memfd::name_in_link(&map.name) {
+        let file = freeze_mapped_memfd(file, name, open_mode, gathering)?;
+        return Ok(if map.shared {
+            Backing::MemfdShared { file, offset, open_mode }
+        } else {
+            Backing::MemfdPrivate { file, offset, open_mode }
+        });
+    }
+    let stat = rustix::fs::fstat(&file).map_err(Error::at(link.display().to_string(), "fstat"))?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        let subject = subject_of(patient.pid(), b"", map);
+        gathering.obstacle(subject, "a mapping of a device", None);
+    }
+    let file = freeze_file_behind(&file, &link, open_mode, gathering)?;
+    Ok(if map.shared {
+        Backing::FileShared { file, offset, open_mode }
+    } else {
+        Backing::FilePrivate { file, offset, open_mode }
+    })
+}
+
+/// The mapped file, opened for reading, its link, and the mode it was opened with (0 or 2).
+fn open_mapped(patient: &Patient, map: &Mapping) -> Result<(OwnedFd, PathBuf, u32)> {
+    let entry = format!("map_files/{:x}-{:x}", map.range.start, map.range.end);
+    let link = patient.proc().read_link(&entry)?;
+    let file = patient.proc().open_file(&entry, OFlags::RDONLY)?;
+    let mode =
+        rustix::fs::statat(patient.proc().as_fd(), &entry, rustix::fs::AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(Error::at(link.display().to_string(), "lstat"))?
+            .st_mode;
+    let writable = Mode::from_raw_mode(mode).contains(Mode::WUSR);
+    Ok((file, link, if writable { 2 } else { 0 }))
+}
+
+fn freeze_mapped_memfd(
+    file: OwnedFd,
+    name: &[u8],
+    open_mode: u32,
+    gathering: &mut Gathering,
+) -> Result<FileId> {
+    let stat = rustix::fs::fstat(&file).map_err(Error::at("memfd", "fstat"))?;
+    let path = PathBuf::from(std::ffi::OsStr::from_bytes(name));
+    let key = (stat.st_dev, stat.st_ino, path, open_mode);
+    if let Some(id) = gathering.mapped.get(&key) {
+        return Ok(*id);
+    }
+    let segment = segment::freeze(file, Some(name), gathering)?;
+    let kind = FileKind::Memfd(Memfd { segment, position: 0 });
+    let id = gathering.add_file(OpenFile { flags: open_mode, owner: None, kind });
+    gathering.mapped.insert(key, id);
+    Ok(id)
+}
+
+const MMAP: i64 = 9;
+const MPROTECT: i64 = 10;
+const MUNMAP: i64 = 11;
+const MREMAP: i64 = 25;
+const MADVISE: i64 = 28;
+const MLOCK: i64 = 149;
+const MAP_SHARED: u64 = 1;
+const MAP_PRIVATE: u64 = 2;
+const MAP_DROPPABLE: u64 = 8;
+const MAP_FIXED: u64 = 0x10;
+const MAP_ANONYMOUS: u64 = 0x20;
+const MAP_GROWSDOWN: u64 = 0x100;
+const MAP_NORESERVE: u64 = 0x4000;
+const MAP_HUGETLB: u64 = 0x4_0000;
+const MREMAP_MAYMOVE_FIXED: u64 = 3;
+
+/// Clears a blank's memory of everything but our foothold and moves the vDSO to where it was.
+///
+/// `present` is what the blank has mapped. The vDSO and its data are special mappings that can only be
+/// moved.
+///
+/// # Errors
+/// [`Error::Unsupported`] if the checkpoint's vDSO has another size than this kernel's.
+pub fn clear(
+    memory: &AddressSpace,
+    present: &[Mapping],
+    keep: &Range<u64>,
+    batch: &mut Batch,
+) -> Result<()> {
+    let special: Vec<&Mapping> = present.iter().filter(|map| is_special(&map.name)).collect();
+    for map in present {
+        if is_special(&map.name) || (map.range.start >= keep.start && map.range.end <= keep.end) {
+            continue;
+        }
+        let len = map.range.end - map.range.start;
+        batch.call("munmap", MUNMAP, [map.range.start.into(), len.into()]);
+    }
+    move_vdso(memory, &special, keep, batch)
+}
+
+fn move_vdso(
+    memory: &AddressSpace,
+    special: &[&Mapping],
+    keep: &Range<u64>,
+    batch: &mut Batch,
+) -> Result<()> {
+    let movable: Vec<&&Mapping> = special.iter().filter(|map| map.name != b"[vsyscall]").collect();
+    let (Some(first), Some(last)) = (movable.first(), movable.last()) else { return Ok(()) };
+    let block = first.range.start..last.range.end;
+    let wanted = vdso_block(memory);
+    let Some(wanted) = wanted else {
+        let len = block.end - block.start;
+        batch.call("munmap", MUNMAP, [block.start.into(), len.into()]);
+        return Ok(());
+    };
+    if wanted.end - wanted.start != block.end - block.start {
+        return Err(Error::Unsupported {
+            object: "vDSO".into(),
+            reason: format!(
+                "it was {} bytes long and is {} on this kernel; the checkpoint was made on another one",
+                wanted.end - wanted.start,
+                block.end - block.start
+            ),
+        });
+    }
+    if wanted == block {
+        return Ok(());
+    }
+    let mut from = block.clone();
+    if wanted.start < block.end && block.start < wanted.end {
+        // A mapping cannot be moved onto itself: it makes a detour.
+        let taken = [keep.clone(), block.clone(), wanted.clone()];
+        let detour = stasis_tracee::find_gap(taken, block.end - block.start).ok_or_else(|| {
+            Error::Unsupported {
+                object: "vDSO".into(),
+                reason: "there is no room to move it".into(),
+            }
+        })?;
+        shift(&movable, &from, detour, batch);
+        from = detour..detour + (block.end - block.start);
+    }
+    shift_from(&movable, &block, &from, wanted.start, batch);
+    Ok(())
+}
+
+fn shift(maps: &[&&Mapping], block: &Range<u64>, to: u64, batch: &mut Batch) {
+    shift_from(maps, block, block, to, batch);
+}
+
+/// Moves the pieces of `block`, which lie at `from` by now, to `to`.
+fn shift_from(
+    maps: &[&&Mapping],
+    block: &Range<u64>,
+    from: &Range<u64>,
+    to: u64,
+    batch: &mut Batch,
+) {
+    for map in maps {
+        let offset = map.range.start - block.start;
+        let len = map.range.end - map.range.start;
+        let (source, target) = (from.start + offset, to + offset);
+        let flags = MREMAP_MAYMOVE_FIXED;
+        let arguments = [source.into(), len.into(), len.into(), flags.into(), target.into()];
+        batch.call("mremap", MREMAP, arguments);
+    }
+}
+
+/// Where data and code of the vDSO lay together.
+fn vdso_block(memory: &AddressSpace) -> Option<Range<u64>> {
+    let vdso = memory.vmas.iter().find(|vma| vma.backing == Backing::Vdso)?;
+    let vvar = memory.vmas.iter().find(|vma| vma.backing == Backing::Vvar);
+    let start = vvar.map_or(vdso.range.start, |vvar| vvar.range.start.min(vdso.range.start));
+    Some(start..vdso.range.end)
+}
+
+/// Adds the call that makes one mapping; `fd` is the number of its file in the blank.
+///
+/// It is writable until [`finish`], so that contents can be read into it.
+pub fn thaw(vma: &Vma, fd: Option<i32>, has_content: bool, batch: &mut Batch) {
+    let mut flags = MAP_FIXED;
+    let mut offset = 0;
+    match &vma.backing {
+        Backing::AnonymousPrivate | Backing::Heap => flags |= MAP_PRIVATE | MAP_ANONYMOUS,
+        Backing::Droppable => flags |= MAP_DROPPABLE | MAP_ANONYMOUS,
+        Backing::FilePrivate { offset: at, .. } | Backing::MemfdPrivate { offset: at, .. } => {
+            flags |= MAP_PRIVATE;
+            offset = *at;
+        }
+        Backing::FileShared { offset: at, .. }
+        | Backing::MemfdShared { offset: at, .. }
+        | Backing::SegmentShared { offset: at, .. }
+        | Backing::SystemV { offset: at, .. } => {
+            flags |= MAP_SHARED;
+            offset = *at;
+        }
+        Backing::Vdso | Backing::Vvar | Backing::Vsyscall | Backing::AioRing => return,
+    }
+    if vma.flags.grows_down {
+        flags |= MAP_GROWSDOWN;
+    }
+    if vma.flags.no_reserve {
+        flags |= MAP_NORESERVE;
+    }
+    if let (Some(shift), Backing::AnonymousPrivate) = (vma.flags.huge_page_shift, &vma.backing) {
+        flags |= MAP_HUGETLB | u64::from(shift) << 26;
+    }
+    let fd = fd.unwrap_or(-1);
+    let arguments = [
+        vma.range.start.into(),
+        vma.len_bytes().into(),
+        first_protection(vma, has_content).into(),
+        flags.into(),
+        fd.into(),
+        offset.into(),
+    ];
+    batch.call("mmap", MMAP, arguments);
+}
+
+fn first_protection(vma: &Vma, has_content: bool) -> u32 {
+    let write = if has_content { Protection::WRITE } else { 0 };
+    vma.protection.0 | write
+}
+
+/// Adds the calls that give a mapping its protection, advice and lock, when its content is there.
+pub fn finish(vma: &Vma, has_content: bool, batch: &mut Batch) {
+    if is_special_backing(&vma.backing) {
+        return;
+    }
+    let (start, len) = (vma.range.start, vma.len_bytes());
+    if first_protection(vma, has_content) != vma.protection.0 {
+        batch.call("mprotect", MPROTECT, [start.into(), len.into(), vma.protection.0.into()]);
+    }
+    for number in 0..64u32 {
+        let droppable = vma.backing == Backing::Droppable;
+        if vma.advice & 1 << number != 0 && !droppable {
+            batch.call("madvise", MADVISE, [start.into(), len.into(), number.into()]);
+        }
+    }
+    if vma.flags.locked {
+        batch.call("mlock", MLOCK, [start.into(), len.into()]);
+    }
+}
+
+fn is_special_backing(backing: &Backing) -> bool {
+    matches!(backing, Backing::Vdso | Backing::Vvar | Backing::Vsyscall | Backing::AioRing)
+}
+
+/// The file that a mapping needs, and how it is to be opened.
+pub fn file_of(vma: &Vma) -> Option<MappedFile> {
+    match vma.backing {
+        Backing::FilePrivate { file, open_mode, .. }
+        | Backing::FileShared { file, open_mode, .. }
+        | Backing::MemfdPrivate { file, open_mode, .. }
+        | Backing::MemfdShared { file, open_mode, .. } => Some(MappedFile::Open(file, open_mode)),
+        Backing::SegmentShared { segment, .. } | Backing::SystemV { segment, .. } => {
+            Some(MappedFile::Segment(segment))
+        }
+        Backing::AnonymousPrivate
+        | Backing::Heap
+        | Backing::Droppable
+        | Backing::Vdso
+        | Backing::Vvar
+        | Backing::Vsyscall
+        | Backing::AioRing => None,
+    }
+}
+
+/// What a mapping is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum MappedFile {
+    Open(FileId, u32),
+    Segment(stasis_model::SegmentId),
+}

@@ -1,0 +1,375 @@
+//! Tables of descriptors, and which kind of file stands behind each.
+
+use std::{
+    collections::BTreeMap,
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::ffi::OsStrExt,
+    },
+};
+
+use rustix::fs::{FileType, OFlags};
+use stasis_model::{
+    AsyncOwner, AsyncOwnerKind, Descriptor, DescriptorTable, FdNumber, FileId, FileKind, NsPid,
+    OpenFile, TableId,
+};
+use stasis_sys::{fcntl, kcmp};
+use stasis_tracee::{Batch, Blank, Channel, MAX_FDS, Patient, ProcDir};
+
+use crate::{
+    epoll,
+    error::{Error, Result},
+    eventfd, fifo,
+    gathering::{Gathering, OpenFd},
+    memfd, path_file, pipe, signalfd,
+    thawing::Thawing,
+    timerfd,
+};
+
+const O_CLOEXEC: u32 = 0o2_000_000;
+const O_PATH: u32 = 0o10_000_000;
+
+/// What a link in `/proc/PID/fd` and the file's mode say it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Path,
+    Pipe,
+    Fifo,
+    Eventfd,
+    Epoll,
+    Timerfd,
+    Signalfd,
+    Memfd(Vec<u8>),
+    /// Cannot be kept, and why.
+    Obstacle(String),
+}
+
+/// Tells the kind of an open file without touching it.
+pub fn classify(link: &[u8], stat: &rustix::fs::Stat, flags: u32) -> Kind {
+    if let Some(inner) = link.strip_prefix(b"anon_inode:") {
+        return classify_anonymous(inner);
+    }
+    if link.starts_with(b"pipe:[") {
+        return Kind::Pipe;
+    }
+    if link.starts_with(b"socket:[") {
+        return Kind::Obstacle("sockets of this kind cannot be kept yet".into());
+    }
+    if let Some(name) = memfd::name_in_link(link) {
+        return Kind::Memfd(name.to_vec());
+    }
+    if !link.starts_with(b"/") {
+        let name = String::from_utf8_lossy(link);
+        return Kind::Obstacle(format!("{name} cannot be kept"));
+    }
+    if flags & O_PATH != 0 {
+        return Kind::Path;
+    }
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile | FileType::Directory => Kind::Path,
+        FileType::Fifo => Kind::Fifo,
+        FileType::CharacterDevice => classify_device(stat.st_rdev),
+        FileType::BlockDevice => Kind::Obstacle("a block device".into()),
+        FileType::Symlink | FileType::Socket | FileType::Unknown => {
+            Kind::Obstacle("a file of an unexpected kind".into())
+        }
+    }
+}
+
+fn classify_anonymous(inner: &[u8]) -> Kind {
+    match inner {
+        b"[eventfd]" => Kind::Eventfd,
+        b"[eventpoll]" => Kind::Epoll,
+        b"[timerfd]" => Kind::Timerfd,
+        b"[signalfd]" => Kind::Signalfd,
+        b"[io_uring]" => Kind::Obstacle("an io_uring instance".into()),
+        b"[perf_event]" => Kind::Obstacle("a perf event counter".into()),
+        b"[userfaultfd]" => Kind::Obstacle("a userfaultfd".into()),
+        other => {
+            let name = String::from_utf8_lossy(other);
+            Kind::Obstacle(format!("{} cannot be kept", name.trim_matches(['[', ']'])))
+        }
+    }
+}
+
+/// Devices without state of their own.
+fn classify_device(rdev: u64) -> Kind {
+    match (rustix::fs::major(rdev), rustix::fs::minor(rdev)) {
+        (1, 3 | 5 | 7 | 8 | 9) => Kind::Path, // null, zero, full, random, urandom
+        (major, minor) => Kind::Obstacle(format!("the character device {major}:{minor}")),
+    }
+}
+
+/// Reads a task's table; tables shared by clone(2) are read once.
+pub fn freeze_table(patient: &Patient, gathering: &mut Gathering) -> Result<TableId> {
+    if let Some(shared) = known_table(patient, gathering)? {
+        return Ok(shared);
+    }
+    let id = TableId(u32::try_from(patient.pid()).unwrap_or(0));
+    gathering.tree.tables.insert(id, DescriptorTable::default());
+    let name = String::from_utf8_lossy(&patient.proc().stat()?.name).into_owned();
+    let mut descriptors = BTreeMap::new();
+    for fd in patient.proc().descriptors()? {
+        let open = look_at(patient, &name, fd)?;
+        let Some(file) = freeze_file(&open, id, gathering)? else { continue };
+        let close_on_exec = open.common.flags & O_CLOEXEC != 0;
+        descriptors.insert(FdNumber(fd), Descriptor { file, close_on_exec });
+    }
+    gathering.tree.tables.insert(id, DescriptorTable { descriptors });
+    Ok(id)
+}
+
+fn known_table(patient: &Patient, gathering: &Gathering) -> Result<Option<TableId>> {
+    for table in gathering.tree.tables.keys() {
+        let other = i32::try_from(table.0).unwrap_or(0);
+        let order = kcmp::compare((patient.pid(), other), kcmp::Kind::DescriptorTable, (0, 0))
+            .map_err(Error::at(format!("task {}", patient.pid()), "kcmp"))?;
+        if order.is_eq() {
+            return Ok(Some(*table));
+        }
+    }
+    Ok(None)
+}
+
+fn look_at(patient: &Patient, name: &str, fd: i32) -> Result<OpenFd> {
+    let mut open = look_from_outside(patient.proc(), name, fd)?;
+    if open.common.flags & O_PATH == 0 {
+        open.file = Some(patient.take_fd(fd)?);
+    }
+    Ok(open)
+}
+
+/// What `/proc` tells of a descriptor; the file itself is not taken.
+pub fn look_from_outside(proc: &ProcDir, name: &str, fd: i32) -> Result<OpenFd> {
+    let info = proc.read(format!("fdinfo/{fd}"))?;
+    let what = format!("task {} ({name}), descriptor {fd}", proc.pid());
+    let common = stasis_proctext::fdinfo::common(&info).map_err(|malformed| {
+        Error::Unsupported { object: what.clone(), reason: malformed.to_string() }
+    })?;
+    let stat = rustix::fs::statat(proc.as_fd(), format!("fd/{fd}"), rustix::fs::AtFlags::empty())
+        .map_err(Error::at(what, "stat"))?;
+    let link = proc.read_link(format!("fd/{fd}"))?;
+    Ok(OpenFd { pid: proc.pid(), name: name.into(), fd, link, info, common, stat, file: None })
+}
+
+fn freeze_file(open: &OpenFd, table: TableId, gathering: &mut Gathering) -> Result<Option<FileId>> {
+    if let Some(known) = gathering.known_file(open)? {
+        return Ok(Some(known));
+    }
+    let kind = match classify(open.link.as_os_str().as_bytes(), &open.stat, open.flags()) {
+        Kind::Path => path_file::freeze(open, gathering)?,
+        Kind::Pipe => pipe::freeze(open, gathering)?,
+        Kind::Fifo => fifo::freeze(open, gathering)?,
+        Kind::Eventfd => eventfd::freeze(open, gathering)?,
+        Kind::Epoll => epoll::freeze(open)?,
+        Kind::Timerfd => timerfd::freeze(open)?,
+        Kind::Signalfd => signalfd::freeze(open)?,
+        Kind::Memfd(name) => memfd::freeze(open, &name, gathering)?,
+        Kind::Obstacle(reason) => {
+            gathering.obstacle(open.subject(), reason, None);
+            return Ok(None);
+        }
+    };
+    let owner = freeze_owner(open, gathering)?;
+    let is_epoll = matches!(kind, FileKind::Epoll(_));
+    let id = gathering.add_file(OpenFile { flags: open.flags(), owner, kind });
+    gathering.remember_file(open, id);
+    if is_epoll {
+        epoll::resolve_later(id, open, table, gathering);
+    }
+    Ok(Some(id))
+}
+
+/// Who gets `SIGIO` (fcntl(2), "Managing signals").
+fn freeze_owner(open: &OpenFd, gathering: &mut Gathering) -> Result<Option<AsyncOwner>> {
+    let Some(file) = &open.file else { return Ok(None) };
+    let what = open.what();
+    let owner = fcntl::owner(file.as_fd()).map_err(Error::at(&what, "F_GETOWN_EX"))?;
+    if owner.pid == 0 {
+        return Ok(None);
+    }
+    let (uid, euid) = fcntl::owner_uids(file.as_fd()).unwrap_or((0, 0));
+    let signal = fcntl::signal(file.as_fd()).map_err(Error::at(&what, "F_GETSIG"))?;
+    let Some(id) = gathering.own_id(owner.pid) else {
+        gathering.loss(
+            open.subject(),
+            format!("its owner for signals, {}, outside the tree", owner.pid),
+        );
+        return Ok(None);
+    };
+    let kind = match owner.kind {
+        0 => AsyncOwnerKind::Thread,
+        2 => AsyncOwnerKind::Group,
+        _ => AsyncOwnerKind::Process,
+    };
+    Ok(Some(AsyncOwner { uid, euid, signal: signal.cast_unsigned(), kind, id }))
+}
+
+/// Opens or makes the file once and keeps it for all descriptors that share it.
+pub fn thaw_file(id: FileId, thawing: &mut Thawing, nursery: &mut Blank) -> Result<()> {
+    if thawing.file(id).is_some() {
+        return Ok(());
+    }
+    let file = thawing.model_file(id);
+    let made = match &file.kind {
+        FileKind::Path(path) => path_file::thaw(path, file, thawing)?,
+        FileKind::Pipe(end) => match thawing.inherited(&format!("pipe:[{}]", end.pipe)) {
+            Some(given) => Thawing::duplicate(given, "external pipe")?,
+            None => pipe::thaw(end, file, thawing)?,
+        },
+        FileKind::Fifo(fifo) => fifo::thaw(fifo, file, thawing)?,
+        FileKind::Eventfd(eventfd) => eventfd::thaw(eventfd, file)?,
+        FileKind::Epoll(_) => epoll::thaw()?,
+        FileKind::Timerfd(timer) => timerfd::thaw(timer, file)?,
+        FileKind::Signalfd(signalfd) => signalfd::thaw(signalfd, file, nursery)?,
+        FileKind::Memfd(memfd) => memfd::thaw(memfd, file, thawing)?,
+        FileKind::Inotify(_)
+        | FileKind::Unix(_)
+        | FileKind::Inet(_)
+        | FileKind::Terminal(_)
+        | FileKind::Namespace { .. }
+        | FileKind::Pidfd { .. } => {
+            return Err(Error::Unsupported {
+                object: format!("open file {id}"),
+                reason: "files of its kind cannot be restored yet".into(),
+            });
+        }
+    };
+    thawing.keep_file(id, made);
+    Ok(())
+}
+
+/// Sets who gets `SIGIO`, when all tasks exist; `host` finds a task by its own id.
+pub fn thaw_owners(thawing: &Thawing, host: &dyn Fn(NsPid) -> Option<i32>) -> Result<()> {
+    for (id, file) in &thawing.tree().files {
+        let (Some(owner), Some(made)) = (file.owner, thawing.file(*id)) else { continue };
+        let Some(pid) = host(owner.id) else { continue };
+        let kind = match owner.kind {
+            AsyncOwnerKind::Thread => 0,
+            AsyncOwnerKind::Process => 1,
+            AsyncOwnerKind::Group => 2,
+        };
+        let what = format!("open file {id}");
+        fcntl::set_owner(made, fcntl::Owner { kind, pid })
+            .map_err(Error::at(&what, "F_SETOWN_EX"))?;
+        fcntl::set_signal(made, owner.signal.cast_signed())
+            .map_err(Error::at(&what, "F_SETSIG"))?;
+    }
+    Ok(())
+}
+
+/// Puts the descriptors of a table into a blank whose table is empty but for the channel.
+pub fn thaw_table(
+    table: &DescriptorTable,
+    blank: &mut Blank,
+    channel: &Channel,
+    thawing: &Thawing,
+) -> Result<()> {
+    let entries: Vec<(i32, &Descriptor)> =
+        table.descriptors.iter().map(|(fd, descriptor)| (fd.0, descriptor)).collect();
+    // Received descriptors get the lowest numbers and are moved up from there, so the highest go first.
+    let mut end = entries.len();
+    while end > 0 {
+        let start = end.saturating_sub(MAX_FDS);
+        let chunk = &entries[start..end];
+        let files: Vec<BorrowedFd<'_>> = chunk
+            .iter()
+            .map(|(_, descriptor)| {
+                thawing.file(descriptor.file).expect("all files of a table were thawed before")
+            })
+            .collect();
+        channel.send(blank.pid(), &files)?;
+        let mut batch = Batch::new();
+        channel.receive(&mut batch);
+        for (received, (fd, descriptor)) in chunk.iter().enumerate().rev() {
+            place(i32::try_from(received).expect("at most 253"), *fd, descriptor, &mut batch);
+        }
+        blank.run(&batch)?;
+        end = start;
+    }
+    Ok(())
+}
+
+fn place(received: i32, wanted: i32, descriptor: &Descriptor, batch: &mut Batch) {
+    const CLOSE: i64 = 3;
+    const FCNTL: i64 = 72;
+    const DUP3: i64 = 292;
+    const F_SETFD: i32 = 2;
+    if received == wanted {
+        if descriptor.close_on_exec {
+            batch.call("fcntl(F_SETFD)", FCNTL, [wanted.into(), F_SETFD.into(), 1.into()]);
+        }
+        return;
+    }
+    let flags = if descriptor.close_on_exec { O_CLOEXEC } else { 0 };
+    batch.call("dup3", DUP3, [received.into(), wanted.into(), flags.into()]);
+    batch.call("close", CLOSE, [received.into()]);
+}
+
+/// Adds the watches of the epoll files in a table that is in place.
+pub fn thaw_watches(
+    table: &DescriptorTable,
+    thawing: &Thawing,
+    done: &mut Vec<FileId>,
+    batch: &mut Batch,
+) {
+    for (fd, descriptor) in &table.descriptors {
+        let file = thawing.model_file(descriptor.file);
+        let FileKind::Epoll(epoll) = &file.kind else { continue };
+        if done.contains(&descriptor.file) {
+            continue;
+        }
+        done.push(descriptor.file);
+        for watch in &epoll.watches {
+            add_watch(table, watch, *fd, batch);
+        }
+    }
+}
+
+fn add_watch(
+    table: &DescriptorTable,
+    watch: &stasis_model::EpollWatch,
+    epoll_fd: FdNumber,
+    batch: &mut Batch,
+) {
+    let Some(target) = watch.file else {
+        let single = stasis_model::Epoll { watches: vec![*watch] };
+        epoll::add_watches(&single, epoll_fd, batch);
+        return;
+    };
+    let holder = table.descriptors.iter().find(|(_, descriptor)| descriptor.file == target);
+    let Some((holder, _)) = holder else { return };
+    let highest = table.descriptors.keys().map(|fd| fd.0).max().unwrap_or(0);
+    let parking = FdNumber(highest + 2);
+    let occupied = table.descriptors.get(&watch.fd).map(|descriptor| descriptor.close_on_exec);
+    epoll::add_displaced_watch(watch, epoll_fd, (*holder, parking, occupied), batch);
+}
+
+/// Takes a descriptor that a remote call made out of the blank's table into ours.
+pub fn take_over(blank: &mut Blank, fd: u64) -> Result<OwnedFd> {
+    const CLOSE: i64 = 3;
+    let fd = i32::try_from(fd).expect("a descriptor is small");
+    let taken = blank.take_fd(fd)?;
+    let mut batch = Batch::new();
+    batch.call("close", CLOSE, [fd.into()]);
+    blank.run(&batch)?;
+    Ok(taken)
+}
+
+/// Opens a path file for mapping, executing or entering it.
+pub fn open_path(id: FileId, flags: u32, thawing: &mut Thawing) -> Result<OwnedFd> {
+    let FileKind::Path(path) = &thawing.model_file(id).kind else {
+        let reason = "it is no file with a path".into();
+        return Err(Error::Unsupported { object: format!("file {id}"), reason });
+    };
+    path_file::open(path, flags, thawing)
+}
+
+/// Whether a root directory is simply that of the mount namespace.
+pub fn is_namespace_root(id: FileId, thawing: &Thawing) -> bool {
+    let file = thawing.model_file(id);
+    matches!(&file.kind, FileKind::Path(path) if path.path.as_os_str() == "/")
+}
+
+/// Flags for opening directories.
+pub const DIRECTORY: u32 = OFlags::DIRECTORY.bits();

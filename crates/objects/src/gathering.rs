@@ -1,0 +1,151 @@
+//! What is gathered while a tree is frozen: the model so far, and who shares what with whom.
+
+use std::{
+    collections::HashMap,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    path::PathBuf,
+};
+
+use stasis_model::{FileId, GhostId, Loss, NsPid, Obstacle, OpenFile, SegmentId, Subject, Tree};
+use stasis_sys::kcmp;
+
+use crate::error::Result;
+
+/// An open descriptor of a patient as it is being frozen.
+#[derive(Debug)]
+pub struct OpenFd {
+    /// As the supervisor sees the task.
+    pub pid: i32,
+    pub name: String,
+    pub fd: i32,
+    /// What `/proc/PID/fd/FD` shows.
+    pub link: PathBuf,
+    /// Text of `/proc/PID/fdinfo/FD`.
+    pub info: Vec<u8>,
+    pub common: stasis_proctext::fdinfo::Common,
+    pub stat: rustix::fs::Stat,
+    /// The same open file description in our own table; `None` for `O_PATH`.
+    pub file: Option<OwnedFd>,
+}
+
+impl OpenFd {
+    pub fn subject(&self) -> Subject {
+        Subject::Descriptor {
+            pid: self.pid,
+            name: self.name.clone(),
+            fd: self.fd,
+            target: self.link.display().to_string(),
+        }
+    }
+
+    /// Name for messages.
+    pub fn what(&self) -> String {
+        self.subject().to_string()
+    }
+
+    /// Status flags without `O_CLOEXEC`.
+    pub fn flags(&self) -> u32 {
+        self.common.flags & !0o2_000_000
+    }
+}
+
+/// Contents that are stored apart from the model, once the tree is known.
+#[derive(Debug)]
+pub enum Stored {
+    Ghost { id: GhostId, file: OwnedFd },
+    Segment { id: SegmentId, file: OwnedFd },
+}
+
+/// The state of a freeze.
+#[derive(Debug, Default)]
+pub struct Gathering {
+    pub tree: Tree,
+    pub obstacles: Vec<Obstacle>,
+    pub losses: Vec<Loss>,
+    /// Keys of open files that belong to the host, as `/proc/PID/fd` shows them.
+    pub external_files: Vec<String>,
+    pub stored: Vec<Stored>,
+    /// Own pids by host pids, threads included.
+    pub own_ids: HashMap<i32, NsPid>,
+    pub(crate) mapped: HashMap<(u64, u64, PathBuf, u32), FileId>,
+    pub(crate) segments: HashMap<(u64, u64), SegmentId>,
+    pub(crate) ghosts: HashMap<(u64, u64), GhostId>,
+    opens: HashMap<(u64, u64, u32), Vec<Known>>,
+    next_file: u32,
+    /// Open files that need a second look when all descriptors are known.
+    pub(crate) epolls: Vec<crate::epoll::Unresolved>,
+}
+
+#[derive(Debug)]
+struct Known {
+    pid: i32,
+    fd: i32,
+    id: FileId,
+}
+
+impl Gathering {
+    pub fn new(external_files: Vec<String>) -> Self {
+        Gathering { external_files, ..Gathering::default() }
+    }
+
+    pub fn obstacle(&mut self, subject: Subject, reason: impl Into<String>, hint: Option<&str>) {
+        let hint = hint.map(str::to_owned);
+        self.obstacles.push(Obstacle { subject, reason: reason.into(), hint });
+    }
+
+    pub fn loss(&mut self, subject: Subject, reason: impl Into<String>) {
+        let loss = Loss { subject, reason: reason.into() };
+        if !self.losses.contains(&loss) {
+            self.losses.push(loss);
+        }
+    }
+
+    /// A number for a new open file.
+    pub fn new_file_id(&mut self) -> FileId {
+        self.next_file += 1;
+        FileId(self.next_file)
+    }
+
+    /// Adds an open file that nothing else can share.
+    pub fn add_file(&mut self, file: OpenFile) -> FileId {
+        let id = self.new_file_id();
+        self.tree.files.insert(id, file);
+        id
+    }
+
+    /// The id of the open file description behind a descriptor, if it was met before.
+    pub fn known_file(&self, open: &OpenFd) -> Result<Option<FileId>> {
+        for known in self.opens.get(&key(open)).into_iter().flatten() {
+            let indices = (known.fd as u64, open.fd as u64);
+            let order = kcmp::compare((known.pid, open.pid), kcmp::Kind::File, indices)
+                .map_err(crate::Error::at(open.what(), "kcmp"))?;
+            if order.is_eq() {
+                return Ok(Some(known.id));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Remembers the open file description behind a descriptor.
+    pub fn remember_file(&mut self, open: &OpenFd, id: FileId) {
+        self.opens.entry(key(open)).or_default().push(Known { pid: open.pid, fd: open.fd, id });
+    }
+
+    /// The id that a process or thread has in the tree's own pid namespace.
+    pub fn own_id(&self, host: i32) -> Option<NsPid> {
+        self.own_ids.get(&host).copied()
+    }
+}
+
+/// Descriptors with different keys cannot share an open file description.
+fn key(open: &OpenFd) -> (u64, u64, u32) {
+    (open.stat.st_dev, open.stat.st_ino, open.flags())
+}
+
+/// A borrowed file of an open descriptor.
+pub fn file_of(open: &OpenFd) -> Result<BorrowedFd<'_>> {
+    open.file.as_ref().map(AsFd::as_fd).ok_or_else(|| crate::Error::Unsupported {
+        object: open.what(),
+        reason: "it is open with O_PATH only".into(),
+    })
+}

@@ -1,0 +1,271 @@
+//! What belongs to a process as a whole: actions, timers, limits, names, personality.
+
+use std::os::fd::OwnedFd;
+
+use rustix::fs::OFlags;
+use stasis_model::{AddressSpace, FsContext, Live, Subject};
+use stasis_proctext::maps::Mapping;
+use stasis_sys::ptrace::Queue;
+use stasis_tracee::{Batch, Blank, Call, Data, Outcome, Patient, Sleepers};
+
+use crate::{
+    address_space, descriptor,
+    error::{Error, Result},
+    gathering::Gathering,
+    itimer, limit, posix_timer, signal,
+    thawing::Thawing,
+    thread,
+};
+
+const BRK: i64 = 12;
+const UMASK: i64 = 95;
+const FCHDIR: i64 = 81;
+const CHROOT: i64 = 161;
+const PERSONALITY: i64 = 135;
+const PRCTL: i64 = 157;
+const MEMBARRIER: i64 = 324;
+const MEMBARRIER_CMD_GET_REGISTRATIONS: i32 = 1 << 9;
+const PR_GET_DUMPABLE: i32 = 3;
+const PR_SET_DUMPABLE: i32 = 4;
+const PR_SET_MM: i32 = 35;
+const PR_SET_MM_MAP: i32 = 14;
+const PR_SET_CHILD_SUBREAPER: i32 = 36;
+const PR_GET_CHILD_SUBREAPER: i32 = 37;
+const PR_SET_THP_DISABLE: i32 = 41;
+const PR_GET_THP_DISABLE: i32 = 42;
+
+struct Asked {
+    actions: Data,
+    itimers: Data,
+    timers: Vec<posix_timer::Asked>,
+    brk: Call,
+    dumpable: Call,
+    thp_disabled: Call,
+    subreaper: Data,
+    membarrier: Call,
+}
+
+fn ask(patient: &Patient, batch: &mut Batch) -> Result<Asked> {
+    let subreaper = batch.space(8);
+    Ok(Asked {
+        actions: signal::ask_actions(batch),
+        itimers: itimer::ask(batch),
+        timers: posix_timer::ask(patient, batch)?,
+        brk: batch.call("brk", BRK, [0.into()]),
+        dumpable: batch.call("prctl", PRCTL, [PR_GET_DUMPABLE.into()]),
+        thp_disabled: batch.try_call("prctl", PRCTL, [PR_GET_THP_DISABLE.into()]),
+        membarrier: batch.try_call(
+            "membarrier",
+            MEMBARRIER,
+            [MEMBARRIER_CMD_GET_REGISTRATIONS.into()],
+        ),
+        subreaper: {
+            batch.call("prctl", PRCTL, [PR_GET_CHILD_SUBREAPER.into(), subreaper.into()]);
+            subreaper
+        },
+    })
+}
+
+/// Freezes a process but for its memory's contents.
+///
+/// # Effect on the tracee
+/// It gets a foothold; each thread executes one batch.
+pub fn freeze(
+    patient: &mut Patient,
+    sleepers: &Sleepers,
+    stopped_at_ns: u64,
+    gathering: &mut Gathering,
+) -> Result<Live> {
+    let stat = patient.proc().stat()?;
+    let name = String::from_utf8_lossy(&stat.name).into_owned();
+    let subject = Subject::Task { pid: patient.pid(), name };
+    // Before the foothold shows among the mappings.
+    let maps: Vec<Mapping> = patient.proc().smaps()?;
+    let pending = signal::freeze_pending(patient.pid(), Queue::Process)?;
+    let (asked, of_threads, outcomes) = question(patient)?;
+    let outcome = &outcomes[0];
+    let what = subject.to_string();
+    let value = |call: Call| outcome.result(call).map_err(Error::at(&what, "remote call"));
+    let answers = address_space::Answers {
+        brk: value(asked.brk)?,
+        dumpable: value(asked.dumpable)? as i32,
+        thp_disabled: outcome.result(asked.thp_disabled).unwrap_or(0) != 0,
+    };
+    let memory = address_space::freeze(patient, &stat, &maps, answers, gathering)?;
+    let timers = itimer::read(outcome, asked.itimers);
+    let mut threads = Vec::new();
+    for (index, (asked, outcome)) in of_threads.iter().zip(&outcomes).enumerate() {
+        let times = (sleepers, stopped_at_ns);
+        threads.push(thread::freeze(
+            patient,
+            index,
+            (asked, outcome),
+            times.0,
+            times.1,
+            gathering,
+        )?);
+    }
+    Ok(Live {
+        threads,
+        memory,
+        fs: freeze_fs(patient, gathering)?,
+        descriptors: descriptor::freeze_table(patient, gathering)?,
+        signal_actions: signal::read_actions(outcome, asked.actions),
+        pending,
+        itimer_real: timers[0],
+        itimer_virtual: timers[1],
+        itimer_prof: timers[2],
+        posix_timers: posix_timer::read(outcome, &asked.timers, &subject, gathering),
+        limits: limit::freeze(patient)?,
+        personality: read_personality(patient)?,
+        kernel_flags: stat.flags,
+        oom_score_adj: read_number(patient, "oom_score_adj")?,
+        login_uid: read_number(patient, "loginuid").ok().flatten().map(|uid: i64| uid as u32),
+        child_subreaper: outcome.half(asked.subreaper, 0) != 0,
+        membarrier: outcome.result(asked.membarrier).unwrap_or(0) as u32,
+    })
+}
+
+/// Runs the batches of all threads.
+fn question(patient: &mut Patient) -> Result<(Asked, Vec<thread::Asked>, Vec<Outcome>)> {
+    let mut of_leader = Batch::new();
+    let asked = ask(patient, &mut of_leader)?;
+    let mut of_threads = vec![thread::ask(&mut of_leader)];
+    let mut of_others = Batch::new();
+    let asked_others = thread::ask(&mut of_others);
+    let others = patient.threads().len() - 1;
+    of_threads.extend(std::iter::repeat_n(asked_others, others));
+    let mut batches = vec![&of_leader];
+    batches.extend(std::iter::repeat_n(&of_others, others));
+    let outcomes = patient.run(&batches)?;
+    for outcome in &outcomes {
+        outcome.check()?;
+    }
+    Ok((asked, of_threads, outcomes))
+}
+
+fn freeze_fs(patient: &Patient, gathering: &mut Gathering) -> Result<FsContext> {
+    let mut directory = |name: &str| -> Result<stasis_model::FileId> {
+        let link = patient.proc().read_link(name)?;
+        let file = patient.proc().open_file(name, OFlags::PATH)?;
+        address_space::freeze_file_behind(&file, &link, 0, gathering)
+    };
+    Ok(FsContext {
+        cwd: directory("cwd")?,
+        root: directory("root")?,
+        umask: patient.proc().status()?.umask,
+    })
+}
+
+fn read_personality(patient: &Patient) -> Result<u32> {
+    let text = patient.proc().read("personality")?;
+    let text = String::from_utf8_lossy(&text);
+    Ok(u32::from_str_radix(text.trim(), 16).unwrap_or(0))
+}
+
+fn read_number<T: std::str::FromStr>(patient: &Patient, file: &str) -> Result<Option<T>> {
+    let text = patient.proc().read(file)?;
+    Ok(String::from_utf8_lossy(&text).trim().parse().ok())
+}
+
+/// Adds what a process does for itself when its memory is whole: actions, layout, directories, timers.
+///
+/// `fds`: numbers of executable, root and working directory in the blank.
+pub fn thaw(live: &Live, fds: &FsFds, batch: &mut Batch) {
+    signal::thaw_actions(&live.signal_actions, batch);
+    thaw_layout(&live.memory, fds.executable, batch);
+    if let Some(root) = fds.root {
+        let here = batch.text(b".");
+        batch.call("fchdir to the root", FCHDIR, [root.into()]);
+        batch.call("chroot", CHROOT, [here.into()]);
+    }
+    batch.call("fchdir", FCHDIR, [fds.cwd.into()]);
+    if let Some(umask) = live.fs.umask {
+        batch.call("umask", UMASK, [umask.into()]);
+    }
+    batch.call("personality", PERSONALITY, [live.personality.into()]);
+    if live.memory.thp_disabled {
+        let disable = [PR_SET_THP_DISABLE.into(), 1.into(), 0.into(), 0.into(), 0.into()];
+        batch.call("prctl(PR_SET_THP_DISABLE)", PRCTL, disable);
+    }
+    let subreaper = [PR_SET_CHILD_SUBREAPER.into(), u32::from(live.child_subreaper).into()];
+    batch.call("prctl(PR_SET_CHILD_SUBREAPER)", PRCTL, subreaper);
+    for bit in 0..32 {
+        if live.membarrier & 1 << bit != 0 {
+            batch.call("membarrier", MEMBARRIER, [(1u32 << bit).into()]);
+        }
+    }
+}
+
+/// Numbers of a blank's descriptors for the moment.
+#[derive(Clone, Copy, Debug)]
+pub struct FsFds {
+    pub executable: i32,
+    pub cwd: i32,
+    /// Only if the root is not that of the mount namespace.
+    pub root: Option<i32>,
+}
+
+/// Adds what comes after the credentials, which would reset it, and what starts to run.
+pub fn thaw_last(live: &Live, own_pid: i32, batch: &mut Batch) {
+    if live.memory.dumpable != 2 {
+        let set = [PR_SET_DUMPABLE.into(), live.memory.dumpable.into()];
+        batch.call("prctl(PR_SET_DUMPABLE)", PRCTL, set);
+    }
+    posix_timer::thaw(&live.posix_timers, batch);
+    itimer::thaw([&live.itimer_real, &live.itimer_virtual, &live.itimer_prof], batch);
+    signal::thaw_pending(&live.pending, own_pid, None, batch);
+}
+
+fn thaw_layout(memory: &AddressSpace, executable: i32, batch: &mut Batch) {
+    let layout = &memory.layout;
+    let auxv = batch.words(&layout.auxv);
+    let auxv_len = layout.auxv.len() as u64 * 8;
+    let map = batch.words(&[
+        layout.code.start,
+        layout.code.end,
+        layout.data.start,
+        layout.data.end,
+        layout.brk_start,
+        layout.brk,
+        layout.stack_start,
+        layout.arguments.start,
+        layout.arguments.end,
+        layout.environment.start,
+        layout.environment.end,
+        0,
+        auxv_len | u64::from(executable.cast_unsigned()) << 32,
+    ]);
+    batch.pointer(map, 11, auxv);
+    let arguments = [PR_SET_MM.into(), PR_SET_MM_MAP.into(), map.into(), 104.into(), 0.into()];
+    batch.call("prctl(PR_SET_MM_MAP)", PRCTL, arguments);
+}
+
+/// What is set from outside: limits and the out-of-memory score.
+pub fn thaw_from_outside(blank: &Blank, live: &Live, thawing: &mut Thawing) -> Result<()> {
+    limit::thaw(blank, &live.limits, thawing)?;
+    let Some(score) = live.oom_score_adj else { return Ok(()) };
+    let file = blank.proc().open_file("oom_score_adj", OFlags::RDWR)?;
+    let now = blank.proc().read("oom_score_adj")?;
+    if String::from_utf8_lossy(&now).trim() == score.to_string() {
+        return Ok(());
+    }
+    if rustix::io::write(&file, score.to_string().as_bytes()).is_err() {
+        let subject = Subject::Task { pid: live.leader().tid.0, name: String::new() };
+        thawing.loss(subject, format!("its out-of-memory score could not be set to {score}"));
+    }
+    Ok(())
+}
+
+/// Opens directories and executable for handing over: executable, working directory, and the root if
+/// it is not that of the namespace.
+pub fn open_fs(live: &Live, thawing: &mut Thawing) -> Result<Vec<OwnedFd>> {
+    let mut opened = vec![
+        descriptor::open_path(live.memory.executable, 0, thawing)?,
+        descriptor::open_path(live.fs.cwd, OFlags::DIRECTORY.bits(), thawing)?,
+    ];
+    if !descriptor::is_namespace_root(live.fs.root, thawing) {
+        opened.push(descriptor::open_path(live.fs.root, OFlags::DIRECTORY.bits(), thawing)?);
+    }
+    Ok(opened)
+}

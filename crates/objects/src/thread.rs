@@ -1,0 +1,223 @@
+//! What belongs to a single thread: registers, signal mask, alternate stack, robust list, rseq, name,
+//! scheduling, credentials, filters.
+
+use stasis_model::{
+    AltStack, Live, NsPid, Registers, RobustList, Rseq, SeccompMode, SignalMask, Subject, Thread,
+    Tree,
+};
+use stasis_sys::ptrace::{self, Queue, UserRegs};
+use stasis_tracee::{Batch, Blank, Call, Data, Outcome, Patient, Sleepers};
+
+use crate::{
+    credentials,
+    error::{Error, Result},
+    gathering::Gathering,
+    interrupted_call, registers, scheduling, seccomp, signal,
+};
+
+const SIGALTSTACK: i64 = 131;
+const PRCTL: i64 = 157;
+const SET_TID_ADDRESS: i64 = 218;
+const SET_ROBUST_LIST: i64 = 273;
+const RSEQ: i64 = 334;
+const PR_SET_PDEATHSIG: i32 = 1;
+const PR_GET_PDEATHSIG: i32 = 2;
+const PR_SET_NAME: i32 = 15;
+const PR_GET_SECUREBITS: i32 = 27;
+const PR_GET_TID_ADDRESS: i32 = 40;
+const SS_ONSTACK: u32 = 1;
+const SS_DISABLE: u32 = 2;
+
+/// The questions that only the thread itself can answer.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked {
+    alt_stack: Data,
+    tid_address: Data,
+    death_signal: Data,
+    securebits: Call,
+}
+
+pub fn ask(batch: &mut Batch) -> Asked {
+    let alt_stack = batch.space(24);
+    batch.call("sigaltstack", SIGALTSTACK, [0.into(), alt_stack.into()]);
+    let tid_address = batch.space(8);
+    batch.call("prctl", PRCTL, [PR_GET_TID_ADDRESS.into(), tid_address.into()]);
+    let death_signal = batch.space(8);
+    batch.call("prctl", PRCTL, [PR_GET_PDEATHSIG.into(), death_signal.into()]);
+    let securebits = batch.call("prctl", PRCTL, [PR_GET_SECUREBITS.into()]);
+    Asked { alt_stack, tid_address, death_signal, securebits }
+}
+
+/// Freezes thread `index` of a patient.
+///
+/// The patient's own registers are changed where a stop alone would make a call fail.
+pub fn freeze(
+    patient: &mut Patient,
+    index: usize,
+    (asked, outcome): (&Asked, &Outcome),
+    sleepers: &Sleepers,
+    stopped_at_ns: u64,
+    gathering: &mut Gathering,
+) -> Result<Thread> {
+    let (tid, own_tid) = {
+        let thread = &patient.threads()[index];
+        (thread.tid(), thread.own_tid())
+    };
+    let text = patient.proc().read(format!("task/{tid}/status"))?;
+    let status = stasis_proctext::status::parse(&text).map_err(|malformed| Error::Unsupported {
+        object: format!("task {tid}"),
+        reason: malformed.to_string(),
+    })?;
+    let name = patient.proc().read(format!("task/{tid}/comm"))?;
+    let name = name.strip_suffix(b"\n").unwrap_or(&name).to_vec();
+    let subject = Subject::Task { pid: tid, name: String::from_utf8_lossy(&name).into_owned() };
+    let pending = signal::freeze_pending(tid, Queue::Thread)?;
+    let mask = patient.threads()[index].signal_mask();
+    let waiting = unblocked_signal_waits(tid, mask, &pending)?;
+    let asleep = sleepers.asleep_since(tid).and_then(|since| stopped_at_ns.checked_sub(since));
+    let regs = *patient.threads()[index].registers();
+    let mut examined = interrupted_call::freeze(patient, &regs, waiting, asleep)?;
+    patient.thread_mut(index).set_registers(examined.runs_on);
+    let rseq = freeze_rseq(patient, tid, &mut examined.frozen)?;
+    let what = subject.to_string();
+    let fpu = registers::freeze_fpu(&what, patient.threads()[index].xsave_area())?;
+    let (head, len) =
+        stasis_sys::sched::robust_list(tid).map_err(Error::at(&what, "get_robust_list"))?;
+    let securebits = outcome.result(asked.securebits).map_err(Error::at(&what, "prctl"))?;
+    let death_signal = outcome.half(asked.death_signal, 0).cast_signed();
+    Ok(Thread {
+        tid: NsPid(own_tid),
+        registers: Registers { general: examined.frozen, fpu },
+        clear_child_tid: outcome.word(asked.tid_address, 0),
+        blocked: SignalMask(mask),
+        pending,
+        alt_stack: AltStack {
+            base: outcome.word(asked.alt_stack, 0),
+            size: outcome.word(asked.alt_stack, 2),
+            flags: outcome.word(asked.alt_stack, 1) as u32,
+        },
+        robust_list: RobustList { head, len },
+        rseq,
+        scheduling: scheduling::freeze(tid)?,
+        parent_death_signal: (death_signal != 0).then_some(death_signal),
+        credentials: credentials::freeze(&status, securebits as u32),
+        seccomp: seccomp::freeze(tid, status.seccomp, &subject, gathering)?,
+        interrupted: examined.interrupted,
+        name,
+    })
+}
+
+/// Whether a signal will be taken as soon as the thread goes on.
+fn unblocked_signal_waits(
+    tid: i32,
+    mask: u64,
+    own: &[stasis_model::PendingSignal],
+) -> Result<bool> {
+    let mask = SignalMask(mask);
+    let shared = signal::freeze_pending(tid, Queue::Process)?;
+    Ok(own.iter().chain(&shared).any(|pending| !mask.contains(pending.signal())))
+}
+
+/// A thread stopped inside a critical section goes on at the section's abort handler (rseq(2)).
+fn freeze_rseq(
+    patient: &Patient,
+    tid: i32,
+    frozen: &mut stasis_model::GeneralRegisters,
+) -> Result<Option<Rseq>> {
+    let what = format!("task {tid}");
+    let registered = match ptrace::rseq_configuration(tid) {
+        Ok(registered) => registered,
+        Err(stasis_sys::Errno::IO | stasis_sys::Errno::INVAL) => return Ok(None),
+        Err(errno) => return Err(Error::at(what, "ptrace(GET_RSEQ_CONFIGURATION)")(errno)),
+    };
+    if registered.address == 0 {
+        return Ok(None);
+    }
+    const NO_RESTART_ON_SIGNAL: u32 = 2;
+    let mut critical_section = None;
+    let pointer = patient.read_memory(registered.address + 8, 8)?;
+    let section = u64::from_ne_bytes(pointer.try_into().expect("eight bytes"));
+    if section != 0
+        && let Ok(bytes) = patient.read_memory(section, 32)
+    {
+        let word =
+            |at: usize| u64::from_ne_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
+        let (flags, start, len, abort) = ((word(0) >> 32) as u32, word(8), word(16), word(24));
+        let inside = frozen.ip.wrapping_sub(start) < len;
+        if inside && flags & NO_RESTART_ON_SIGNAL == 0 {
+            frozen.ip = abort;
+        } else if inside {
+            critical_section = Some(section);
+        }
+    }
+    let (address, size, signature) = (registered.address, registered.size, registered.signature);
+    Ok(Some(Rseq { address, size, signature, critical_section }))
+}
+
+/// Adds what a thread sets for itself before its credentials.
+pub fn thaw(thread: &Thread, batch: &mut Batch) {
+    let stack = &thread.alt_stack;
+    let flags = stack.flags & !SS_ONSTACK;
+    if flags & SS_DISABLE == 0 && stack.size != 0 {
+        let new = batch.words(&[stack.base, u64::from(flags), stack.size]);
+        batch.call("sigaltstack", SIGALTSTACK, [new.into(), 0.into()]);
+    }
+    if thread.robust_list.head != 0 {
+        let RobustList { head, len } = thread.robust_list;
+        batch.call("set_robust_list", SET_ROBUST_LIST, [head.into(), len.into()]);
+    }
+    batch.call("set_tid_address", SET_TID_ADDRESS, [thread.clear_child_tid.into()]);
+    if let Some(rseq) = &thread.rseq {
+        let arguments = [rseq.address.into(), rseq.size.into(), 0.into(), rseq.signature.into()];
+        batch.call("rseq", RSEQ, arguments);
+    }
+    let name = batch.text(&thread.name[..thread.name.len().min(15)]);
+    batch.call("prctl(PR_SET_NAME)", PRCTL, [PR_SET_NAME.into(), name.into()]);
+}
+
+/// Adds filters and credentials, the last things that a thread does for itself.
+pub fn thaw_rights(tree: &Tree, live: &Live, thread: &Thread, bounding: u64, batch: &mut Batch) {
+    let leader = thread.tid == live.leader().tid;
+    if shares_filters(live) {
+        if leader {
+            seccomp::thaw(tree, thread.seccomp, live.threads.len() > 1, batch);
+        }
+    } else {
+        seccomp::thaw(tree, thread.seccomp, false, batch);
+    }
+    credentials::thaw(&thread.credentials, bounding, batch);
+    // Changing the user id takes it away.
+    if let Some(signal) = thread.parent_death_signal {
+        let set = [PR_SET_PDEATHSIG.into(), signal.into()];
+        batch.call("prctl(PR_SET_PDEATHSIG)", PRCTL, set);
+    }
+}
+
+/// Whether all threads have the same chain, which the leader then installs for all.
+pub fn shares_filters(live: &Live) -> bool {
+    let first = live.leader().seccomp;
+    live.threads.iter().all(|thread| thread.seccomp == first)
+}
+
+/// Bytes that a thread needs for its own batch.
+pub fn len_bytes(tree: &Tree, live: &Live, thread: &Thread) -> usize {
+    let filters = match (shares_filters(live), thread.seccomp) {
+        (true, _) | (_, SeccompMode::Disabled) => 0,
+        (false, mode) => seccomp::len_bytes(tree, mode),
+    };
+    let groups = thread.credentials.groups.as_ref().map_or(0, |groups| groups.len() * 4);
+    6000 + filters + groups + thread.pending.len() * 256
+}
+
+/// The registers with which thread `index` goes on.
+pub fn thaw_registers(blank: &mut Blank, index: usize, thread: &Thread) -> Result<UserRegs> {
+    let what = format!("task {}", thread.tid);
+    let template = blank.extended_state(index)?;
+    let area = registers::thaw_fpu(&what, &thread.registers.fpu, &template)?;
+    let regs = match &thread.interrupted {
+        Some(call) => interrupted_call::thaw(blank, index, call, &thread.registers.general)?,
+        None => registers::from_model(&thread.registers.general),
+    };
+    blank.set_extended_state(index, &area)?;
+    Ok(regs)
+}

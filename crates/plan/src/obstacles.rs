@@ -1,0 +1,56 @@
+//! What of a checkpoint cannot be restored, all at once and before anything is made.
+
+use stasis_model::{Backing, FileKind, Obstacle, Subject, Tree};
+
+/// Obstacles of a valid tree.
+pub fn obstacles(tree: &Tree) -> Vec<Obstacle> {
+    let mut obstacles = Vec::new();
+    for (id, file) in &tree.files {
+        if let Some(reason) = unsupported(&file.kind) {
+            obstacles.push(obstacle(format!("open file {id}: {reason}")));
+        }
+    }
+    for process in &tree.processes {
+        let Some(live) = process.live() else { continue };
+        let pid = process.pid;
+        for vma in &live.memory.vmas {
+            let what = match vma.backing {
+                Backing::AioRing => "an asynchronous-I/O ring",
+                Backing::SystemV { .. } => "System V shared memory",
+                _ => continue,
+            };
+            obstacles
+                .push(obstacle(format!("process {pid}, mapping {:x}: {what}", vma.range.start)));
+        }
+        if !live.memory.guards.is_empty() {
+            obstacles.push(obstacle(format!("process {pid}: guard ranges (MADV_GUARD_INSTALL)")));
+        }
+    }
+    if !tree.locks.is_empty() {
+        obstacles.push(obstacle("file locks".into()));
+    }
+    obstacles
+}
+
+fn unsupported(kind: &FileKind) -> Option<&'static str> {
+    match kind {
+        FileKind::Path(_)
+        | FileKind::Pipe(_)
+        | FileKind::Fifo(_)
+        | FileKind::Eventfd(_)
+        | FileKind::Epoll(_)
+        | FileKind::Timerfd(_)
+        | FileKind::Signalfd(_)
+        | FileKind::Memfd(_) => None,
+        FileKind::Inotify(_) => Some("inotify instance"),
+        FileKind::Unix(_) => Some("unix socket"),
+        FileKind::Inet(_) => Some("internet socket"),
+        FileKind::Terminal(_) => Some("terminal"),
+        FileKind::Namespace { .. } => Some("namespace file"),
+        FileKind::Pidfd { .. } => Some("pidfd"),
+    }
+}
+
+fn obstacle(reason: String) -> Obstacle {
+    Obstacle { subject: Subject::Tree, reason, hint: None }
+}

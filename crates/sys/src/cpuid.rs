@@ -1,0 +1,8 @@
+//! Where the components of the XSAVE area lie on this processor (CPUID leaf 0xD).
+
+/// Offset and size in bytes of a component in the standard format; `None` if the processor lacks it.
+pub fn xsave_component(number: u32) -> Option<(usize, usize)> {
+    let answer = std::arch::x86_64::__cpuid_count(0xd, number);
+    let in_user_area = answer.ecx & 1 == 0;
+    (answer.eax != 0 && in_user_area).then_some((answer.ebx as usize, answer.eax as usize))
+}

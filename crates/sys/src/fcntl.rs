@@ -1,0 +1,64 @@
+//! fcntl(2) commands that no crate wraps.
+
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use crate::errno::{Result, cvt};
+
+/// `struct f_owner_ex`: who gets `SIGIO`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Owner {
+    /// 0 thread, 1 process, 2 process group.
+    pub kind: i32,
+    pub pid: i32,
+}
+
+const F_SETSIG: i32 = 10;
+const F_GETSIG: i32 = 11;
+const F_SETOWN_EX: i32 = 15;
+const F_GETOWN_EX: i32 = 16;
+const F_GETOWNER_UIDS: i32 = 17;
+
+pub fn owner(fd: BorrowedFd<'_>) -> Result<Owner> {
+    let mut owner = Owner::default();
+    // SAFETY: the kernel writes one `struct f_owner_ex`.
+    cvt(i64::from(unsafe { libc::fcntl(fd.as_raw_fd(), F_GETOWN_EX, &raw mut owner) }))?;
+    Ok(owner)
+}
+
+pub fn set_owner(fd: BorrowedFd<'_>, owner: Owner) -> Result<()> {
+    // SAFETY: the kernel reads one `struct f_owner_ex`.
+    cvt(i64::from(unsafe { libc::fcntl(fd.as_raw_fd(), F_SETOWN_EX, &raw const owner) })).map(drop)
+}
+
+/// Real and effective user id that the owner was set with.
+pub fn owner_uids(fd: BorrowedFd<'_>) -> Result<(u32, u32)> {
+    let mut uids = [0u32; 2];
+    // SAFETY: the kernel writes two ids.
+    cvt(i64::from(unsafe { libc::fcntl(fd.as_raw_fd(), F_GETOWNER_UIDS, uids.as_mut_ptr()) }))?;
+    Ok((uids[0], uids[1]))
+}
+
+pub fn signal(fd: BorrowedFd<'_>) -> Result<i32> {
+    // SAFETY: F_GETSIG takes no argument.
+    let signal = cvt(i64::from(unsafe { libc::fcntl(fd.as_raw_fd(), F_GETSIG) }))?;
+    Ok(i32::try_from(signal).unwrap_or(0))
+}
+
+pub fn set_signal(fd: BorrowedFd<'_>, signal: i32) -> Result<()> {
+    // SAFETY: F_SETSIG takes a number.
+    cvt(i64::from(unsafe { libc::fcntl(fd.as_raw_fd(), F_SETSIG, signal) })).map(drop)
+}
+
+/// `F_SETFL`: status flags of an open file description.
+pub fn set_status_flags(fd: BorrowedFd<'_>, flags: u32) -> Result<()> {
+    // SAFETY: F_SETFL takes a number.
+    cvt(i64::from(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags) })).map(drop)
+}
+
+/// Status flags and access mode of an open file description.
+pub fn status_flags(fd: BorrowedFd<'_>) -> Result<u32> {
+    // SAFETY: F_GETFL takes no argument.
+    let flags = cvt(i64::from(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) }))?;
+    Ok(u32::try_from(flags).unwrap_or(0))
+}

@@ -1,0 +1,99 @@
+//! ioctls on terminals, watches and the like.
+
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use crate::errno::{Result, cvt};
+
+/// Sets the number that the next inotify watch gets (`INOTIFY_IOC_SETNEXTWD`).
+pub fn set_next_watch(inotify: BorrowedFd<'_>, wd: u32) -> Result<()> {
+    const INOTIFY_IOC_SETNEXTWD: u64 = 0x4004_4900;
+    // SAFETY: takes a number.
+    cvt(i64::from(unsafe {
+        libc::ioctl(inotify.as_raw_fd(), INOTIFY_IOC_SETNEXTWD, u64::from(wd))
+    }))
+    .map(drop)
+}
+
+/// Sets the expirations of a timerfd that were not read yet (`TFD_IOC_SET_TICKS`).
+pub fn set_timerfd_ticks(timerfd: BorrowedFd<'_>, ticks: u64) -> Result<()> {
+    const TFD_IOC_SET_TICKS: u64 = 0x4008_5400;
+    // SAFETY: the kernel reads one 64-bit number.
+    cvt(i64::from(unsafe { libc::ioctl(timerfd.as_raw_fd(), TFD_IOC_SET_TICKS, &raw const ticks) }))
+        .map(drop)
+}
+
+/// An ioctl that reports one `int`.
+pub fn get_int(fd: BorrowedFd<'_>, request: u64) -> Result<i32> {
+    let mut value = 0i32;
+    // SAFETY: callers name requests of the form "report one int"; the buffer is 8 bytes wide so
+    // that a request with a 64-bit answer would not overrun it either.
+    let mut wide = [0i32; 2];
+    wide[0] = value;
+    // SAFETY: see above; `wide` lives across the call.
+    cvt(i64::from(unsafe { libc::ioctl(fd.as_raw_fd(), request, wide.as_mut_ptr()) }))?;
+    value = wide[0];
+    Ok(value)
+}
+
+/// Bytes that can be read now (`FIONREAD`).
+pub fn readable_bytes(fd: BorrowedFd<'_>) -> Result<usize> {
+    get_int(fd, libc::FIONREAD).map(|count| usize::try_from(count).unwrap_or(0))
+}
+
+/// Number of the pseudoterminal behind a master (`TIOCGPTN`).
+pub fn pty_index(fd: BorrowedFd<'_>) -> Result<u32> {
+    get_int(fd, libc::TIOCGPTN).map(i32::cast_unsigned)
+}
+
+/// Unlocks or locks the slave of a pseudoterminal (`TIOCSPTLCK`).
+pub fn set_pty_lock(fd: BorrowedFd<'_>, locked: bool) -> Result<()> {
+    let value = i32::from(locked);
+    // SAFETY: the kernel reads one int.
+    cvt(i64::from(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TIOCSPTLCK, &raw const value) }))
+        .map(drop)
+}
+
+/// `struct termios` of the kernel: four flag words, line discipline, 19 control characters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct KernelTermios {
+    pub input: u32,
+    pub output: u32,
+    pub control: u32,
+    pub local: u32,
+    pub line: u8,
+    pub characters: [u8; 19],
+    pub input_speed: u32,
+    pub output_speed: u32,
+}
+
+const TCGETS2: u64 = 0x802c_542a;
+const TCSETS2: u64 = 0x402c_542b;
+
+/// Modes of a terminal with its speeds (`TCGETS2`).
+pub fn terminal_modes(fd: BorrowedFd<'_>) -> Result<KernelTermios> {
+    let mut modes = KernelTermios::default();
+    // SAFETY: the kernel writes one `struct termios2` (44 bytes), which is this layout.
+    cvt(i64::from(unsafe { libc::ioctl(fd.as_raw_fd(), TCGETS2, &raw mut modes) }))?;
+    Ok(modes)
+}
+
+/// Sets the modes of a terminal at once (`TCSETS2`).
+pub fn set_terminal_modes(fd: BorrowedFd<'_>, modes: &KernelTermios) -> Result<()> {
+    // SAFETY: the kernel reads one `struct termios2` (44 bytes), which is this layout.
+    cvt(i64::from(unsafe { libc::ioctl(fd.as_raw_fd(), TCSETS2, &raw const *modes) })).map(drop)
+}
+
+/// Rows, columns and pixels (`TIOCGWINSZ`).
+pub fn window_size(fd: BorrowedFd<'_>) -> Result<[u16; 4]> {
+    let mut size = [0u16; 4];
+    // SAFETY: the kernel writes one `struct winsize` of four 16-bit numbers.
+    cvt(i64::from(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TIOCGWINSZ, size.as_mut_ptr()) }))?;
+    Ok(size)
+}
+
+pub fn set_window_size(fd: BorrowedFd<'_>, size: [u16; 4]) -> Result<()> {
+    // SAFETY: the kernel reads one `struct winsize` of four 16-bit numbers.
+    cvt(i64::from(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TIOCSWINSZ, size.as_ptr()) }))
+        .map(drop)
+}

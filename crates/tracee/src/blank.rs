@@ -1,0 +1,540 @@
+//! Blanks: stopped processes with almost nothing in them, which become the frozen ones.
+//!
+//! The first is made by executing a tiny program, or is the waiting init of a container; the others are
+//! born by remote clone3(2) calls of their parents, so that ancestry, sessions and ids come out right by
+//! construction. Blanks die with their supervisor (`PTRACE_O_EXITKILL`).
+
+use std::{
+    io::Write,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    process::{Command, Stdio},
+};
+
+use rustix::{
+    fs::MemfdFlags,
+    process::{Pid, PidfdFlags, PidfdGetfdFlags},
+};
+use stasis_model::{PAGE_SIZE, SignalMask};
+use stasis_sys::{
+    Errno,
+    memory::{self, RemoteRange},
+    ptrace::{self, Options, UserRegs},
+    wait::{self, Status, Whom},
+};
+
+use crate::{
+    OneThread,
+    bare_call::bare_call,
+    batch::{Batch, Outcome},
+    channel::Channel,
+    error::{Error, Result},
+    foothold::FootholdPlan,
+    procdir::ProcDir,
+    run::{Runner, libc_signals},
+    stub,
+};
+
+const CLONE_VM: u64 = 0x100;
+const CLONE_FS: u64 = 0x200;
+const CLONE_FILES: u64 = 0x400;
+const CLONE_SIGHAND: u64 = 0x800;
+const CLONE_PTRACE: u64 = 0x2000;
+const CLONE_PARENT: u64 = 0x8000;
+const CLONE_THREAD: u64 = 0x1_0000;
+const CLONE_SYSVSEM: u64 = 0x4_0000;
+
+/// A process that stands at the first instruction of the blank program.
+#[derive(Debug)]
+pub struct Seed {
+    pid: i32,
+    _child: Option<std::process::Child>,
+    _one_thread: OneThread,
+}
+
+impl Seed {
+    /// Starts the blank program as a child of ours.
+    ///
+    /// # Errors
+    /// If it cannot be executed or traced.
+    pub fn spawn() -> Result<Self> {
+        let memfd = blank_program().map_err(Error::at(0, "memfd_create"))?;
+        let child = Command::new(format!("/proc/self/fd/{}", memfd.as_raw_fd()))
+            .env_clear()
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(|error| Error::at(0, "execve of the blank")(error.into()))?;
+        let pid = i32::try_from(child.id()).expect("a pid is positive and small");
+        seize(pid, Options::NONE)?;
+        ptrace::interrupt(pid).map_err(Error::at(pid, "ptrace(INTERRUPT)"))?;
+        wait_for_event(pid, wait::EVENT_STOP)?;
+        Ok(Seed { pid, _child: Some(child), _one_thread: OneThread::default() })
+    }
+
+    /// Seizes a process that waits to execute the blank program, lets it do so, and catches it before
+    /// its first instruction.
+    pub fn catch(pid: i32, release: &mut dyn FnMut() -> std::io::Result<()>) -> Result<Self> {
+        seize(pid, Options::TRACE_EXEC)?;
+        release()
+            .map_err(|error| Error::at(pid, "release of the waiting process")(error.into()))?;
+        wait_for_event(pid, wait::EVENT_EXEC)?;
+        ptrace::set_options(pid, blank_options()).map_err(Error::at(pid, "ptrace(SETOPTIONS)"))?;
+        Ok(Seed { pid, _child: None, _one_thread: OneThread::default() })
+    }
+
+    pub fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    /// Ranges of memory that it occupies.
+    pub fn memory(&self) -> Result<Vec<std::ops::Range<u64>>> {
+        Ok(ProcDir::open(self.pid)?.maps()?.into_iter().map(|map| map.range).collect())
+    }
+
+    /// Turns it into a blank with a foothold.
+    pub fn settle(self, plan: FootholdPlan) -> Result<Blank> {
+        let pid = self.pid;
+        let regs = ptrace::registers(pid).map_err(Error::at(pid, "ptrace(GETREGS)"))?;
+        let mask = SignalMask::ALL.without(libc_signals::URG);
+        ptrace::set_signal_mask(pid, mask.0).map_err(Error::at(pid, "ptrace(SETSIGMASK)"))?;
+        const READ_WRITE: u64 = 3;
+        const FIXED_PRIVATE_ANONYMOUS: u64 = 0x10_0022; // MAP_FIXED_NOREPLACE
+        let mmap = [plan.base, plan.len, READ_WRITE, FIXED_PRIVATE_ANONYMOUS, u64::MAX, 0];
+        bare_call(pid, &regs, stub::BLANK_SYSCALL, ("mmap", 9), mmap)?;
+        let range = RemoteRange { address: plan.base, len: stub::CODE.len() };
+        memory::write(pid, &[range], stub::CODE).map_err(Error::at(pid, "process_vm_writev"))?;
+        let code_page = [plan.base, PAGE_SIZE, 5, 0, 0, 0]; // read, execute
+        bare_call(pid, &regs, stub::BLANK_SYSCALL, ("mprotect", 10), code_page)?;
+        let proc = ProcDir::open(pid)?;
+        let own_pid = proc.status()?.namespace_pids.last().copied().unwrap_or(pid);
+        Blank::new(proc, own_pid, plan, regs)
+    }
+}
+
+/// The blank program in a sealed memory file that can be executed by its descriptor.
+pub fn blank_program() -> std::result::Result<OwnedFd, Errno> {
+    let memfd = rustix::fs::memfd_create("stasis-blank", MemfdFlags::CLOEXEC)
+        .map_err(|errno| Errno(errno.raw_os_error()))?;
+    let mut file = std::fs::File::from(memfd);
+    file.write_all(&stub::blank_elf())?;
+    // A file that is open for writing cannot be executed.
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    Ok(std::fs::File::open(path)?.into())
+}
+
+/// A child to be born.
+#[derive(Clone, Copy, Debug)]
+pub struct Birth {
+    /// Its pid as it will see itself.
+    pub own_pid: i32,
+    pub shares_descriptors: bool,
+    /// It becomes a sibling instead of a child (`CLONE_PARENT`).
+    pub as_sibling: bool,
+}
+
+/// A process to be morphed.
+#[derive(Debug)]
+pub struct Blank {
+    proc: ProcDir,
+    pidfd: OwnedFd,
+    own_pid: i32,
+    plan: FootholdPlan,
+    threads: Vec<BlankThread>,
+    late_signals: Vec<i32>,
+    left: bool,
+    _one_thread: OneThread,
+}
+
+/// A thread of a blank; the first is the leader.
+#[derive(Debug)]
+pub struct BlankThread {
+    tid: i32,
+    own_tid: i32,
+    template: UserRegs,
+    runner: Runner,
+}
+
+impl BlankThread {
+    /// As the supervisor sees it.
+    pub fn tid(&self) -> i32 {
+        self.tid
+    }
+
+    pub fn own_tid(&self) -> i32 {
+        self.own_tid
+    }
+}
+
+impl Blank {
+    fn new(proc: ProcDir, own_pid: i32, plan: FootholdPlan, template: UserRegs) -> Result<Self> {
+        let pid = proc.pid();
+        let raw = Pid::from_raw(pid).ok_or(Error::Died { pid })?;
+        let pidfd = rustix::process::pidfd_open(raw, PidfdFlags::empty())
+            .map_err(|errno| Error::at(pid, "pidfd_open")(Errno(errno.raw_os_error())))?;
+        let leader = new_thread((pid, own_pid), (pid, own_pid), plan, 0, template);
+        Ok(Blank {
+            proc,
+            pidfd,
+            own_pid,
+            plan,
+            threads: vec![leader],
+            late_signals: Vec::new(),
+            left: false,
+            _one_thread: OneThread::default(),
+        })
+    }
+
+    pub fn pid(&self) -> i32 {
+        self.proc.pid()
+    }
+
+    pub fn own_pid(&self) -> i32 {
+        self.own_pid
+    }
+
+    pub fn proc(&self) -> &ProcDir {
+        &self.proc
+    }
+
+    pub fn pidfd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+
+    pub fn plan(&self) -> FootholdPlan {
+        self.plan
+    }
+
+    pub fn threads(&self) -> &[BlankThread] {
+        &self.threads
+    }
+
+    /// Runs a batch in the leader; every call that is not tolerant must succeed.
+    ///
+    /// # Errors
+    /// [`Error::Kernel`] naming the call that failed.
+    pub fn run(&mut self, batch: &Batch) -> Result<Outcome> {
+        self.start(0, batch)?;
+        self.finish(0, batch)
+    }
+
+    /// Lets thread number `index` start on a batch.
+    pub fn start(&mut self, index: usize, batch: &Batch) -> Result<()> {
+        let thread = &self.threads[index];
+        thread.runner.start(&thread.template, batch)
+    }
+
+    /// Waits for a batch that was started.
+    pub fn finish(&mut self, index: usize, batch: &Batch) -> Result<Outcome> {
+        let outcome = self.threads[index].runner.finish(batch, &mut self.late_signals)?;
+        outcome.check()?;
+        Ok(outcome)
+    }
+
+    /// A descriptor of ours for the open file behind the blank's descriptor `fd`.
+    pub fn take_fd(&self, fd: i32) -> Result<OwnedFd> {
+        rustix::process::pidfd_getfd(&self.pidfd, fd, PidfdGetfdFlags::empty())
+            .map_err(|errno| Error::at(self.pid(), "pidfd_getfd")(Errno(errno.raw_os_error())))
+    }
+
+    /// Makes the channel that the blank and all born of it later can be handed descriptors through.
+    ///
+    /// `remote` is a number that no process of the tree uses.
+    pub fn open_channel(&mut self, remote: i32) -> Result<Channel> {
+        const SOCKETPAIR: i64 = 53;
+        const CLOSE: i64 = 3;
+        const DUP2: i64 = 33;
+        const UNIX: i32 = 1;
+        const SEQPACKET: i32 = 5;
+        let mut batch = Batch::new();
+        let pair = batch.space(8);
+        batch.call(
+            "socketpair",
+            SOCKETPAIR,
+            [UNIX.into(), SEQPACKET.into(), 0.into(), pair.into()],
+        );
+        let outcome = self.run(&batch)?;
+        let ends = [0, 1].map(|index| outcome.half(pair, index).cast_signed());
+        let ours = self.take_fd(ends[0])?;
+        let mut batch = Batch::new();
+        batch.call("dup2", DUP2, [ends[1].into(), remote.into()]);
+        batch.call("close", CLOSE, [ends[0].into()]);
+        batch.call("close", CLOSE, [ends[1].into()]);
+        self.run(&batch)?;
+        Ok(Channel::new(ours, remote))
+    }
+
+    /// Bears children (or siblings).
+    ///
+    /// # Errors
+    /// [`Error::Kernel`] with `EEXIST` if a pid is taken.
+    pub fn bear(&mut self, births: &[Birth]) -> Result<Vec<Blank>> {
+        const SIGCHLD: u64 = 17;
+        let mut batch = Batch::new();
+        for birth in births {
+            let mut flags = CLONE_PTRACE;
+            if birth.shares_descriptors {
+                flags |= CLONE_FILES;
+            }
+            if birth.as_sibling {
+                flags |= CLONE_PARENT;
+            }
+            let exit_signal = if birth.as_sibling { 0 } else { SIGCHLD };
+            clone3(&mut batch, flags, exit_signal, birth.own_pid);
+        }
+        self.run(&batch)?;
+        let template = self.threads[0].template;
+        births.iter().map(|birth| self.adopt_child(birth, template)).collect()
+    }
+
+    /// Starts the further threads of the process.
+    pub fn spawn_threads(&mut self, own_tids: &[i32]) -> Result<()> {
+        let flags = CLONE_VM
+            | CLONE_FS
+            | CLONE_FILES
+            | CLONE_SIGHAND
+            | CLONE_THREAD
+            | CLONE_SYSVSEM
+            | CLONE_PTRACE;
+        for chunk in own_tids.chunks(1000) {
+            let mut batch = Batch::new();
+            for tid in chunk {
+                clone3(&mut batch, flags, 0, *tid);
+            }
+            self.run(&batch)?;
+        }
+        let host_tids = self.host_tids(own_tids)?;
+        let ids = (self.pid(), self.own_pid);
+        let template = self.threads[0].template;
+        for (tid, own_tid) in host_tids.into_iter().zip(own_tids) {
+            wait_for_event(tid, wait::EVENT_STOP)?;
+            let index = self.threads.len();
+            self.threads.push(new_thread(ids, (tid, *own_tid), self.plan, index, template));
+        }
+        Ok(())
+    }
+
+    /// Makes a thread enter a system call that sleeps and stops it there again, so that the kernel holds
+    /// the data for restarting it. Returns what the call returned; `ERESTART_RESTARTBLOCK` (-516) if it
+    /// sleeps.
+    pub fn enter_sleep(&mut self, index: usize, number: u64, arguments: [u64; 6]) -> Result<i64> {
+        let thread = &self.threads[index];
+        let tid = thread.tid;
+        let [di, si, dx, r10, r8, r9] = arguments;
+        let ip = self.plan.base + stub::SYSCALL;
+        let none = u64::MAX;
+        let regs =
+            UserRegs { ax: number, orig_ax: none, ip, di, si, dx, r10, r8, r9, ..thread.template };
+        ptrace::set_registers(tid, &regs).map_err(Error::at(tid, "ptrace(SETREGS)"))?;
+        ptrace::cont_to_syscall(tid).map_err(Error::at(tid, "ptrace(SYSCALL)"))?;
+        match wait::wait(Whom::Thread(tid)).map_err(Error::at(tid, "wait4"))? {
+            (_, Status::Stopped { signal: wait::SYSCALL_STOP, .. }) => {}
+            (_, Status::Ended { .. }) => return Err(Error::Died { pid: tid }),
+            (_, other) => {
+                let what = format!("{other:?} instead of the entry to a system call");
+                return Err(Error::Bug { pid: tid, what });
+            }
+        }
+        // With the interrupt already there the call goes to sleep and out again at once.
+        ptrace::interrupt(tid).map_err(Error::at(tid, "ptrace(INTERRUPT)"))?;
+        ptrace::cont(tid, 0).map_err(Error::at(tid, "ptrace(CONT)"))?;
+        wait_for_event(tid, wait::EVENT_STOP)?;
+        let regs = ptrace::registers(tid).map_err(Error::at(tid, "ptrace(GETREGS)"))?;
+        Ok(regs.ax.cast_signed())
+    }
+
+    /// Address of the data area of thread `index`'s slot: what is written there stays until the next batch.
+    pub fn slot_address(&self, index: usize) -> u64 {
+        self.plan.thread_slot(index).address
+    }
+
+    pub fn write_memory(&self, address: u64, bytes: &[u8]) -> Result<()> {
+        let pid = self.pid();
+        let range = RemoteRange { address, len: bytes.len() };
+        let written =
+            memory::write(pid, &[range], bytes).map_err(Error::at(pid, "process_vm_writev"))?;
+        if written == bytes.len() {
+            return Ok(());
+        }
+        Err(Error::Kernel { pid, call: "process_vm_writev", errno: Errno::FAULT })
+    }
+
+    /// Sets the processor state with which thread `index` will go on.
+    pub fn set_extended_state(&self, index: usize, area: &[u8]) -> Result<()> {
+        let tid = self.threads[index].tid;
+        ptrace::set_xsave_area(tid, area).map_err(Error::at(tid, "ptrace(SETREGSET)"))
+    }
+
+    pub fn extended_state(&self, index: usize) -> Result<Vec<u8>> {
+        let tid = self.threads[index].tid;
+        ptrace::xsave_area(tid).map_err(Error::at(tid, "ptrace(GETREGSET)"))
+    }
+
+    /// Takes our pages out of the process and sets the registers and masks with which its threads will
+    /// go on. After this it is whole and still stands.
+    pub fn take_leave(&mut self, ends: &[(UserRegs, SignalMask)]) -> Result<()> {
+        assert_eq!(ends.len(), self.threads.len(), "an end for each thread");
+        let leader = &self.threads[0];
+        let (pid, template) = (leader.tid, leader.template);
+        let range = [self.plan.base, self.plan.len, 0, 0, 0, 0];
+        bare_call(pid, &template, self.plan.base + stub::SYSCALL, ("munmap", 11), range)?;
+        for (thread, (regs, mask)) in self.threads.iter().zip(ends) {
+            let tid = thread.tid;
+            ptrace::set_registers(tid, regs).map_err(Error::at(tid, "ptrace(SETREGS)"))?;
+            ptrace::set_signal_mask(tid, mask.0).map_err(Error::at(tid, "ptrace(SETSIGMASK)"))?;
+        }
+        self.left = true;
+        Ok(())
+    }
+
+    /// Lets the finished process go.
+    pub fn let_go(self) -> Result<()> {
+        assert!(self.left, "a process is let go only after we have left it");
+        // The others first: until the leader runs nobody waits for a thread that stands.
+        for thread in self.threads.iter().rev() {
+            ptrace::detach(thread.tid, 0).map_err(Error::at(thread.tid, "ptrace(DETACH)"))?;
+        }
+        Ok(())
+    }
+
+    /// Ends the process in the given way (raw wait status), to be collected by its parent.
+    pub fn end_as_zombie(mut self, wait_status: u32) -> Result<()> {
+        const EXIT_GROUP: i64 = 231;
+        let pid = self.pid();
+        let signal = i32::try_from(wait_status & 0x7f).expect("seven bits");
+        if signal == 0 {
+            let mut batch = Batch::new();
+            batch.call("exit_group", EXIT_GROUP, [(wait_status >> 8 & 0xff).into()]);
+            self.start(0, &batch)?;
+        } else {
+            ptrace::set_signal_mask(pid, 0).map_err(Error::at(pid, "ptrace(SETSIGMASK)"))?;
+            ptrace::cont(pid, signal).map_err(Error::at(pid, "ptrace(CONT)"))?;
+        }
+        match wait::wait(Whom::Thread(pid)).map_err(Error::at(pid, "wait4"))? {
+            (_, Status::Ended { .. }) => Ok(()),
+            (_, other) => Err(Error::Bug { pid, what: format!("{other:?} instead of its end") }),
+        }
+    }
+
+    /// Ends a helper without a trace; its parent must collect it.
+    pub fn kill(self) -> Result<()> {
+        kill_and_collect(self.pid())
+    }
+
+    fn adopt_child(&self, birth: &Birth, template: UserRegs) -> Result<Blank> {
+        let pid = self.host_pid(birth)?;
+        wait_for_event(pid, wait::EVENT_STOP)?;
+        Blank::new(ProcDir::open(pid)?, birth.own_pid, self.plan, template)
+    }
+
+    fn host_pid(&self, birth: &Birth) -> Result<i32> {
+        if self.own_pid == self.pid() {
+            return Ok(birth.own_pid);
+        }
+        let siblings = if birth.as_sibling {
+            ProcDir::open(self.proc.stat()?.parent)?.children()?
+        } else {
+            self.proc.children()?
+        };
+        for pid in siblings {
+            if ProcDir::open(pid)?.status()?.namespace_pids.last() == Some(&birth.own_pid) {
+                return Ok(pid);
+            }
+        }
+        Err(Error::Died { pid: birth.own_pid })
+    }
+
+    fn host_tids(&self, own_tids: &[i32]) -> Result<Vec<i32>> {
+        if self.own_pid == self.pid() {
+            return Ok(own_tids.to_vec());
+        }
+        let mut by_own = std::collections::HashMap::new();
+        for tid in self.proc.threads()? {
+            let status =
+                self.proc.parse(format!("task/{tid}/status"), stasis_proctext::status::parse)?;
+            by_own.insert(status.namespace_pids.last().copied().unwrap_or(tid), tid);
+        }
+        own_tids
+            .iter()
+            .map(|own| by_own.get(own).copied().ok_or(Error::Died { pid: *own }))
+            .collect()
+    }
+}
+
+/// Ends a seed that has borne the root.
+impl Seed {
+    pub fn kill_after(blank: Blank) -> Result<()> {
+        kill_and_collect(blank.pid())
+    }
+}
+
+fn kill_and_collect(pid: i32) -> Result<()> {
+    stasis_sys::process::kill(pid, 9).map_err(Error::at(pid, "kill"))?;
+    loop {
+        match wait::wait(Whom::Thread(pid)) {
+            Ok((_, Status::Ended { .. })) | Err(Errno::CHILD) => return Ok(()),
+            Ok(_) => {}
+            Err(errno) => return Err(Error::at(pid, "wait4")(errno)),
+        }
+    }
+}
+
+fn clone3(batch: &mut Batch, flags: u64, exit_signal: u64, own_tid: i32) {
+    const CLONE3: i64 = 435;
+    const LEN: usize = 88;
+    let set_tid = batch.bytes(&own_tid.to_ne_bytes());
+    let arguments = batch.space(LEN);
+    batch.word(arguments, 0, flags);
+    batch.word(arguments, 4, exit_signal);
+    batch.pointer(arguments, 8, set_tid);
+    batch.word(arguments, 9, 1);
+    batch.call("clone3", CLONE3, [arguments.into(), LEN.into()]);
+}
+
+fn new_thread(
+    process: (i32, i32),
+    (tid, own_tid): (i32, i32),
+    plan: FootholdPlan,
+    index: usize,
+    template: UserRegs,
+) -> BlankThread {
+    let runner = Runner {
+        tid,
+        own_ids: (process.1, own_tid),
+        code: plan.base,
+        slot: plan.thread_slot(index),
+        stop_signal: libc_signals::URG,
+        frame: 0,
+    };
+    BlankThread { tid, own_tid, template, runner }
+}
+
+fn blank_options() -> Options {
+    Options::SYSCALL_GOOD.and(Options::EXIT_KILL).and(Options::SUSPEND_SECCOMP)
+}
+
+fn seize(pid: i32, more: Options) -> Result<()> {
+    ptrace::seize(pid, blank_options().and(more)).map_err(Error::at(pid, "ptrace(SEIZE)"))
+}
+
+fn wait_for_event(tid: i32, wanted: i32) -> Result<()> {
+    loop {
+        match wait::wait(Whom::Thread(tid)).map_err(Error::at(tid, "wait4"))? {
+            (_, Status::Stopped { event, .. }) if event == wanted => return Ok(()),
+            (_, Status::Stopped { event, signal }) => {
+                let signal = if event == 0 { signal } else { 0 };
+                ptrace::cont(tid, signal).map_err(Error::at(tid, "ptrace(CONT)"))?;
+            }
+            (_, Status::Ended { .. }) => return Err(Error::Died { pid: tid }),
+        }
+    }
+}
+
+impl Drop for Blank {
+    fn drop(&mut self) {
+        // A half-made process must not survive; one that was left whole is on its own.
+        if !self.left {
+            let _ = stasis_sys::process::kill(self.pid(), 9);
+        }
+    }
+}

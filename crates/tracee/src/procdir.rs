@@ -1,0 +1,171 @@
+//! `/proc/PID` of one task, held open: if the pid is reused, reads fail instead of telling of a stranger.
+
+use std::{
+    ffi::OsStr,
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::ffi::{OsStrExt, OsStringExt},
+    },
+    path::{Path, PathBuf},
+};
+
+use rustix::{
+    fs::{Mode, OFlags},
+    io::Errno,
+};
+use stasis_proctext::{Malformed, maps::Mapping, stat::Stat, status::Status};
+
+use crate::error::{Error, Result};
+
+/// More than any file of `/proc/PID` that we read.
+const MAX_TEXT: usize = 256 << 20;
+
+#[derive(Debug)]
+pub struct ProcDir {
+    pid: i32,
+    dir: OwnedFd,
+}
+
+impl ProcDir {
+    /// Opens `/proc/PID`.
+    ///
+    /// # Errors
+    /// [`Error::Died`] if there is no such task.
+    pub fn open(pid: i32) -> Result<Self> {
+        let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
+        let dir = rustix::fs::open(format!("/proc/{pid}"), flags, Mode::empty())
+            .map_err(|errno| failure(pid, Path::new(""), errno))?;
+        Ok(ProcDir { pid, dir })
+    }
+
+    pub fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    pub fn as_fd(&self) -> BorrowedFd<'_> {
+        self.dir.as_fd()
+    }
+
+    /// Opens a file below the directory.
+    pub fn open_file(&self, path: impl AsRef<Path>, flags: OFlags) -> Result<OwnedFd> {
+        let path = path.as_ref();
+        rustix::fs::openat(&self.dir, path, flags | OFlags::CLOEXEC, Mode::empty())
+            .map_err(|errno| failure(self.pid, path, errno))
+    }
+
+    /// The whole text of a file below the directory.
+    pub fn read(&self, path: impl AsRef<Path>) -> Result<Vec<u8>> {
+        let path = path.as_ref();
+        let file = self.open_file(path, OFlags::RDONLY)?;
+        let mut text = Vec::new();
+        let mut filled = 0;
+        loop {
+            if filled == text.len() {
+                text.resize((text.len() * 2).max(4096), 0);
+            }
+            match rustix::io::read(&file, &mut text[filled..]) {
+                Ok(0) => break,
+                Ok(count) if filled + count > MAX_TEXT => {
+                    return Err(self.unreadable(path, "it has no end".into()));
+                }
+                Ok(count) => filled += count,
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(failure(self.pid, path, errno)),
+            }
+        }
+        text.truncate(filled);
+        Ok(text)
+    }
+
+    /// Target of a symbolic link below the directory.
+    pub fn read_link(&self, path: impl AsRef<Path>) -> Result<PathBuf> {
+        let path = path.as_ref();
+        let target = rustix::fs::readlinkat(&self.dir, path, Vec::new())
+            .map_err(|errno| failure(self.pid, path, errno))?;
+        Ok(PathBuf::from(std::ffi::OsString::from_vec(target.into_bytes())))
+    }
+
+    pub fn stat(&self) -> Result<Stat> {
+        self.parse("stat", stasis_proctext::stat::parse)
+    }
+
+    pub fn status(&self) -> Result<Status> {
+        self.parse("status", stasis_proctext::status::parse)
+    }
+
+    /// The mappings with their flags.
+    pub fn smaps(&self) -> Result<Vec<Mapping>> {
+        self.parse("smaps", stasis_proctext::maps::parse)
+    }
+
+    /// The mappings without their flags, which is much quicker.
+    pub fn maps(&self) -> Result<Vec<Mapping>> {
+        self.parse("maps", stasis_proctext::maps::parse)
+    }
+
+    /// Reads and parses a file below the directory.
+    pub fn parse<T>(
+        &self,
+        path: impl AsRef<Path>,
+        parse: impl Fn(&[u8]) -> std::result::Result<T, Malformed>,
+    ) -> Result<T> {
+        let path = path.as_ref();
+        parse(&self.read(path)?).map_err(|malformed| self.unreadable(path, malformed.to_string()))
+    }
+
+    /// Thread ids, in ascending order.
+    pub fn threads(&self) -> Result<Vec<i32>> {
+        self.numbers_in("task")
+    }
+
+    /// Numbers of the open descriptors, in ascending order.
+    pub fn descriptors(&self) -> Result<Vec<i32>> {
+        self.numbers_in("fd")
+    }
+
+    /// Children of all threads, zombies included.
+    pub fn children(&self) -> Result<Vec<i32>> {
+        let mut children = Vec::new();
+        for tid in self.threads()? {
+            let text = match self.read(format!("task/{tid}/children")) {
+                Ok(text) => text,
+                Err(Error::Died { .. }) => continue,
+                Err(error) => return Err(error),
+            };
+            let words = text.split(|byte| *byte == b' ').filter(|word| !word.is_empty());
+            children.extend(
+                words.filter_map(|word| std::str::from_utf8(word).ok()?.parse::<i32>().ok()),
+            );
+        }
+        Ok(children)
+    }
+
+    fn numbers_in(&self, path: &str) -> Result<Vec<i32>> {
+        let at = Path::new(path);
+        let dir = self.open_file(at, OFlags::RDONLY | OFlags::DIRECTORY)?;
+        let entries = rustix::fs::Dir::new(dir).map_err(|errno| failure(self.pid, at, errno))?;
+        let mut numbers = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(|errno| failure(self.pid, at, errno))?;
+            let name = OsStr::from_bytes(entry.file_name().to_bytes());
+            numbers.extend(name.to_str().and_then(|name| name.parse::<i32>().ok()));
+        }
+        numbers.sort_unstable();
+        Ok(numbers)
+    }
+
+    fn unreadable(&self, path: &Path, reason: String) -> Error {
+        Error::Proc { path: format!("/proc/{}/{}", self.pid, path.display()), reason }
+    }
+}
+
+fn failure(pid: i32, path: &Path, errno: Errno) -> Error {
+    match errno {
+        Errno::SRCH => Error::Died { pid },
+        Errno::NOENT if path.as_os_str().is_empty() => Error::Died { pid },
+        errno => Error::Proc {
+            path: format!("/proc/{pid}/{}", path.display()),
+            reason: stasis_sys::Errno(errno.raw_os_error()).to_string(),
+        },
+    }
+}

@@ -1,0 +1,79 @@
+//! How long threads have been asleep: the kernel does not tell how much of a sleep remains, but the
+//! scheduler tells when a thread was last on a processor, as long as nobody wakes it.
+
+use std::collections::HashMap;
+
+use rustix::{
+    process::Pid,
+    thread::{ClockId, CpuSet},
+};
+
+use crate::{error::Result, procdir::ProcDir};
+
+/// Readings taken before a tree is stopped.
+#[derive(Debug, Default)]
+pub struct Sleepers {
+    /// Scheduler's clock at which each thread (by host id) fell asleep, and its processor.
+    asleep_since: HashMap<i32, (u64, usize)>,
+}
+
+impl Sleepers {
+    /// Takes a reading of all threads of a process; those that run are passed over.
+    pub fn look_at(&mut self, proc: &ProcDir) -> Result<()> {
+        for tid in proc.threads()? {
+            let Ok(stat) = proc.read(format!("task/{tid}/stat")) else { continue };
+            let Some(processor) = sleeping_on(&stat) else { continue };
+            let Ok(sched) = proc.read(format!("task/{tid}/sched")) else { continue };
+            if let Some(since) = stasis_proctext::sched::exec_start_ns(&sched) {
+                self.asleep_since.insert(tid, (since, processor));
+            }
+        }
+        Ok(())
+    }
+
+    /// Nanoseconds of `CLOCK_MONOTONIC` at which the thread fell asleep; `None` if it was not asleep
+    /// or the kernel does not tell.
+    pub fn asleep_since(&self, tid: i32) -> Option<u64> {
+        let (since, processor) = *self.asleep_since.get(&tid)?;
+        let (scheduler, monotonic) = clocks_of(processor)?;
+        // Both clocks count nanoseconds at one rate; only their zeros differ.
+        monotonic.checked_sub(scheduler.checked_sub(since)?)
+    }
+}
+
+/// The processor of a thread in state `S`.
+fn sleeping_on(stat: &[u8]) -> Option<usize> {
+    let close = stat.iter().rposition(|byte| *byte == b')')?;
+    let mut fields = stat[close + 1..].trim_ascii().split(|byte| *byte == b' ');
+    if fields.next()? != b"S" {
+        return None;
+    }
+    // Field 39 of proc_pid_stat(5); the state was field 3.
+    std::str::from_utf8(fields.nth(35)?).ok()?.parse().ok()
+}
+
+/// The scheduler's clock of one processor and `CLOCK_MONOTONIC` at the same instant.
+///
+/// The scheduler keeps a clock for each processor, so we go there and look at ourselves.
+fn clocks_of(processor: usize) -> Option<(u64, u64)> {
+    let me = None::<Pid>;
+    let before = rustix::thread::sched_getaffinity(me).ok()?;
+    let mut there = CpuSet::new();
+    there.set(processor);
+    rustix::thread::sched_setaffinity(me, &there).ok()?;
+    let reading = read_clocks();
+    // Back to where we may be; a failure leaves us slower, not wrong.
+    let _ = rustix::thread::sched_setaffinity(me, &before);
+    reading
+}
+
+fn read_clocks() -> Option<(u64, u64)> {
+    // A short sleep makes the scheduler note the time at which we run on.
+    std::thread::sleep(std::time::Duration::from_micros(1));
+    let now = rustix::time::clock_gettime(ClockId::Monotonic);
+    let text = std::fs::read("/proc/thread-self/sched").ok()?;
+    let scheduler = stasis_proctext::sched::exec_start_ns(&text)?;
+    let seconds = u64::try_from(now.tv_sec).ok()?;
+    let monotonic = seconds * 1_000_000_000 + u64::try_from(now.tv_nsec).ok()?;
+    Some((scheduler, monotonic))
+}

@@ -1,0 +1,213 @@
+//! The stub: machine code that executes a list of system calls and then stops.
+//!
+//! A record is eleven words: call number, six arguments, address that also gets the result (or 0),
+//! "go on after an error" (or 0), result, spare. Registers on entry: `rbx` first record, `rbp` end of the
+//! records, `r12` process id, `r13` thread id, `r14` signal to stop with, `r15` stack pointer for
+//! rt_sigreturn(2). None of them is changed by system calls.
+//!
+//! The stop is a signal that the thread sends to itself and that the supervisor takes away again. It
+//! is one that does nothing by default, so that without a supervisor the thread just goes on to the
+//! rt_sigreturn(2), whereas a breakpoint would kill it.
+
+/// Words of a record.
+pub const RECORD_WORDS: usize = 11;
+pub const RECORD_BYTES: usize = RECORD_WORDS * 8;
+
+/// Index of the word with the result.
+pub const RESULT: usize = 9;
+
+/// Offset of the instruction after the stop.
+pub const AFTER_STOP: u64 = CODE.len() as u64 - SIGRETURN.len() as u64;
+
+/// `syscall` instruction of the stub, for bare calls of blanks.
+pub const SYSCALL: u64 = 0x22;
+
+const SIGRETURN: [u8; 12] = [
+    0x4c, 0x89, 0xfc, // mov rsp, r15
+    0xb8, 0x0f, 0x00, 0x00, 0x00, // mov eax, 15 (rt_sigreturn)
+    0x0f, 0x05, // syscall
+    0x0f, 0x0b, // ud2
+];
+
+pub const CODE: &[u8] = &[
+    // next:
+    0x48,
+    0x39,
+    0xeb, // 00: cmp rbx, rbp
+    0x73,
+    0x46, // 03: jae done
+    0x48,
+    0x8b,
+    0x03, // 05: mov rax, [rbx]
+    0x48,
+    0x8b,
+    0x7b,
+    0x08, // 08: mov rdi, [rbx+8]
+    0x48,
+    0x8b,
+    0x73,
+    0x10, // 0c: mov rsi, [rbx+16]
+    0x48,
+    0x8b,
+    0x53,
+    0x18, // 10: mov rdx, [rbx+24]
+    0x4c,
+    0x8b,
+    0x53,
+    0x20, // 14: mov r10, [rbx+32]
+    0x4c,
+    0x8b,
+    0x43,
+    0x28, // 18: mov r8, [rbx+40]
+    0x4c,
+    0x8b,
+    0x4b,
+    0x30, // 1c: mov r9, [rbx+48]
+    0x66,
+    0x90, // 20: nop
+    0x0f,
+    0x05, // 22: syscall
+    0x48,
+    0x89,
+    0x43,
+    0x48, // 24: mov [rbx+72], rax
+    0x48,
+    0x8b,
+    0x4b,
+    0x38, // 28: mov rcx, [rbx+56]
+    0x48,
+    0x85,
+    0xc9, // 2c: test rcx, rcx
+    0x74,
+    0x03, // 2f: jz plain
+    0x48,
+    0x89,
+    0x01, // 31: mov [rcx], rax
+    // plain:
+    0x48,
+    0x83,
+    0x7b,
+    0x40,
+    0x00, // 34: cmp qword [rbx+64], 0
+    0x75,
+    0x08, // 39: jne step
+    0x48,
+    0x3d,
+    0x01,
+    0xf0,
+    0xff,
+    0xff, // 3b: cmp rax, -4095
+    0x73,
+    0x08, // 41: jae done
+    // step:
+    0x48,
+    0x83,
+    0xc3,
+    0x58, // 43: add rbx, 88
+    0xeb,
+    0xb7, // 47: jmp next
+    0x66,
+    0x90, // 49: nop
+    // done:
+    0xb8,
+    0xea,
+    0x00,
+    0x00,
+    0x00, // 4b: mov eax, 234 (tgkill)
+    0x4c,
+    0x89,
+    0xe7, // 50: mov rdi, r12
+    0x4c,
+    0x89,
+    0xee, // 53: mov rsi, r13
+    0x4c,
+    0x89,
+    0xf2, // 56: mov rdx, r14
+    0x0f,
+    0x05, // 59: syscall
+    // after_stop:
+    SIGRETURN[0],
+    SIGRETURN[1],
+    SIGRETURN[2],
+    SIGRETURN[3],
+    SIGRETURN[4],
+    SIGRETURN[5],
+    SIGRETURN[6],
+    SIGRETURN[7],
+    SIGRETURN[8],
+    SIGRETURN[9],
+    SIGRETURN[10],
+    SIGRETURN[11],
+];
+
+/// A program of one page whose only instructions are `pause(2)` in a loop: the first blank. Exec of it
+/// leaves an almost empty address space.
+///
+/// A static ELF with one read-and-execute segment at [`BLANK_BASE`] and a stack that need not be executable.
+pub fn blank_elf() -> Vec<u8> {
+    const CODE_AT: u64 = 64 + 2 * 56;
+    let code = [0xb8, 0x22, 0, 0, 0, 0x0f, 0x05, 0xeb, 0xf7]; // mov eax, 34; syscall; jmp -9
+    let len = CODE_AT + code.len() as u64;
+    let mut elf = Vec::new();
+    elf.extend_from_slice(&[0x7f, b'E', b'L', b'F', 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    elf.extend_from_slice(&2u16.to_le_bytes()); // executable
+    elf.extend_from_slice(&62u16.to_le_bytes()); // x86-64
+    elf.extend_from_slice(&1u32.to_le_bytes());
+    elf.extend_from_slice(&(BLANK_BASE + CODE_AT).to_le_bytes()); // entry
+    elf.extend_from_slice(&64u64.to_le_bytes()); // program headers
+    elf.extend_from_slice(&0u64.to_le_bytes());
+    elf.extend_from_slice(&0u32.to_le_bytes());
+    for half in [64u16, 56, 2, 64, 0, 0] {
+        elf.extend_from_slice(&half.to_le_bytes());
+    }
+    let segment = |kind: u32, flags: u32, address: u64, len: u64, align: u64| {
+        let mut header = Vec::new();
+        header.extend_from_slice(&kind.to_le_bytes());
+        header.extend_from_slice(&flags.to_le_bytes());
+        for word in [0, address, address, len, len, align] {
+            header.extend_from_slice(&u64::to_le_bytes(word));
+        }
+        header
+    };
+    elf.extend(segment(1, 5, BLANK_BASE, len, 4096)); // PT_LOAD
+    elf.extend(segment(0x6474_e551, 6, 0, 0, 16)); // PT_GNU_STACK
+    elf.extend_from_slice(&code);
+    elf
+}
+
+/// Where the blank's page lies.
+pub const BLANK_BASE: u64 = 0x10000;
+
+/// Address of the `syscall` instruction in a fresh blank.
+pub const BLANK_SYSCALL: u64 = BLANK_BASE + 64 + 2 * 56 + 5;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The target of a short jump at `at`.
+    fn target(at: usize) -> usize {
+        let displacement = i64::from(CODE[at + 1].cast_signed());
+        usize::try_from(at as i64 + 2 + displacement).unwrap()
+    }
+
+    #[test]
+    fn jumps_land_where_the_listing_says() {
+        assert_eq!(target(0x03), 0x4b, "empty list");
+        assert_eq!(target(0x2f), 0x34, "no second result");
+        assert_eq!(target(0x39), 0x43, "tolerant");
+        assert_eq!(target(0x41), 0x4b, "error");
+        assert_eq!(target(0x47), 0x00, "loop");
+        assert_eq!(CODE[SYSCALL as usize..][..2], [0x0f, 0x05]);
+        assert_eq!(CODE[0x43 + 3] as usize, RECORD_BYTES);
+        assert_eq!(CODE[AFTER_STOP as usize - 2..][..2], [0x0f, 0x05]);
+    }
+
+    #[test]
+    fn blank_is_small() {
+        let elf = blank_elf();
+        assert!(elf.len() < 344);
+        let at = (BLANK_SYSCALL - BLANK_BASE) as usize;
+        assert_eq!(elf[at..at + 2], [0x0f, 0x05]);
+    }
+}

@@ -1,0 +1,61 @@
+//! Measures checkpoint and restore as ratios to plain reading and writing in the same run.
+//!
+//! Figures of one machine and one minute mean little, their ratios more. So each round measures
+//! the baseline right beside what is compared with it, and the median of the rounds is told.
+//! Baselines: writing as many bytes from one buffer to a file of the same disk, and reading that
+//! file into fresh anonymous memory (by `zoo work baseline-…`, in a process of its own).
+
+mod container;
+mod meter;
+mod process;
+
+use anyhow::ensure;
+
+use crate::build::{self, Profile};
+
+/// One line of the table.
+pub struct Figure {
+    pub workload: String,
+    pub what: &'static str,
+    /// Milliseconds, or MiB for memory.
+    pub value: f64,
+    /// What it is compared with, in the same unit.
+    pub reference: f64,
+    /// How many times the reference it may be.
+    pub limit: f64,
+    pub unit: &'static str,
+}
+
+pub fn run(arguments: &[String]) -> anyhow::Result<()> {
+    ensure!(rustix::process::geteuid().is_root(), "the bench must be run by root");
+    let binaries = build::binaries(Profile::Release)?;
+    let wanted = |name: &str| arguments.is_empty() || arguments.iter().any(|a| a == name);
+    let mut figures = Vec::new();
+    for workload in process::WORKLOADS.iter().filter(|workload| wanted(workload.name)) {
+        eprintln!("measuring {}", workload.name);
+        figures.extend(process::measure(&binaries, workload)?);
+    }
+    if wanted(container::NAME) {
+        eprintln!("measuring {}", container::NAME);
+        figures.extend(container::measure(&binaries)?);
+    }
+    ensure!(!figures.is_empty(), "there is no such workload");
+    print(&figures);
+    Ok(())
+}
+
+fn print(figures: &[Figure]) {
+    println!(
+        "{:<16} {:<22} {:>11} {:>13} {:>7} {:>7}",
+        "workload", "what", "value", "reference", "ratio", "limit"
+    );
+    for figure in figures {
+        let Figure { workload, what, value, reference, limit, unit } = figure;
+        let ratio = value / reference;
+        let verdict = if ratio <= *limit { "" } else { "  missed" };
+        println!(
+            "{workload:<16} {what:<22} {value:>8.1} {unit:<2} {reference:>10.1} {unit:<2} \
+             {ratio:>7.2} {limit:>7.2}{verdict}"
+        );
+    }
+}

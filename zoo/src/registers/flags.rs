@@ -1,0 +1,15 @@
+//! Carry, parity, zero, sign, direction, overflow and ID flag in a busy loop.
+
+use crate::prelude::*;
+
+pub const GOAL: &str = "the flags register keeps its value";
+pub const KIND: Kind = Kind::Survives;
+
+/// Carry, parity, adjust, zero, sign, interrupt, direction, overflow and ID.
+const FLAGS: u64 = 0x20_0ed7;
+
+pub fn run(stage: &Stage) -> Verdict {
+    let after = super::in_busy_loop(stage, || raw::hold_flags(FLAGS))?;
+    ensure!(after == FLAGS, "flags {after:#x} instead of {FLAGS:#x}");
+    Ok(())
+}
