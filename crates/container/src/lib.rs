@@ -1,1 +1,62 @@
-//! (to be built)
+//! The life of a container: its state on disk, the processes that look after it, its checkpoints.
+//!
+//! Entry points: [`Store`] finds and creates containers; a [`Container`] is started, stopped, frozen
+//! and removed. The bodies of our own helper processes are [`monitor::main`] and [`launcher::main`].
+#![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod attach;
+mod blank;
+mod bundle;
+mod capability;
+mod cleanup;
+pub mod config;
+mod confinement;
+mod error;
+mod exec;
+mod frame;
+mod home;
+pub mod init;
+pub mod launcher;
+mod lifecycle;
+pub mod log;
+pub mod monitor;
+mod name;
+mod place;
+mod process;
+mod record;
+mod seccomp;
+pub mod signal;
+mod spec;
+mod state;
+mod store;
+mod top;
+mod user;
+mod wire;
+
+pub use bundle::check_cwd;
+pub use error::{Error, Result};
+pub use exec::ExecOptions;
+pub use frame::Size;
+pub use home::Home;
+pub use lifecycle::{Removal, Starting};
+pub use name::check_name;
+pub use process::ProcessId;
+pub use spec::merge_environment;
+pub use state::{State, Status, UNKNOWN_EXIT_CODE};
+pub use store::{Container, Store};
+pub use top::Row;
+
+/// Refuses capabilities, limits and seccomp profiles that do not exist, when the container is created
+/// and not only when it is started.
+///
+/// # Errors
+/// [`Error::Invalid`] naming the first of them.
+pub fn check_config(config: &config::Config) -> Result<()> {
+    capability::wanted(&config.security)?;
+    config.limits.ulimits.iter().try_for_each(|limit| spec::resource(&limit.name).map(|_| ()))?;
+    if let config::Seccomp::Profile(profile) = &config.security.seccomp {
+        seccomp::compile(profile, &capability::granted(&config.security)?)?;
+    }
+    bundle::check_cwd(&config.cwd)
+}

@@ -5,6 +5,7 @@
 //! a tracee is told under "Effect on the tracee". Remote addresses are plain integers throughout.
 
 pub mod cpuid;
+pub mod disposition;
 pub mod errno;
 pub mod fcntl;
 pub mod ioctl;
@@ -14,6 +15,7 @@ pub mod pagemap;
 pub mod process;
 pub mod ptrace;
 pub mod sched;
+pub mod seccomp;
 pub mod socket;
 pub mod wait;
 

@@ -1,0 +1,97 @@
+//! One function per verb.
+
+mod checkpoint;
+mod inspect;
+mod logs;
+mod process;
+mod ps;
+mod verbs;
+
+use clap::CommandFactory;
+use stasis_container::{Container, Home, Store, init, launcher, monitor};
+
+use crate::{
+    args::{Cli, Command, ContainerCommand, ContainersCommand},
+    failure::{Failure, Result},
+};
+
+/// Does what the command line says; gives the exit code.
+pub fn run(cli: Cli) -> Result<i32> {
+    let level = match cli.verbose {
+        0 => cli.log_level,
+        1 => tracing::Level::INFO.max(cli.log_level),
+        _ => tracing::Level::DEBUG.max(cli.log_level),
+    };
+    let home = Home::new(absolute(&cli.root)?, absolute(&cli.runroot)?);
+    // These two set up their own logging.
+    if !matches!(cli.command, Command::InternalLaunch | Command::Process(_)) {
+        log_to_stderr(level);
+    }
+    let store = Store::new(home.clone());
+    match cli.command {
+        Command::Container(command) => container(&store, command),
+        Command::Containers(ContainersCommand::Verb(command)) => container(&store, command),
+        Command::Containers(ContainersCommand::Ls(args)) => ps::run(&store, &args),
+        Command::Checkpoint(command) => checkpoint::run(&store, command),
+        Command::Process(command) => process::run(command, level),
+        Command::Completion { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "stasis", &mut std::io::stdout());
+            Ok(0)
+        }
+        Command::InternalMonitor { id } => Ok(monitor::main(home, &id).map(|()| 0)?),
+        Command::InternalLaunch => Ok(launcher::main().map(|()| 0)?),
+        Command::InternalInit { args } => Ok(init::main(&args)),
+    }
+}
+
+fn container(store: &Store, command: ContainerCommand) -> Result<i32> {
+    use ContainerCommand as C;
+    match command {
+        C::Run(args) => verbs::run(store, &args).map_err(Failure::before_any_program),
+        C::Create(args) => verbs::create(store, &args).map_err(Failure::before_any_program),
+        C::Start(args) => verbs::start(store, &args),
+        C::Stop(args) => each(store, &args.containers, |c| Ok(c.stop(args.timeout)?)),
+        C::Restart(args) => each(store, &args.containers, |c| verbs::restart(c, args.timeout)),
+        C::Kill(args) => verbs::kill(store, &args),
+        C::Rm(args) => verbs::remove(store, &args),
+        C::Ps(args) => ps::run(store, &args),
+        C::Logs(args) => logs::run(store, &args),
+        C::Exec(args) => verbs::exec(store, &args),
+        C::Attach(args) => verbs::attach(store, &args),
+        C::Inspect(args) => inspect::run(store, &args),
+        C::Wait(args) => verbs::wait(store, &args.containers),
+        C::Pause(args) => each(store, &args.containers, |c| Ok(c.pause()?)),
+        C::Unpause(args) => each(store, &args.containers, |c| Ok(c.unpause()?)),
+        C::Top(args) => verbs::top(store, &args.container),
+    }
+}
+
+/// Does one thing to several containers, and prints what each was called; one that fails does not
+/// keep the others from their turn.
+fn each(store: &Store, keys: &[String], act: impl Fn(&Container) -> Result<()>) -> Result<i32> {
+    let mut code = 0;
+    for key in keys {
+        match store.find(key).map_err(Failure::from).and_then(|container| act(&container)) {
+            Ok(()) => println!("{key}"),
+            Err(failure) => {
+                eprintln!("{failure}");
+                code = failure.code;
+            }
+        }
+    }
+    Ok(code)
+}
+
+fn absolute(path: &std::path::Path) -> Result<std::path::PathBuf> {
+    Ok(std::path::absolute(path)?)
+}
+
+fn log_to_stderr(level: tracing::Level) {
+    let subscriber = tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_max_level(level)
+        .with_target(false)
+        .finish();
+    // Fails only if there is a subscriber already.
+    let _ = tracing::subscriber::set_global_default(subscriber);
+}

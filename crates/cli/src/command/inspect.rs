@@ -1,0 +1,159 @@
+//! `inspect`: all about a container, under Docker's names.
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use stasis_container::{
+    Container, State, Status, Store,
+    config::{Config, MountKind, RestartPolicy, Seccomp},
+    signal,
+};
+
+use super::ps;
+use crate::{
+    args::InspectArgs,
+    failure::{Failure, Result},
+    format::Template,
+};
+
+pub fn run(store: &Store, args: &InspectArgs) -> Result<i32> {
+    let mut objects = Vec::new();
+    let mut code = 0;
+    for key in &args.containers {
+        let found = store.find(key).and_then(|container| {
+            let state = container.state()?;
+            Ok(describe(&container, &state))
+        });
+        match found {
+            Ok(object) => objects.push(object),
+            Err(error) => {
+                eprintln!("{}", Failure::from(error));
+                code = 1;
+            }
+        }
+    }
+    match args.format.as_deref() {
+        Some(format) => {
+            let template = Template::parse(format)?;
+            for object in &objects {
+                println!("{}", template.render(object)?);
+            }
+        }
+        None => println!("{}", serde_json::to_string_pretty(&objects).unwrap_or_default()),
+    }
+    Ok(code)
+}
+
+fn describe(container: &Container, state: &State) -> Value {
+    let config = &container.config;
+    json!({
+        "Id": config.id,
+        "Created": config.created,
+        "Path": config.args.first(),
+        "Args": config.args.get(1..).unwrap_or_default(),
+        "State": describe_state(state),
+        "Image": ps::image(config),
+        "Rootfs": config.rootfs.dir,
+        "LogPath": container.log_path(),
+        "Name": format!("/{}", config.name),
+        "RestartCount": state.restarts,
+        "Driver": "overlay2",
+        "Platform": "linux",
+        "HostConfig": host_config(config),
+        "Mounts": mounts(config),
+        "Config": {
+            "Hostname": config.hostname,
+            "User": config.user,
+            "Tty": config.tty,
+            "OpenStdin": config.stdin_open,
+            "Env": config.env,
+            "Cmd": config.args,
+            "Entrypoint": config.entrypoint,
+            "WorkingDir": config.cwd,
+            "Labels": config.labels,
+            "StopSignal": signal::name(config.stop.signal),
+            "StopTimeout": config.stop.timeout_s,
+        },
+    })
+}
+
+fn describe_state(state: &State) -> Value {
+    // Docker's zero time.
+    let time = |at: Option<Timestamp>| {
+        at.map_or_else(|| "0001-01-01T00:00:00Z".to_owned(), |at| at.to_string())
+    };
+    let pid = state.init.as_ref().filter(|_| state.status.is_up()).map_or(0, |init| init.pid);
+    json!({
+        "Status": state.status.word(),
+        "Running": matches!(state.status, Status::Running | Status::Paused),
+        "Paused": state.status == Status::Paused,
+        "Restarting": state.status == Status::Restarting,
+        "OOMKilled": false,
+        "Dead": false,
+        "Pid": pid,
+        "MonitorPid": state.monitor.as_ref().map_or(0, |monitor| monitor.pid),
+        "ExitCode": state.exit_code,
+        "Error": state.error,
+        "StartedAt": time(state.started),
+        "FinishedAt": time(state.finished),
+        "Checkpoint": state.checkpoint,
+    })
+}
+
+fn host_config(config: &Config) -> Value {
+    let (policy, retries) = match config.restart {
+        RestartPolicy::No => ("no", 0),
+        RestartPolicy::Always => ("always", 0),
+        RestartPolicy::UnlessStopped => ("unless-stopped", 0),
+        RestartPolicy::OnFailure { max_retries } => ("on-failure", max_retries.unwrap_or(0)),
+    };
+    let mut security = Vec::new();
+    match &config.security.seccomp {
+        Seccomp::Default => {}
+        Seccomp::Unconfined => security.push("seccomp=unconfined".to_owned()),
+        Seccomp::Profile(profile) => security.push(format!("seccomp={profile}")),
+    }
+    if config.security.no_new_privileges {
+        security.push("no-new-privileges".into());
+    }
+    let limits = &config.limits;
+    let ulimits: Vec<Value> = limits
+        .ulimits
+        .iter()
+        .map(|limit| json!({ "Name": limit.name, "Soft": limit.soft, "Hard": limit.hard }))
+        .collect();
+    json!({
+        "AutoRemove": config.auto_remove,
+        "CapAdd": config.security.cap_add,
+        "CapDrop": config.security.cap_drop,
+        "Privileged": config.security.privileged,
+        "SecurityOpt": security,
+        "ReadonlyRootfs": config.read_only,
+        "NetworkMode": ps::network(config.network),
+        "Init": config.init,
+        "Memory": limits.memory_bytes.unwrap_or(0),
+        "NanoCpus": limits.nano_cpus.unwrap_or(0),
+        "PidsLimit": limits.pids.unwrap_or(0),
+        "Ulimits": ulimits,
+        "RestartPolicy": { "Name": policy, "MaximumRetryCount": retries },
+    })
+}
+
+fn mounts(config: &Config) -> Vec<Value> {
+    config
+        .mounts
+        .iter()
+        .map(|mount| {
+            let (kind, source) = match &mount.kind {
+                MountKind::Bind { source } => ("bind", source.display().to_string()),
+                MountKind::Tmpfs => ("tmpfs", String::new()),
+            };
+            json!({
+                "Type": kind,
+                "Source": source,
+                "Destination": mount.target,
+                "Mode": mount.options.join(","),
+                "RW": !mount.options.iter().any(|option| option == "ro"),
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,158 @@
+//! `process`: trees of processes without a container.
+
+use std::{
+    fs::{self, DirBuilder, File},
+    io::Write,
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+};
+
+use rustix::process::{Pid, WaitOptions, getpid, set_child_subreaper, waitpid};
+use serde_json::{Value, json};
+use stasis_engine::{CheckpointOptions, Externals, Fate, Report, RestoreOptions, RestoreRoot};
+
+use crate::{
+    args::{CheckArgs, DumpArgs, ProcessArgs, ProcessCommand, RestoreArgs},
+    failure::{Failure, Result},
+};
+
+pub fn run(command: ProcessCommand, level: tracing::Level) -> Result<i32> {
+    match command {
+        ProcessCommand::Dump(args) => dump(&args, level),
+        ProcessCommand::Restore(args) => restore(&args, level),
+        ProcessCommand::Check(args) => check(&args),
+    }
+}
+
+fn dump(args: &DumpArgs, level: tracing::Level) -> Result<i32> {
+    let images_dir = make_images_dir(&args.images_dir)?;
+    log_to(&args.common, &images_dir, level)?;
+    let fate = match (args.leave_running, args.leave_stopped) {
+        (true, _) => Fate::LeaveRunning,
+        (false, true) => Fate::LeaveStopped,
+        (false, false) => Fate::Kill,
+    };
+    let report = stasis_engine::checkpoint(CheckpointOptions {
+        root: args.tree,
+        images_dir,
+        fate,
+        shell_job: args.common.shell_job,
+        cgroup: None,
+        externals: Externals::default(),
+        while_stopped: None,
+    })?;
+    tell(&report, args.common.stats);
+    Ok(0)
+}
+
+fn make_images_dir(dir: &Path) -> Result<PathBuf> {
+    let cannot = |error: std::io::Error| Failure {
+        cause: Some(error.to_string()),
+        ..Failure::new(format!("cannot use the directory {}", dir.display()))
+    };
+    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(cannot)?;
+    fs::canonicalize(dir).map_err(cannot)
+}
+
+fn restore(args: &RestoreArgs, level: tracing::Level) -> Result<i32> {
+    let images_dir = fs::canonicalize(&args.images_dir).map_err(|error| Failure {
+        cause: Some(error.to_string()),
+        ..Failure::new(format!("cannot use the directory {}", args.images_dir.display()))
+    })?;
+    log_to(&args.common, &images_dir, level)?;
+    if !args.restore_detached {
+        // The root becomes our child whoever makes it.
+        set_child_subreaper(Some(getpid())).map_err(std::io::Error::from)?;
+    }
+    let restored = stasis_engine::restore(RestoreOptions {
+        images_dir,
+        root: RestoreRoot::New,
+        shell_job: args.common.shell_job,
+        inherited: std::collections::BTreeMap::new(),
+    })?;
+    if let Some(path) = &args.pidfile {
+        write_pidfile(path, restored.root)?;
+    }
+    tell(&restored.report, args.common.stats);
+    if args.restore_detached { Ok(0) } else { wait_for(restored.root) }
+}
+
+fn write_pidfile(path: &Path, pid: i32) -> Result<()> {
+    fs::write(path, pid.to_string()).map_err(|error| Failure {
+        cause: Some(error.to_string()),
+        ..Failure::new(format!("cannot write the pid to {}; the tree runs as {pid}", path.display()))
+    })
+}
+
+/// Waits for the root and ends with its exit code.
+fn wait_for(root: i32) -> Result<i32> {
+    let lost = || Failure::new(format!("cannot wait for process {root}"));
+    let pid = Pid::from_raw(root).ok_or_else(lost)?;
+    let ended = rustix::io::retry_on_intr(|| waitpid(Some(pid), WaitOptions::empty()));
+    let (_, status) = ended.map_err(|_| lost())?.ok_or_else(lost)?;
+    Ok(status.exit_status().or(status.terminating_signal().map(|s| 128 + s)).unwrap_or(255))
+}
+
+/// Prints all that would stand in the way; exit code 1 if anything would.
+fn check(args: &CheckArgs) -> Result<i32> {
+    let (obstacles, losses) = stasis_engine::check(args.tree, &Externals::default())?;
+    for obstacle in &obstacles {
+        println!("obstacle: {obstacle}");
+    }
+    for loss in &losses {
+        println!("loss: {loss}");
+    }
+    if obstacles.is_empty() {
+        println!("process {} can be frozen", args.tree);
+    }
+    Ok(i32::from(!obstacles.is_empty()))
+}
+
+/// What was left out goes to standard error, figures to standard output.
+pub fn tell(report: &Report, with_stats: bool) {
+    for loss in &report.losses {
+        eprintln!("warning: not preserved: {loss}");
+    }
+    if with_stats {
+        println!("{}", stats(report));
+    }
+}
+
+fn stats(report: &Report) -> Value {
+    let stats = &report.stats;
+    let micros = |duration: &std::time::Duration| u64::try_from(duration.as_micros()).unwrap_or(0);
+    let phases: Vec<Value> = stats
+        .phases
+        .iter()
+        .map(|(name, duration)| json!({ "phase": name, "us": micros(duration) }))
+        .collect();
+    json!({
+        "phases": phases,
+        "stopped_us": micros(&stats.stopped),
+        "tasks": stats.nr_tasks,
+        "threads": stats.nr_threads,
+        "pages": stats.nr_pages,
+        "bytes_written": stats.bytes_written,
+    })
+}
+
+fn log_to(args: &ProcessArgs, images_dir: &Path, level: tracing::Level) -> Result<()> {
+    let level = level.max(args.level());
+    let builder = tracing_subscriber::fmt().with_max_level(level).with_target(false);
+    let set = match &args.log_file {
+        None => tracing::subscriber::set_global_default(builder.with_writer(std::io::stderr).finish()),
+        Some(path) => {
+            let path = images_dir.join(path);
+            let mut file = File::create(&path).map_err(|error| Failure {
+                cause: Some(error.to_string()),
+                ..Failure::new(format!("cannot write messages to {}", path.display()))
+            })?;
+            file.flush()?;
+            let writer = std::sync::Mutex::new(file);
+            tracing::subscriber::set_global_default(
+                builder.with_ansi(false).with_writer(writer).finish(),
+            )
+        }
+    };
+    set.map_err(|error| Failure::new(error.to_string()))
+}

@@ -1,0 +1,203 @@
+//! `ps`: which containers there are and what they do.
+
+use serde_json::{Value, json};
+use stasis_container::{
+    Container, Error, State, Status, Store,
+    config::{Config, Network, RootfsAccess},
+};
+
+use crate::{
+    args::PsArgs,
+    failure::{Failure, Result},
+    format::Template,
+    table, time,
+};
+
+const TITLES: [(&str, &str); 8] = [
+    ("ID", "CONTAINER ID"),
+    ("Image", "IMAGE"),
+    ("Command", "COMMAND"),
+    ("CreatedAt", "CREATED AT"),
+    ("RunningFor", "CREATED"),
+    ("Status", "STATUS"),
+    ("Ports", "PORTS"),
+    ("Names", "NAMES"),
+];
+
+const DEFAULT_FIELDS: [&str; 7] =
+    ["ID", "Image", "Command", "RunningFor", "Status", "Ports", "Names"];
+
+pub fn run(store: &Store, args: &PsArgs) -> Result<i32> {
+    let filters: Vec<Filter> =
+        args.filter.iter().map(|text| Filter::parse(text)).collect::<Result<_>>()?;
+    let last = if args.latest { Some(1) } else { args.last };
+    let asks_for_stopped = filters.iter().any(|f| matches!(f, Filter::Status(_) | Filter::Exited(_)));
+    let shows_all = args.all || last.is_some() || asks_for_stopped;
+    let mut rows = Vec::new();
+    for container in store.list()? {
+        let state = match container.state() {
+            // Removed while we looked.
+            Err(Error::NoSuchContainer(_)) => continue,
+            other => other?,
+        };
+        let matches = filters.iter().all(|filter| filter.matches(&container.config, &state));
+        if matches && (shows_all || state.status.is_up()) {
+            rows.push(row(&container, &state, args.no_trunc));
+        }
+    }
+    rows.truncate(last.unwrap_or(usize::MAX));
+    print(&rows, args)?;
+    Ok(0)
+}
+
+fn print(rows: &[Value], args: &PsArgs) -> Result<()> {
+    let text = |row: &Value, field: &str| row[field].as_str().unwrap_or_default().to_owned();
+    if args.quiet {
+        rows.iter().for_each(|row| println!("{}", text(row, "ID")));
+        return Ok(());
+    }
+    match args.format.as_deref() {
+        None | Some("table") => {
+            let title = |field| TITLES.iter().find(|(known, _)| known == field).map_or("", |t| t.1);
+            let header: Vec<&str> = DEFAULT_FIELDS.iter().map(title).collect();
+            let cells: Vec<Vec<String>> =
+                rows.iter().map(|row| DEFAULT_FIELDS.map(|field| text(row, field)).into()).collect();
+            println!("{}", table::render(&header, &cells));
+        }
+        Some(format) => {
+            let template = Template::parse(format)?;
+            let rendered = template.render_all(rows, &TITLES)?;
+            if !rendered.is_empty() {
+                println!("{rendered}");
+            }
+        }
+    }
+    Ok(())
+}
+
+fn row(container: &Container, state: &State, is_whole: bool) -> Value {
+    let config = &container.config;
+    let command = config.args.join(" ");
+    let mounts: Vec<String> =
+        config.mounts.iter().map(|mount| mount.target.display().to_string()).collect();
+    let labels: Vec<String> = config.labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
+    json!({
+        "ID": if is_whole { &config.id } else { container.short_id() },
+        "Image": image(config),
+        "Command": format!("\"{}\"", if is_whole { command } else { shorten(&command) }),
+        "CreatedAt": time::local(config.created),
+        "RunningFor": format!("{} ago", time::since(config.created)),
+        "Status": status(state),
+        "State": state.status.word(),
+        "Ports": "",
+        "Names": config.name,
+        "Labels": labels.join(","),
+        "Mounts": mounts.join(","),
+        "Networks": network(config.network),
+        "LocalVolumes": "0",
+        "Size": "0B",
+    })
+}
+
+/// As the user wrote it: there are no images yet.
+pub fn image(config: &Config) -> String {
+    let suffix = if config.rootfs.access == RootfsAccess::Overlay { ":O" } else { "" };
+    format!("{}{suffix}", config.rootfs.dir.display())
+}
+
+pub fn network(network: Network) -> &'static str {
+    match network {
+        Network::Host => "host",
+        Network::None => "none",
+    }
+}
+
+fn shorten(command: &str) -> String {
+    const MAX: usize = 20;
+    if command.chars().count() <= MAX {
+        return command.to_owned();
+    }
+    command.chars().take(MAX - 1).collect::<String>() + "…"
+}
+
+/// Docker's sentence.
+fn status(state: &State) -> String {
+    let up = || state.started.map(time::since).unwrap_or_default();
+    let ended = || state.finished.map(|at| format!(" {} ago", time::since(at))).unwrap_or_default();
+    match state.status {
+        Status::Created => "Created".into(),
+        Status::Running => format!("Up {}", up()),
+        Status::Paused => format!("Up {} (Paused)", up()),
+        Status::Restarting => format!("Restarting ({}){}", state.exit_code, ended()),
+        Status::Exited => format!("Exited ({}){}", state.exit_code, ended()),
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Filter {
+    Name(String),
+    Id(String),
+    Status(String),
+    Label(String, Option<String>),
+    Exited(i32),
+    Network(String),
+}
+
+impl Filter {
+    fn parse(text: &str) -> Result<Filter> {
+        let wrong = || {
+            Failure::new(format!("{text:?} is not a filter"))
+                .hint("use name=, id=, status=, label=, exited= or network=")
+        };
+        let (key, value) = text.split_once('=').ok_or_else(wrong)?;
+        Ok(match key {
+            "name" => Filter::Name(value.trim_start_matches('^').trim_start_matches('/').into()),
+            "id" => Filter::Id(value.into()),
+            "status" => Filter::Status(value.into()),
+            "label" => match value.split_once('=') {
+                Some((key, value)) => Filter::Label(key.into(), Some(value.into())),
+                None => Filter::Label(value.into(), None),
+            },
+            "exited" => Filter::Exited(value.parse().map_err(|_| wrong())?),
+            "network" => Filter::Network(value.into()),
+            _ => return Err(wrong()),
+        })
+    }
+
+    fn matches(&self, config: &Config, state: &State) -> bool {
+        match self {
+            Filter::Name(text) => match text.strip_suffix('$') {
+                Some(whole) => config.name == whole,
+                None => config.name.contains(text.as_str()),
+            },
+            Filter::Id(prefix) => config.id.starts_with(prefix.as_str()),
+            Filter::Status(word) => state.status.word() == word,
+            Filter::Label(key, value) => config
+                .labels
+                .get(key)
+                .is_some_and(|have| value.as_ref().is_none_or(|wanted| wanted == have)),
+            Filter::Exited(code) => state.status == Status::Exited && state.exit_code == *code,
+            Filter::Network(name) => network(config.network) == name,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn filters() {
+        let label = Filter::Label("a".into(), Some("b".into()));
+        assert_eq!(Filter::parse("label=a=b").unwrap(), label);
+        assert_eq!(Filter::parse("exited=3").unwrap(), Filter::Exited(3));
+        assert!(Filter::parse("exited=x").is_err());
+        assert!(Filter::parse("colour=red").is_err());
+    }
+
+    #[test]
+    fn long_commands_are_shortened() {
+        assert_eq!(shorten("sleep 1"), "sleep 1");
+        assert_eq!(shorten("/bin/sh -c 'i=0; while true'"), "/bin/sh -c 'i=0; wh…");
+    }
+}

@@ -1,0 +1,156 @@
+//! From the options of `run` and `create` to a configuration.
+
+use std::{fs, path::Path};
+
+use jiff::Timestamp;
+use stasis_container::{
+    Container, Store, check_config,
+    config::{Config, Limits, RestartPolicy, Seccomp, Security, Stop},
+    signal,
+};
+
+use crate::{
+    args::CreateArgs,
+    failure::{Failure, Result},
+    parse,
+};
+
+/// Smaller limits do not even hold the launcher.
+const MIN_MEMORY_BYTES: i64 = 6 << 20;
+
+/// Creates the container and writes its id to the file of `--cidfile`.
+pub fn create(store: &Store, args: &CreateArgs) -> Result<Container> {
+    let config = config(args)?;
+    check_config(&config)?;
+    if let Some(path) = args.cidfile.as_ref().filter(|path| path.exists()) {
+        return Err(Failure::new(format!("the file {} exists already", path.display()))
+            .hint("remove it, or give another name to --cidfile"));
+    }
+    let container = store.create(config)?;
+    if let Some(path) = &args.cidfile {
+        fs::write(path, &container.config.id)?;
+    }
+    Ok(container)
+}
+
+fn config(args: &CreateArgs) -> Result<Config> {
+    let Some(rootfs) = &args.rootfs else {
+        let image = args.command.first().map_or("an image", String::as_str);
+        return Err(Failure::new(format!(
+            "cannot run {image}: images are not supported yet"
+        ))
+        .hint("give a directory: --rootfs DIR, or --rootfs DIR:O to leave it unchanged"));
+    };
+    let mut command = args.command.clone();
+    if let Some(entrypoint) = args.entrypoint.as_ref().filter(|text| !text.is_empty()) {
+        command.insert(0, entrypoint.clone());
+    }
+    if command.is_empty() {
+        return Err(Failure::new("no command to run in the container"));
+    }
+    let restart = parse::restart_policy(&args.restart)?;
+    if args.rm && restart != RestartPolicy::No {
+        return Err(Failure::new("--rm and --restart exclude each other"));
+    }
+    let mut mounts = Vec::new();
+    for mount in args.volume.iter().map(|text| parse::volume(text)) {
+        mounts.push(mount?);
+    }
+    for mount in args.mount.iter().map(|text| parse::mount(text)) {
+        mounts.push(mount?);
+    }
+    for mount in args.tmpfs.iter().map(|text| parse::tmpfs(text)) {
+        mounts.push(mount?);
+    }
+    refuse_same_targets(&mounts)?;
+    Ok(Config {
+        id: String::new(),
+        name: args.name.clone().unwrap_or_default(),
+        created: Timestamp::now(),
+        rootfs: parse::rootfs(rootfs)?,
+        args: command,
+        entrypoint: args.entrypoint.clone().map(|program| vec![program]),
+        env: parse::environment(&args.env_file, &args.env)?,
+        cwd: args.workdir.clone().unwrap_or_else(|| "/".into()),
+        user: args.user.clone().unwrap_or_default(),
+        hostname: hostname(args)?,
+        tty: args.tty,
+        stdin_open: args.interactive,
+        labels: parse::labels(&args.label),
+        mounts,
+        read_only: args.read_only,
+        network: parse::network(&args.network)?,
+        init: args.init,
+        security: security(args)?,
+        limits: limits(args)?,
+        stop: Stop { signal: signal::parse(&args.stop_signal)?, timeout_s: args.stop_timeout },
+        restart,
+        auto_remove: args.rm,
+    })
+}
+
+fn refuse_same_targets(mounts: &[stasis_container::config::Mount]) -> Result<()> {
+    for (index, mount) in mounts.iter().enumerate() {
+        if mounts[..index].iter().any(|other| other.target == mount.target) {
+            let target = mount.target.display();
+            return Err(Failure::new(format!("more than one mount at {target}")));
+        }
+    }
+    Ok(())
+}
+
+fn hostname(args: &CreateArgs) -> Result<String> {
+    let name = args.hostname.clone().unwrap_or_default();
+    let is_valid = name.len() <= 63
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.'));
+    if is_valid { Ok(name) } else { Err(Failure::new(format!("{name:?} is not a host name"))) }
+}
+
+fn security(args: &CreateArgs) -> Result<Security> {
+    let mut security = Security {
+        cap_add: args.cap_add.clone(),
+        cap_drop: args.cap_drop.clone(),
+        privileged: args.privileged,
+        no_new_privileges: false,
+        seccomp: Seccomp::Default,
+    };
+    for option in &args.security_opt {
+        let at = option.find(['=', ':']).unwrap_or(option.len());
+        let value = option.get(at + 1..).unwrap_or_default();
+        match (&option[..at], value) {
+            ("no-new-privileges", "" | "true") => security.no_new_privileges = true,
+            ("no-new-privileges", "false") => security.no_new_privileges = false,
+            ("seccomp", "unconfined") => security.seccomp = Seccomp::Unconfined,
+            ("seccomp", "builtin") => security.seccomp = Seccomp::Default,
+            ("seccomp", path) if !path.is_empty() => security.seccomp = profile(Path::new(path))?,
+            ("apparmor" | "label", "unconfined" | "disable") => {}
+            _ => {
+                return Err(Failure::new(format!("unknown security option {option:?}"))
+                    .hint("use seccomp=unconfined, seccomp=FILE or no-new-privileges"));
+            }
+        }
+    }
+    Ok(security)
+}
+
+fn profile(path: &Path) -> Result<Seccomp> {
+    let wrong = |cause: String| Failure {
+        cause: Some(cause),
+        ..Failure::new(format!("cannot use {} as a seccomp profile", path.display()))
+    };
+    let text = fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
+    serde_json::from_str(&text).map(Seccomp::Profile).map_err(|error| wrong(error.to_string()))
+}
+
+fn limits(args: &CreateArgs) -> Result<Limits> {
+    let memory_bytes = args.memory.as_deref().map(parse::bytes).transpose()?.filter(|max| *max > 0);
+    if memory_bytes.is_some_and(|max| max < MIN_MEMORY_BYTES) {
+        return Err(Failure::new("the limit of memory is below the minimum of 6 MiB"));
+    }
+    Ok(Limits {
+        memory_bytes,
+        nano_cpus: args.cpus.as_deref().map(parse::nano_cpus).transpose()?,
+        pids: args.pids_limit.filter(|max| *max > 0),
+        ulimits: args.ulimit.iter().map(|text| parse::ulimit(text)).collect::<Result<_>>()?,
+    })
+}

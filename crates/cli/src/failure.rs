@@ -1,0 +1,95 @@
+//! What the user reads when something fails, and the exit code.
+
+use std::{error::Error, fmt};
+
+use crate::OWN_FAILURE;
+
+/// A failed command.
+#[derive(Debug)]
+pub struct Failure {
+    pub code: i32,
+    /// Empty if everything was said already.
+    pub message: String,
+    pub cause: Option<String>,
+    pub hint: Option<String>,
+}
+
+pub type Result<T> = std::result::Result<T, Failure>;
+
+impl Failure {
+    pub fn new(message: impl Into<String>) -> Failure {
+        Failure { code: 1, message: message.into(), cause: None, hint: None }
+    }
+
+    pub fn hint(self, hint: impl Into<String>) -> Failure {
+        Failure { hint: Some(hint.into()), ..self }
+    }
+
+    /// The exit code of commands that start a program: other codes are the program's own.
+    pub fn before_any_program(self) -> Failure {
+        let code = if self.code == 1 { OWN_FAILURE } else { self.code };
+        Failure { code, ..self }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "error: {}", self.message)?;
+        if let Some(cause) = &self.cause {
+            write!(f, "\ncause: {cause}")?;
+        }
+        if let Some(hint) = &self.hint {
+            write!(f, "\nhint:  {hint}")?;
+        }
+        Ok(())
+    }
+}
+
+impl From<stasis_container::Error> for Failure {
+    fn from(error: stasis_container::Error) -> Failure {
+        use stasis_container::Error as E;
+        let hint = match &error {
+            E::NoSuchContainer(_) => Some("stasis ps -a lists all containers"),
+            E::Ambiguous(..) => Some("give more digits of the id, or the name"),
+            _ => None,
+        };
+        let code = if let E::NotStarted { code, .. } = &error { *code } else { 1 };
+        let (message, cause) = split(&error);
+        Failure { code, message, cause, hint: hint.map(Into::into) }
+    }
+}
+
+impl From<stasis_engine::Error> for Failure {
+    fn from(error: stasis_engine::Error) -> Failure {
+        Failure::new(error.to_string())
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Failure {
+        Failure::new(error.to_string())
+    }
+}
+
+/// Takes the text of the source off the end of a message.
+fn split(error: &dyn Error) -> (String, Option<String>) {
+    let message = error.to_string();
+    let Some(cause) = error.source().map(ToString::to_string) else { return (message, None) };
+    match message.strip_suffix(&format!(": {cause}")) {
+        Some(head) => (head.to_owned(), Some(cause)),
+        None => (message, None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cause_gets_a_line_of_its_own() {
+        let source = std::io::Error::from_raw_os_error(2);
+        let error = stasis_container::Error::Refused { action: "open", object: "x".into(), source };
+        let text = Failure::from(error).to_string();
+        assert_eq!(text, "error: cannot open x\ncause: No such file or directory (os error 2)");
+    }
+}

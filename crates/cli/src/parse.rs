@@ -1,0 +1,285 @@
+//! Values of options: sizes, mounts, limits, variables, policies.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use stasis_container::config::{Mount, MountKind, Network, RestartPolicy, Rootfs, RootfsAccess, Ulimit};
+
+use crate::failure::{Failure, Result};
+
+/// `512m`, `1g`, `64kb`, `1024`.
+pub fn bytes(text: &str) -> Result<i64> {
+    let wrong = || Failure::new(format!("{text:?} is not a number of bytes, such as 512m"));
+    let lower = text.trim().to_ascii_lowercase();
+    let unit = lower.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
+    let factor: f64 = match unit.trim().trim_end_matches('b').trim_end_matches('i') {
+        "" => 1.0,
+        "k" => 1024.0,
+        "m" => 1024.0 * 1024.0,
+        "g" => 1024.0 * 1024.0 * 1024.0,
+        "t" => 1024.0 * 1024.0 * 1024.0 * 1024.0,
+        _ => return Err(wrong()),
+    };
+    let number: f64 = lower[..lower.len() - unit.len()].parse().map_err(|_| wrong())?;
+    let bytes = number * factor;
+    // Below 2^62 the conversion is exact enough for a limit.
+    if bytes >= 0.0 && bytes < 4.6e18 { Ok(bytes as i64) } else { Err(wrong()) }
+}
+
+/// `1.5` processors in billionths.
+pub fn nano_cpus(text: &str) -> Result<i64> {
+    let wrong = || Failure::new(format!("{text:?} is not a number of processors, such as 1.5"));
+    let number: f64 = text.parse().map_err(|_| wrong())?;
+    if number > 0.001 && number <= 100_000.0 { Ok((number * 1e9).round() as i64) } else { Err(wrong()) }
+}
+
+/// `/dir` or `/dir:O`.
+pub fn rootfs(text: &str) -> Result<Rootfs> {
+    let (dir, access) = match text.strip_suffix(":O") {
+        Some(dir) => (dir, RootfsAccess::Overlay),
+        None => (text, RootfsAccess::Direct),
+    };
+    let dir = fs::canonicalize(dir).map_err(|error| Failure {
+        cause: Some(error.to_string()),
+        ..Failure::new(format!("cannot use {dir:?} as the root file system"))
+    })?;
+    if !dir.is_dir() {
+        return Err(Failure::new(format!("the root file system {} is not a directory", dir.display())));
+    }
+    Ok(Rootfs { dir, access })
+}
+
+/// `nofile=1024:4096`; -1 is without limit.
+pub fn ulimit(text: &str) -> Result<Ulimit> {
+    let wrong = || Failure::new(format!("{text:?} is not a limit, such as nofile=1024:4096"));
+    let (name, values) = text.split_once('=').ok_or_else(wrong)?;
+    let (soft, hard) = values.split_once(':').unwrap_or((values, values));
+    let value = |text: &str| match text {
+        "-1" | "unlimited" => Ok(u64::MAX),
+        number => number.parse().map_err(|_| wrong()),
+    };
+    let (soft, hard) = (value(soft)?, value(hard)?);
+    if soft > hard {
+        return Err(Failure::new(format!("ulimit {name}: the soft limit is above the hard limit")));
+    }
+    Ok(Ulimit { name: name.to_owned(), soft, hard })
+}
+
+pub fn restart_policy(text: &str) -> Result<RestartPolicy> {
+    Ok(match text.split_once(':').unwrap_or((text, "")) {
+        ("no" | "", "") => RestartPolicy::No,
+        ("always", "") => RestartPolicy::Always,
+        ("unless-stopped", "") => RestartPolicy::UnlessStopped,
+        ("on-failure", "") => RestartPolicy::OnFailure { max_retries: None },
+        ("on-failure", number) if number.parse::<u32>().is_ok() => {
+            RestartPolicy::OnFailure { max_retries: number.parse().ok().filter(|max| *max > 0) }
+        }
+        _ => {
+            return Err(Failure::new(format!("{text:?} is not a restart policy"))
+                .hint("use no, always, unless-stopped, on-failure or on-failure:NUMBER"));
+        }
+    })
+}
+
+pub fn network(text: &str) -> Result<Network> {
+    match text {
+        "host" => Ok(Network::Host),
+        "none" => Ok(Network::None),
+        other => Err(Failure::new(format!("network {other:?} is not supported yet"))
+            .hint("use --network host or --network none")),
+    }
+}
+
+/// `-v SOURCE:TARGET[:OPTIONS]`.
+pub fn volume(text: &str) -> Result<Mount> {
+    let parts: Vec<&str> = text.split(':').collect();
+    let (source, target, options) = match parts.as_slice() {
+        [source, target] => (*source, *target, ""),
+        [source, target, options] => (*source, *target, *options),
+        _ => {
+            return Err(Failure::new(format!("{text:?} is not a volume"))
+                .hint("write SOURCE:TARGET or SOURCE:TARGET:ro with absolute paths"));
+        }
+    };
+    if !source.starts_with('/') && !source.starts_with('.') {
+        return Err(Failure::new(format!("named volumes such as {source:?} are not supported yet"))
+            .hint("give the absolute path of a directory"));
+    }
+    if !Path::new(source).exists() {
+        fs::create_dir_all(source)?;
+    }
+    bind(source, target, options.split(',').filter(|option| !option.is_empty()))
+}
+
+fn bind<'a>(source: &str, target: &str, options: impl Iterator<Item = &'a str>) -> Result<Mount> {
+    let source = fs::canonicalize(source).map_err(|error| Failure {
+        cause: Some(error.to_string()),
+        ..Failure::new(format!("cannot mount {source:?}"))
+    })?;
+    let mut own = vec!["rbind".to_owned()];
+    let mut propagation = "rprivate";
+    for option in options {
+        match option {
+            "ro" | "readonly" => own.push("ro".into()),
+            "rw" | "z" | "Z" | "consistent" | "cached" | "delegated" => {}
+            "nosuid" | "nodev" | "noexec" => own.push(option.into()),
+            "bind" | "rbind" => own[0] = option.into(),
+            "private" | "rprivate" | "shared" | "rshared" | "slave" | "rslave" => {
+                propagation = option;
+            }
+            other => return Err(Failure::new(format!("unknown option {other:?} of a volume"))),
+        }
+    }
+    own.push(propagation.into());
+    Ok(Mount { kind: MountKind::Bind { source }, target: target_path(target)?, options: own })
+}
+
+fn target_path(text: &str) -> Result<std::path::PathBuf> {
+    let path = Path::new(text);
+    let is_plain = !path.components().any(|part| part == std::path::Component::ParentDir);
+    if path.is_absolute() && is_plain && path != Path::new("/") {
+        return Ok(path.to_owned());
+    }
+    Err(Failure::new(format!("{text:?} is not an absolute path to mount at")))
+}
+
+/// `--tmpfs TARGET[:OPTIONS]`.
+pub fn tmpfs(text: &str) -> Result<Mount> {
+    let (target, options) = text.split_once(':').unwrap_or((text, ""));
+    let given = options.split(',').filter(|option| !option.is_empty()).map(str::to_owned);
+    tmpfs_mount(target, given.collect())
+}
+
+fn tmpfs_mount(target: &str, given: Vec<String>) -> Result<Mount> {
+    let mut options: Vec<String> = ["nosuid", "nodev"].map(str::to_owned).to_vec();
+    if !given.iter().any(|option| option == "exec") {
+        options.push("noexec".into());
+    }
+    options.extend(given.into_iter().filter(|option| option != "exec" && option != "rw"));
+    Ok(Mount { kind: MountKind::Tmpfs, target: target_path(target)?, options })
+}
+
+/// `--mount type=bind,source=/a,target=/b,readonly`.
+pub fn mount(text: &str) -> Result<Mount> {
+    let fields: BTreeMap<&str, &str> =
+        text.split(',').map(|field| field.split_once('=').unwrap_or((field, ""))).collect();
+    let get = |names: &[&str]| names.iter().find_map(|name| fields.get(name).copied());
+    let target = get(&["target", "destination", "dst"])
+        .ok_or_else(|| Failure::new(format!("--mount {text:?} has no target")))?;
+    let is_set = |value: Option<&str>| matches!(value, Some("" | "true" | "1"));
+    match get(&["type"]).unwrap_or("volume") {
+        "bind" => {
+            let source = get(&["source", "src"])
+                .ok_or_else(|| Failure::new(format!("--mount {text:?} has no source")))?;
+            let mut options = Vec::new();
+            if is_set(get(&["readonly", "ro"])) {
+                options.push("ro");
+            }
+            options.extend(get(&["bind-propagation"]));
+            bind(source, target, options.into_iter())
+        }
+        "tmpfs" => {
+            let mut options = Vec::new();
+            if let Some(size) = get(&["tmpfs-size"]) {
+                options.push(format!("size={}", bytes(size)?));
+            }
+            options.extend(get(&["tmpfs-mode"]).map(|mode| format!("mode={mode}")));
+            tmpfs_mount(target, options)
+        }
+        other => Err(Failure::new(format!("mounts of type {other:?} are not supported yet"))
+            .hint("use type=bind or type=tmpfs")),
+    }
+}
+
+/// `-e` and `--env-file`; what is typed stands above what is in a file.
+pub fn environment(files: &[std::path::PathBuf], typed: &[String]) -> Result<Vec<String>> {
+    let mut env = Vec::new();
+    for file in files {
+        let text = fs::read_to_string(file).map_err(|error| Failure {
+            cause: Some(error.to_string()),
+            ..Failure::new(format!("cannot read the variables in {}", file.display()))
+        })?;
+        for line in text.lines().map(str::trim_start) {
+            if !line.is_empty() && !line.starts_with('#') {
+                env = stasis_container::merge_environment(env, &variable(line)?);
+            }
+        }
+    }
+    for entry in typed {
+        env = stasis_container::merge_environment(env, &variable(entry)?);
+    }
+    Ok(env)
+}
+
+/// A name without value is looked up here, and left out if we do not have it either.
+fn variable(entry: &str) -> Result<Vec<String>> {
+    match entry.split_once('=') {
+        Some(("", _)) => Err(Failure::new(format!("{entry:?} is not a variable: it has no name"))),
+        Some(_) => Ok(vec![entry.to_owned()]),
+        None => Ok(std::env::var(entry).map(|value| format!("{entry}={value}")).into_iter().collect()),
+    }
+}
+
+pub fn labels(given: &[String]) -> BTreeMap<String, String> {
+    given
+        .iter()
+        .map(|label| label.split_once('=').unwrap_or((label, "")))
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_of_bytes() {
+        for (text, expect) in [("1024", 1024), ("64k", 65536), ("1.5m", 1_572_864), ("2GiB", 2 << 30)] {
+            assert_eq!(bytes(text).unwrap(), expect, "{text}");
+        }
+        for text in ["", "m", "-1", "1x", "9999999999g"] {
+            assert!(bytes(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn processors() {
+        assert_eq!(nano_cpus("1.5").unwrap(), 1_500_000_000);
+        assert!(nano_cpus("0").is_err());
+        assert!(nano_cpus("nan").is_err());
+    }
+
+    #[test]
+    fn limits() {
+        let expect = Ulimit { name: "nofile".into(), soft: 1, hard: 2 };
+        assert_eq!(ulimit("nofile=1:2").unwrap(), expect);
+        assert_eq!(ulimit("core=-1").unwrap().hard, u64::MAX);
+        assert!(ulimit("nofile=2:1").is_err());
+    }
+
+    #[test]
+    fn policies() {
+        assert_eq!(restart_policy("no").unwrap(), RestartPolicy::No);
+        let three = RestartPolicy::OnFailure { max_retries: Some(3) };
+        assert_eq!(restart_policy("on-failure:3").unwrap(), three);
+        assert!(restart_policy("sometimes").is_err());
+        assert!(restart_policy("always:3").is_err());
+    }
+
+    #[test]
+    fn volumes() {
+        let mount = volume("/etc:/x:ro").unwrap();
+        assert_eq!(mount.options, ["rbind", "ro", "rprivate"]);
+        assert!(volume("data:/x").is_err());
+        assert!(volume("/etc:x").is_err());
+        assert!(volume("/etc:/x/../..").is_err());
+        assert!(volume("/etc").is_err());
+    }
+
+    #[test]
+    fn mounts() {
+        let own = mount("type=tmpfs,target=/t,tmpfs-size=1m").unwrap();
+        assert_eq!(own.options, ["nosuid", "nodev", "noexec", "size=1048576"]);
+        assert_eq!(mount("type=bind,src=/etc,dst=/x,readonly").unwrap(), volume("/etc:/x:ro").unwrap());
+        assert!(mount("type=volume,target=/t").is_err());
+    }
+}

@@ -1,0 +1,154 @@
+//! What the user asked for: fixed when the container is created, kept as `config.json`.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// Everything that `create` fixes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Config {
+    pub id: String,
+    pub name: String,
+    pub created: Timestamp,
+    pub rootfs: Rootfs,
+    /// Program and arguments.
+    pub args: Vec<String>,
+    /// Replaces the program's own entry point; kept for `inspect`.
+    pub entrypoint: Option<Vec<String>>,
+    pub env: Vec<String>,
+    pub cwd: String,
+    /// `USER[:GROUP]`, names or numbers; empty is root.
+    pub user: String,
+    pub hostname: String,
+    pub tty: bool,
+    pub stdin_open: bool,
+    pub labels: BTreeMap<String, String>,
+    pub mounts: Vec<Mount>,
+    pub read_only: bool,
+    pub network: Network,
+    pub init: bool,
+    pub security: Security,
+    pub limits: Limits,
+    pub stop: Stop,
+    pub restart: RestartPolicy,
+    pub auto_remove: bool,
+}
+
+/// Where the root file system comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rootfs {
+    pub dir: PathBuf,
+    pub access: RootfsAccess,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RootfsAccess {
+    /// Changes go to the directory itself.
+    Direct,
+    /// Changes go to the container's own upper directory.
+    Overlay,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mount {
+    pub kind: MountKind,
+    pub target: PathBuf,
+    pub options: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MountKind {
+    Bind { source: PathBuf },
+    Tmpfs,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Network {
+    /// The host's own network namespace.
+    Host,
+    /// A network namespace with nothing but loopback.
+    None,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Security {
+    pub cap_add: Vec<String>,
+    pub cap_drop: Vec<String>,
+    pub privileged: bool,
+    pub no_new_privileges: bool,
+    pub seccomp: Seccomp,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Seccomp {
+    Default,
+    Unconfined,
+    /// A profile of the user, as its text was when the container was created.
+    Profile(serde_json::Value),
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    pub memory_bytes: Option<i64>,
+    pub nano_cpus: Option<i64>,
+    pub pids: Option<i64>,
+    pub ulimits: Vec<Ulimit>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ulimit {
+    /// Name as in `ulimit(1)`, such as `nofile`.
+    pub name: String,
+    pub soft: u64,
+    pub hard: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stop {
+    pub signal: i32,
+    pub timeout_s: i64,
+}
+
+/// When the monitor starts the program again by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RestartPolicy {
+    No,
+    OnFailure {
+        max_retries: Option<u32>,
+    },
+    Always,
+    UnlessStopped,
+}
+
+impl RestartPolicy {
+    /// Shall a program that ended by itself with `code` run again, after `restarts` times?
+    pub fn wants_restart(self, code: i32, restarts: u32) -> bool {
+        match self {
+            RestartPolicy::No => false,
+            RestartPolicy::OnFailure { max_retries } => {
+                code != 0 && max_retries.is_none_or(|max| restarts < max)
+            }
+            RestartPolicy::Always | RestartPolicy::UnlessStopped => true,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn on_failure_counts_only_failures_up_to_its_limit() {
+        let policy = RestartPolicy::OnFailure { max_retries: Some(2) };
+        assert!(!policy.wants_restart(0, 0));
+        assert!(policy.wants_restart(1, 1));
+        assert!(!policy.wants_restart(1, 2));
+        assert!(RestartPolicy::Always.wants_restart(0, 99));
+    }
+}

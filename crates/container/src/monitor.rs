@@ -1,0 +1,173 @@
+//! The monitor: a small process for each container that runs.
+//!
+//! It is the parent of init and holds the other ends of its standard streams; it writes the log,
+//! serves those who attach, records how the program ended and starts it again if that is wanted. It
+//! has its own session and no terminal, so it outlives the command that started it.
+//!
+//! Descriptor 0 is the socket to that command, which is told when init is there, releases it, and is
+//! told whether the program could be executed. If the command dies before that, so does init.
+
+mod client;
+mod run;
+mod streams;
+
+use std::{fs::File, os::fd::AsFd};
+
+use jiff::Timestamp;
+use rustix::process::{WaitStatus, getpid, set_child_subreaper, setsid};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    cleanup,
+    error::{Context, Error, Result},
+    home::Home,
+    process::ProcessId,
+    record,
+    state::{State, Status},
+    store::{Container, Store},
+    wire,
+};
+
+use run::{Ended, Run};
+pub(crate) use streams::{accept_console, listen_at, winsize};
+
+/// What a monitor is started for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Mode {
+    /// The user's program, from its beginning.
+    Program,
+    /// A blank that the engine fills with this checkpoint.
+    Restore { checkpoint: String },
+}
+
+/// From the command to the monitor.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Order {
+    /// Once, first of all.
+    Start(Mode),
+    /// Init may execute its program.
+    Release,
+    /// The restored tree runs and is the container from now on.
+    Commit,
+}
+
+/// From the monitor to the command.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Notice {
+    /// Init waits to be released; `stdio` tells where its standard streams lead.
+    Created { pid: i32, stdio: Vec<String> },
+    /// The program was executed, or the commit is written down.
+    Started,
+    Failed { code: i32, message: String },
+}
+
+/// Body of `internal-monitor`.
+///
+/// # Errors
+/// What kept the monitor from its work; the command has been told as far as that was possible.
+pub fn main(home: Home, id: &str) -> Result<()> {
+    let control = std::io::stdin().as_fd().try_clone_to_owned().context("duplicate", "a socket")?;
+    let null = File::open("/dev/null").context("open", "/dev/null")?;
+    rustix::stdio::dup2_stdin(&null).context("duplicate", "/dev/null")?;
+    // That it leads a session already is fine.
+    let _ = setsid();
+    set_child_subreaper(Some(getpid())).context("become", "the subreaper")?;
+    std::env::set_current_dir("/").context("enter", "/")?;
+    let container = Store::new(home).open(id)?;
+    let Some(Order::Start(mode)) = wire::receive(&control)? else { return Ok(()) };
+    supervise(&container, mode, control)
+}
+
+/// Runs the program, again and again if so wanted.
+fn supervise(container: &Container, mode: Mode, control: std::os::fd::OwnedFd) -> Result<()> {
+    let before = container.update(|state| {
+        let before = state.clone();
+        state.monitor = ProcessId::probe(getpid().as_raw_nonzero().get());
+        before
+    })?;
+    let mut run = match Run::prepare(container, mode, Some(control)) {
+        Ok(run) => run,
+        Err(error) => return not_started(container, before, &error),
+    };
+    let mut restarts = 0;
+    loop {
+        let ended = run.serve();
+        cleanup::leftovers(container)?;
+        match ended {
+            Ended::NotStarted(failure) => {
+                return run.farewell_failed(container, before, failure);
+            }
+            Ended::Exited(code) => {
+                if !run.wants_restart(code, restarts)? {
+                    return finish(run, container, code);
+                }
+                restarts += 1;
+                run = match again(run, container, code, restarts) {
+                    Ok(run) => run,
+                    Err(error) => return not_restarted(container, &error),
+                };
+            }
+        }
+    }
+}
+
+/// Writes the end down before anybody hears of it.
+fn finish(run: Run, container: &Container, code: i32) -> Result<()> {
+    container.update(|state| record_exit(state, code))?;
+    if container.config.auto_remove {
+        record::remove_tree(&container.place.dir)?;
+    }
+    run.farewell(code);
+    record::remove_tree(&container.place.run)
+}
+
+fn record_exit(state: &mut State, code: i32) {
+    state.status = Status::Exited;
+    state.exit_code = code;
+    state.finished = Some(Timestamp::now());
+    state.init = None;
+    state.monitor = None;
+    state.stdio.clear();
+}
+
+/// Waits a little longer each time (as Docker does) and starts the program again.
+fn again(run: Run, container: &Container, code: i32, restarts: u32) -> Result<Run> {
+    container.update(|state| {
+        state.exit_code = code;
+        state.status = Status::Restarting;
+        state.finished = Some(Timestamp::now());
+        state.init = None;
+        state.restarts = restarts;
+    })?;
+    run.pause_before_restart(restarts)?;
+    if container.update(|state| state.stop_requested)? {
+        finish(run, container, code)?;
+        std::process::exit(0);
+    }
+    run.prepare_again(container)
+}
+
+fn not_restarted(container: &Container, error: &Error) -> Result<()> {
+    let _ = cleanup::leftovers(container);
+    container.update(|state| {
+        record_exit(state, 125);
+        state.error = error.to_string();
+    })
+}
+
+/// The container is as it was before, but for the message.
+fn not_started(container: &Container, before: State, error: &Error) -> Result<()> {
+    let _ = cleanup::leftovers(container);
+    container.update(|state| {
+        *state = State { monitor: None, init: None, error: error.to_string(), ..before };
+    })
+}
+
+/// What a shell makes of a wait status.
+pub(crate) fn exit_code(status: WaitStatus) -> i32 {
+    match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => code,
+        (None, Some(signal)) => 128 + signal,
+        (None, None) => 255,
+    }
+}

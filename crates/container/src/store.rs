@@ -1,0 +1,209 @@
+//! The containers on disk: making, finding, listing, removing.
+
+use std::{fs, io::ErrorKind, path::PathBuf};
+
+use crate::{
+    config::Config,
+    error::{Context, Error, Result},
+    home::{Home, Place},
+    name, record,
+    record::Lock,
+    state::State,
+};
+
+/// One container on disk.
+#[derive(Clone, Debug)]
+pub struct Container {
+    pub config: Config,
+    pub(crate) place: Place,
+    pub(crate) home: Home,
+}
+
+/// All containers of one [`Home`].
+#[derive(Clone, Debug)]
+pub struct Store {
+    home: Home,
+}
+
+impl Store {
+    pub fn new(home: Home) -> Store {
+        Store { home }
+    }
+
+    /// Writes a new container down. `config.id` is drawn here, and the name if it is empty.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if the name is taken or not valid.
+    pub fn create(&self, mut config: Config) -> Result<Container> {
+        record::make_private_dir(&self.home.containers())?;
+        let _names = Lock::take(&self.home.names_lock())?;
+        let taken: Vec<String> = self.list()?.into_iter().map(|c| c.config.name).collect();
+        if config.name.is_empty() {
+            config.name = draw_free_name(&taken)?;
+        }
+        name::check_name("container", &config.name)?;
+        if taken.contains(&config.name) {
+            return Err(Error::invalid(format!(
+                "the container name {:?} is already in use; remove that container or choose \
+                 another name",
+                config.name
+            )));
+        }
+        config.id = name::draw_id()?;
+        if config.hostname.is_empty() {
+            config.hostname = config.id[..12].to_owned();
+        }
+        self.write_new(config)
+    }
+
+    fn write_new(&self, config: Config) -> Result<Container> {
+        let place = self.home.place(&config.id);
+        let half_made = self.home.containers().join(format!(".new-{}", config.id));
+        record::make_private_dir(&half_made)?;
+        record::write(&half_made.join("config.json"), &config)?;
+        record::write(&half_made.join("state.json"), &State::default())?;
+        fs::rename(&half_made, &place.dir).context("create", place.dir.display())?;
+        record::sync_dir(&self.home.containers())?;
+        Ok(Container { config, place, home: self.home.clone() })
+    }
+
+    /// All containers, the newest first. What cannot be read is passed over: it is just being made
+    /// or removed, or damaged, and must not stand in the way of the others.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if the directory cannot be read.
+    pub fn list(&self) -> Result<Vec<Container>> {
+        let dir = self.home.containers();
+        let entries = match fs::read_dir(&dir) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error).context("read", dir.display()),
+        };
+        let mut found: Vec<Container> = entries
+            .flatten()
+            .filter_map(|entry| entry.file_name().into_string().ok())
+            .filter(|id| is_id(id))
+            .filter_map(|id| self.open(&id).ok())
+            .collect();
+        found.sort_by_key(|container| std::cmp::Reverse(container.config.created));
+        Ok(found)
+    }
+
+    /// Finds a container by its name, its id, or the beginning of its id.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchContainer`] or [`Error::Ambiguous`].
+    pub fn find(&self, key: &str) -> Result<Container> {
+        if is_id(key) {
+            return self.open(key).map_err(|_| Error::NoSuchContainer(key.to_owned()));
+        }
+        let mut found = self.list()?;
+        if let Some(at) = found.iter().position(|container| container.config.name == key) {
+            return Ok(found.swap_remove(at));
+        }
+        found.retain(|container| !key.is_empty() && container.config.id.starts_with(key));
+        match found.len() {
+            0 => Err(Error::NoSuchContainer(key.to_owned())),
+            1 => Ok(found.swap_remove(0)),
+            _ => {
+                let names: Vec<String> = found.into_iter().map(|c| c.config.name).collect();
+                Err(Error::Ambiguous(key.to_owned(), names.join(", ")))
+            }
+        }
+    }
+
+    /// Opens a container by its full id.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] or [`Error::Damaged`].
+    pub(crate) fn open(&self, id: &str) -> Result<Container> {
+        let place = self.home.place(id);
+        let config: Config = record::read(&place.config())?;
+        Ok(Container { config, place, home: self.home.clone() })
+    }
+}
+
+impl Container {
+    /// What the container is doing now.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchContainer`] if it was removed meanwhile.
+    pub fn state(&self) -> Result<State> {
+        self.recorded_state().map(State::observed)
+    }
+
+    fn recorded_state(&self) -> Result<State> {
+        record::read(&self.place.state()).map_err(|error| match error {
+            Error::Refused { source, .. } if source.kind() == ErrorKind::NotFound => {
+                Error::NoSuchContainer(self.config.name.clone())
+            }
+            other => other,
+        })
+    }
+
+    /// Changes the record under its lock.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchContainer`] if it was removed meanwhile.
+    pub(crate) fn update<T>(&self, change: impl FnOnce(&mut State) -> T) -> Result<T> {
+        let _lock = Lock::take(&self.place.state_lock()).map_err(|error| self.or_gone(error))?;
+        let mut state = self.recorded_state()?;
+        let result = change(&mut state);
+        record::write(&self.place.state(), &state)?;
+        Ok(result)
+    }
+
+    /// Keeps other commands away from this container as long as the value lives.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchContainer`] if it was removed meanwhile.
+    pub(crate) fn command_lock(&self) -> Result<Lock> {
+        let lock =
+            Lock::take(&self.place.command_lock()).map_err(|error| self.or_gone(error))?;
+        // It may have been removed while we waited.
+        if self.place.config().exists() {
+            Ok(lock)
+        } else {
+            Err(Error::NoSuchContainer(self.config.name.clone()))
+        }
+    }
+
+    fn or_gone(&self, error: Error) -> Error {
+        if self.place.dir.exists() {
+            error
+        } else {
+            Error::NoSuchContainer(self.config.name.clone())
+        }
+    }
+
+    /// The first twelve digits of the id.
+    pub fn short_id(&self) -> &str {
+        &self.config.id[..12]
+    }
+
+    /// Where the log lies.
+    pub fn log_path(&self) -> PathBuf {
+        self.place.log()
+    }
+
+    pub(crate) fn wrong_state(&self, reason: impl Into<String>) -> Error {
+        Error::WrongState { name: self.config.name.clone(), reason: reason.into() }
+    }
+}
+
+fn is_id(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+}
+
+fn draw_free_name(taken: &[String]) -> Result<String> {
+    for attempt in 0.. {
+        let mut name = name::draw_name()?;
+        if attempt >= 8 {
+            name.push_str(&attempt.to_string());
+        }
+        if !taken.contains(&name) {
+            return Ok(name);
+        }
+    }
+    unreachable!("the loop above has no end but its return")
+}
