@@ -51,6 +51,8 @@ pub enum Command {
     },
 }
 
+// One of them is made per run of the program.
+#[allow(clippy::large_enum_variant)]
 #[derive(Debug, Subcommand)]
 pub enum ContainersCommand {
     #[command(flatten)]

@@ -35,7 +35,9 @@ pub fn run(cli: Cli) -> Result<i32> {
         Command::Checkpoint(command) => checkpoint::run(&store, command),
         Command::Process(command) => process::run(command, level),
         Command::Completion { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "stasis", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "stasis", &mut script);
+            say!("{}", String::from_utf8_lossy(&script).trim_end());
             Ok(0)
         }
         Command::InternalMonitor { id } => Ok(monitor::main(home, &id).map(|()| 0)?),
@@ -72,7 +74,7 @@ fn each(store: &Store, keys: &[String], act: impl Fn(&Container) -> Result<()>) 
     let mut code = 0;
     for key in keys {
         match store.find(key).map_err(Failure::from).and_then(|container| act(&container)) {
-            Ok(()) => println!("{key}"),
+            Ok(()) => say!("{key}"),
             Err(failure) => {
                 eprintln!("{failure}");
                 code = failure.code;

@@ -2,7 +2,7 @@
 
 use std::{error::Error, fmt};
 
-use crate::OWN_FAILURE;
+use crate::{OWN_FAILURE, output};
 
 /// A failed command.
 #[derive(Debug)]
@@ -67,7 +67,13 @@ impl From<stasis_engine::Error> for Failure {
 
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Failure {
-        Failure::new(error.to_string())
+        match error.kind() {
+            // Nobody reads what we print, as in `stasis logs c | head`: nothing is wrong.
+            std::io::ErrorKind::BrokenPipe => {
+                Failure { code: output::BROKEN_PIPE, ..Failure::new("") }
+            }
+            _ => Failure::new(error.to_string()),
+        }
     }
 }
 

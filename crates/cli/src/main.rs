@@ -2,6 +2,8 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+#[macro_use]
+mod output;
 mod args;
 mod command;
 mod create;
@@ -40,7 +42,9 @@ fn arguments() -> Vec<OsString> {
 }
 
 fn report(failure: &Failure) -> i32 {
-    eprintln!("{failure}");
+    if !failure.message.is_empty() {
+        eprintln!("{failure}");
+    }
     failure.code
 }
 

@@ -24,7 +24,7 @@ pub fn bytes(text: &str) -> Result<i64> {
     let number: f64 = lower[..lower.len() - unit.len()].parse().map_err(|_| wrong())?;
     let bytes = number * factor;
     // Below 2^62 the conversion is exact enough for a limit.
-    if bytes >= 0.0 && bytes < 4.6e18 { Ok(bytes as i64) } else { Err(wrong()) }
+    if (0.0..4.6e18).contains(&bytes) { Ok(bytes as i64) } else { Err(wrong()) }
 }
 
 /// `1.5` processors in billionths.

@@ -2,6 +2,7 @@
 
 use std::{
     fs::{self, File},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
 
@@ -86,8 +87,8 @@ fn write_host_files(container: &Container) -> Result<()> {
             return Ok(());
         }
         fs::write(&path, text).context("write", path.display())?;
-        let readable = fs::Permissions::from(std::os::unix::fs::PermissionsExt::from_mode(0o644));
-        fs::set_permissions(&path, readable).context("write", path.display())
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644))
+            .context("write", path.display())
     };
     let own = format!("127.0.1.1\t{}\n", config.hostname);
     let hosts = match config.network {

@@ -78,6 +78,10 @@ impl Place {
     pub fn upper(&self) -> PathBuf {
         self.dir.join("upper")
     }
+    /// The changes from before a restore that has not come to its end.
+    pub fn upper_before(&self) -> PathBuf {
+        self.dir.join("upper.before")
+    }
     pub fn work(&self) -> PathBuf {
         self.dir.join("work")
     }

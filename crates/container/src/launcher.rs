@@ -136,6 +136,10 @@ fn log_to(path: &Path) -> Result<()> {
         .map_err(|error| Error::invalid(error.to_string()))
 }
 
+fn open_log(path: &Path) -> Result<File> {
+    File::options().create(true).append(true).open(path).context("open", path.display())
+}
+
 fn launch(request: &Request, fds: Vec<OwnedFd>, socket: &OwnedFd) -> Result<()> {
     let mut fds = fds.into_iter();
     let status = fds.next().ok_or_else(|| Error::invalid("the status pipe is missing"))?;
@@ -389,11 +393,13 @@ impl Launcher {
         let (ours, theirs) = wire::pair()?;
         let (status, status_writer) =
             rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).context("make", "a pipe")?;
+        // Not our own standard error: whoever waits for its end must not wait for the launcher's.
+        let log = open_log(&request.log)?;
         let child = std::process::Command::new("/proc/self/exe")
             .arg("internal-launch")
             .stdin(theirs)
             .stdout(std::process::Stdio::null())
-            .stderr(std::process::Stdio::inherit())
+            .stderr(log)
             .spawn()
             .context("start", "the launcher")?;
         let mut fds = vec![status_writer.as_fd()];

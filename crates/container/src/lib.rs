@@ -9,6 +9,7 @@ pub mod attach;
 mod blank;
 mod bundle;
 mod capability;
+mod checkpoint;
 mod cleanup;
 pub mod config;
 mod confinement;
@@ -35,6 +36,7 @@ mod user;
 mod wire;
 
 pub use bundle::check_cwd;
+pub use checkpoint::{Checkpoint, Fate, Restoring};
 pub use error::{Error, Result};
 pub use exec::ExecOptions;
 pub use frame::Size;

@@ -34,8 +34,8 @@ const KILL_TIMEOUT: Duration = Duration::from_secs(30);
 pub struct Starting {
     pub(crate) control: OwnedFd,
     pub(crate) pid: i32,
-    pub(crate) stdio: Vec<String>,
-    _lock: Lock,
+    /// Nobody else works on the container meanwhile.
+    pub(crate) lock: Lock,
 }
 
 impl Starting {
@@ -70,26 +70,40 @@ impl Container {
     /// # Errors
     /// [`Error::WrongState`] if it runs already, or what stood in the way.
     pub fn begin_start(&self) -> Result<Starting> {
-        self.begin(Mode::Program)
+        self.begin_with(Mode::Program, || Ok(()))
     }
 
-    pub(crate) fn begin(&self, mode: Mode) -> Result<Starting> {
+    /// `arrange` is called when it is sure that the container does not run; what it did is undone at
+    /// the next start if this one does not come to its end.
+    pub(crate) fn begin_with(
+        &self,
+        mode: Mode,
+        arrange: impl FnOnce() -> Result<()>,
+    ) -> Result<Starting> {
         let lock = self.command_lock()?;
         let state = self.state()?;
         if state.status.is_up() {
             return Err(self.wrong_state("is already running"));
         }
         self.settle_lost(&state)?;
+        self.undo_rootfs()?;
+        arrange()?;
         self.update(|state| {
             state.stop_requested = false;
             state.restarts = 0;
         })?;
+        let begun = self.begin_monitored(mode, lock);
+        if begun.is_err() {
+            self.undo_rootfs()?;
+        }
+        begun
+    }
+
+    fn begin_monitored(&self, mode: Mode, lock: Lock) -> Result<Starting> {
         let control = self.spawn_monitor()?;
         wire::send(&control, &Order::Start(mode))?;
         match wire::receive(&control)? {
-            Some(Notice::Created { pid, stdio }) => {
-                Ok(Starting { control, pid, stdio, _lock: lock })
-            }
+            Some(Notice::Created { pid }) => Ok(Starting { control, pid, lock }),
             Some(Notice::Failed { code, message }) => Err(Error::NotStarted { code, message }),
             _ => Err(Error::NotStarted { code: 125, message: "the monitor died".into() }),
         }

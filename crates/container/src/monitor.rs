@@ -54,10 +54,9 @@ pub(crate) enum Order {
 /// From the monitor to the command.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Notice {
-    /// Init waits to be released; `stdio` tells where its standard streams lead.
+    /// Init waits to be released.
     Created {
         pid: i32,
-        stdio: Vec<String>,
     },
     /// The program was executed, or the commit is written down.
     Started,

@@ -327,7 +327,11 @@ pub(crate) fn mount_points(spec: &Value) -> Vec<std::path::PathBuf> {
         .as_array()
         .into_iter()
         .flatten()
-        .filter_map(|mount| mount["destination"].as_str())
+        .map(|mount| &mount["destination"])
+        .chain(spec["linux"]["maskedPaths"].as_array().into_iter().flatten())
+        .chain(spec["linux"]["readonlyPaths"].as_array().into_iter().flatten())
+        .filter_map(Value::as_str)
+        .chain(["/"])
         .map(Into::into)
         .collect()
 }

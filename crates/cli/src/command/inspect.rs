@@ -35,10 +35,10 @@ pub fn run(store: &Store, args: &InspectArgs) -> Result<i32> {
         Some(format) => {
             let template = Template::parse(format)?;
             for object in &objects {
-                println!("{}", template.render(object)?);
+                say!("{}", template.render(object)?);
             }
         }
-        None => println!("{}", serde_json::to_string_pretty(&objects).unwrap_or_default()),
+        None => say!("{}", serde_json::to_string_pretty(&objects).unwrap_or_default()),
     }
     Ok(code)
 }

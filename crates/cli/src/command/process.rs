@@ -100,13 +100,13 @@ fn wait_for(root: i32) -> Result<i32> {
 fn check(args: &CheckArgs) -> Result<i32> {
     let (obstacles, losses) = stasis_engine::check(args.tree, &Externals::default())?;
     for obstacle in &obstacles {
-        println!("obstacle: {obstacle}");
+        say!("obstacle: {obstacle}");
     }
     for loss in &losses {
-        println!("loss: {loss}");
+        say!("loss: {loss}");
     }
     if obstacles.is_empty() {
-        println!("process {} can be frozen", args.tree);
+        say!("process {} can be frozen", args.tree);
     }
     Ok(i32::from(!obstacles.is_empty()))
 }
@@ -117,7 +117,7 @@ pub fn tell(report: &Report, with_stats: bool) {
         eprintln!("warning: not preserved: {loss}");
     }
     if with_stats {
-        println!("{}", stats(report));
+        say!("{}", stats(report));
     }
 }
 

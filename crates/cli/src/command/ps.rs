@@ -54,7 +54,7 @@ pub fn run(store: &Store, args: &PsArgs) -> Result<i32> {
 fn print(rows: &[Value], args: &PsArgs) -> Result<()> {
     let text = |row: &Value, field: &str| row[field].as_str().unwrap_or_default().to_owned();
     if args.quiet {
-        rows.iter().for_each(|row| println!("{}", text(row, "ID")));
+        rows.iter().for_each(|row| say!("{}", text(row, "ID")));
         return Ok(());
     }
     match args.format.as_deref() {
@@ -65,13 +65,13 @@ fn print(rows: &[Value], args: &PsArgs) -> Result<()> {
                 .iter()
                 .map(|row| DEFAULT_FIELDS.map(|field| text(row, field)).into())
                 .collect();
-            println!("{}", table::render(&header, &cells));
+            say!("{}", table::render(&header, &cells));
         }
         Some(format) => {
             let template = Template::parse(format)?;
             let rendered = template.render_all(rows, &TITLES)?;
             if !rendered.is_empty() {
-                println!("{rendered}");
+                say!("{rendered}");
             }
         }
     }

@@ -35,7 +35,7 @@ fn start_created(container: &Container, args: &RunArgs, detach_keys: Vec<u8>) ->
     let starting = container.begin_start()?;
     if args.detach {
         starting.release()?;
-        println!("{}", container.config.id);
+        say!("{}", container.config.id);
         return Ok(0);
     }
     let session = container.attach()?;
@@ -58,7 +58,7 @@ fn ended(container: &Container, ended: Ended) -> Result<i32> {
 }
 
 pub fn create(store: &Store, args: &CreateArgs) -> Result<i32> {
-    println!("{}", create::create(store, args)?.config.id);
+    say!("{}", create::create(store, args)?.config.id);
     Ok(0)
 }
 
@@ -124,7 +124,7 @@ pub fn remove(store: &Store, args: &RmArgs) -> Result<i32> {
     let mut code = 0;
     for key in &args.containers {
         match store.find(key).and_then(|container| container.remove(removal)) {
-            Ok(()) => println!("{key}"),
+            Ok(()) => say!("{key}"),
             // As with rm -f of a file that is not there.
             Err(error @ Error::NoSuchContainer(_)) if args.force => {
                 eprintln!("{}", Failure::from(error));
@@ -171,7 +171,7 @@ pub fn attach(store: &Store, args: &AttachArgs) -> Result<i32> {
 
 pub fn wait(store: &Store, keys: &[String]) -> Result<i32> {
     for key in keys {
-        println!("{}", store.find(key)?.wait()?);
+        say!("{}", store.find(key)?.wait()?);
         std::io::stdout().flush()?;
     }
     Ok(0)
@@ -196,6 +196,6 @@ pub fn top(store: &Store, key: &str) -> Result<i32> {
         })
         .collect();
     let header = ["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"];
-    println!("{}", table::render(&header, &rows));
+    say!("{}", table::render(&header, &rows));
     Ok(0)
 }

@@ -103,7 +103,7 @@ impl Run {
         match (run, control) {
             (Ok(mut run), Some(control)) => {
                 let pid = run.init.as_raw_nonzero().get();
-                let notice = Notice::Created { pid, stdio: run.stdio.clone() };
+                let notice = Notice::Created { pid };
                 wire::send(&control, &notice)?;
                 run.control = Some(control);
                 Ok(run)
@@ -380,14 +380,19 @@ impl Run {
         self.streams.write_input();
     }
 
-    /// A client that froze the container and died must not leave it frozen.
+    /// A client that was freezing the container and died must leave it neither frozen nor as one that
+    /// the user stopped.
     fn forget_gone_clients(&mut self) {
         let held = self.clients.iter().any(|client| client.is_gone && client.holds);
         self.clients.retain(|client| !client.is_gone);
-        if !held || !self.cgroup.is_frozen() {
+        if !held || self.exit.is_some() {
             return;
         }
-        if self.container.state().is_ok_and(|state| state.status != Status::Paused) {
+        let undone = self.container.update(|state| {
+            state.stop_requested = false;
+            state.status
+        });
+        if undone.is_ok_and(|status| status != Status::Paused) && self.cgroup.is_frozen() {
             let _ = self.cgroup.thaw();
         }
     }

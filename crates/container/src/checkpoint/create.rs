@@ -1,0 +1,330 @@
+//! From a running container to a checkpoint.
+
+use std::{
+    fs::{self, File},
+    io::{BufWriter, Read, Write},
+    os::{fd::AsFd, unix::fs::OpenOptionsExt},
+    path::{Path, PathBuf},
+};
+
+use jiff::Timestamp;
+use rustix::{
+    fs::OFlags,
+    pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, tee},
+};
+use stasis_enclosure::rootfs_diff;
+use stasis_engine::{CheckpointOptions, Externals, Report};
+
+use super::{
+    CONFIG, Checkpoint, DESCRIPTORS, Fate, IMAGES, ROOTFS_DIFF, STDIN, VERSION, manifest,
+    tmpfs_file,
+};
+use crate::{
+    attach::Session,
+    config::{MountKind, RootfsAccess},
+    error::{Context, Error, Result},
+    frame::Frame,
+    name, process, record, spec,
+    state::{State, Status},
+    store::Container,
+};
+
+/// Names no checkpoint can have.
+const STAGE_PREFIX: &str = ".new-";
+const COPY_BYTES: usize = 1 << 20;
+const KILL_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(30);
+
+impl Container {
+    /// Freezes the container to disk under `name`, in `dir` or with the container.
+    ///
+    /// # Errors
+    /// Whatever stands in the way; then the container runs on and nothing is left on disk.
+    pub fn checkpoint(&self, name: &str, dir: Option<&Path>, fate: Fate) -> Result<Report> {
+        name::check_name("checkpoint", name)?;
+        let _lock = self.command_lock()?;
+        let state = self.state()?;
+        self.refuse_unfit(&state, dir, fate)?;
+        let parent = self.checkpoints_dir(dir);
+        record::make_private_dir(&parent)?;
+        let target = parent.join(name);
+        if target.exists() {
+            let container = &self.config.name;
+            return Err(Error::invalid(format!(
+                "container {container} already has a checkpoint {name}: remove it or choose another \
+                 name"
+            )));
+        }
+        let stage = Stage::new(&parent, name, target)?;
+        // The monitor thaws the container if we die from here on.
+        let mut session = Session::connect(self)?;
+        session.ask(&Frame::Hold)?;
+        if fate == Fate::Stop {
+            self.update(|state| state.stop_requested = true)?;
+        }
+        let frozen = self.freeze_to(stage, name, &state, fate);
+        if frozen.is_err() && fate == Fate::Stop {
+            let _ = self.update(|now| now.stop_requested = state.stop_requested);
+        }
+        let report = frozen?;
+        match fate {
+            Fate::Stop => self.wait_down(&state, KILL_TIMEOUT)?,
+            Fate::LeaveRunning => {
+                self.update(|state| state.checkpoint = Some(name.to_owned()))?;
+            }
+        }
+        // Not before the container has stopped: to the monitor it would look as if we had died.
+        drop(session);
+        Ok(report)
+    }
+
+    fn refuse_unfit(&self, state: &State, dir: Option<&Path>, fate: Fate) -> Result<()> {
+        match state.status {
+            Status::Running => {}
+            Status::Paused => {
+                return Err(self.wrong_state("is paused: unpause it before the checkpoint"));
+            }
+            _ => return Err(self.wrong_state("is not running")),
+        }
+        if !state.is_watched() {
+            let reason = "has lost its monitor, and with it its standard streams: restart it first";
+            return Err(self.wrong_state(reason));
+        }
+        if self.config.auto_remove && dir.is_none() && fate == Fate::Stop {
+            let reason = "was started with --rm and would be removed together with the checkpoint: \
+                          use --leave-running or --checkpoint-dir";
+            return Err(self.wrong_state(reason));
+        }
+        self.refuse_strangers(state)
+    }
+
+    /// Sessions of `exec` are not below init and would be left behind.
+    fn refuse_strangers(&self, state: &State) -> Result<()> {
+        let init = state.init.as_ref().map_or(0, |init| init.pid);
+        let strangers: Vec<String> = self
+            .cgroup()
+            .processes()?
+            .into_iter()
+            .filter(|pid| !descends(*pid, init))
+            .map(|pid| format!("{pid} ({})", name_of(pid)))
+            .collect();
+        if strangers.is_empty() {
+            return Ok(());
+        }
+        let list = strangers.join(", ");
+        Err(self.wrong_state(format!(
+            "runs processes beside its first one, as exec starts them, which a checkpoint cannot \
+             hold: end {list} first"
+        )))
+    }
+
+    fn freeze_to(&self, stage: Stage, name: &str, state: &State, fate: Fate) -> Result<Report> {
+        let init = state.init.as_ref().map_or(0, |init| init.pid);
+        let images = stage.dir.join(IMAGES);
+        record::make_private_dir(&images)?;
+        let mut stage = Some(stage);
+        let mut sealed = None;
+        let mut while_stopped =
+            || -> std::result::Result<(), Box<dyn std::error::Error + Send + Sync>> {
+                let Some(open) = stage.as_ref() else { return Ok(()) };
+                self.write_surroundings(&open.dir, init, state)?;
+                // The tree may lose its life only when all is on disk.
+                if fate == Fate::Stop
+                    && let Some(open) = stage.take()
+                {
+                    sealed = Some(self.seal(open, name, state)?);
+                }
+                Ok(())
+            };
+        let report = stasis_engine::checkpoint(CheckpointOptions {
+            root: init,
+            images_dir: images,
+            fate: match fate {
+                Fate::Stop => stasis_engine::Fate::Kill,
+                Fate::LeaveRunning => stasis_engine::Fate::LeaveRunning,
+            },
+            shell_job: false,
+            cgroup: self.cgroup().version_2_dir(),
+            externals: self.externals(state)?,
+            while_stopped: Some(&mut while_stopped),
+        });
+        let report = match report {
+            Ok(report) => report,
+            Err(error) => {
+                if let Some(sealed) = sealed {
+                    record::remove_tree(&sealed)?;
+                }
+                return Err(error.into());
+            }
+        };
+        if let Some(open) = stage {
+            self.seal(open, name, state)?;
+        }
+        Ok(report)
+    }
+
+    /// What the host provides again at a restore.
+    pub(super) fn externals(&self, state: &State) -> Result<Externals> {
+        let spec: serde_json::Value = record::read(&self.place.bundle().join("config.json"))?;
+        let mut mounts = spec::mount_points(&spec);
+        if self.config.tty {
+            mounts.push("/dev/console".into());
+        }
+        let console = self.config.tty.then(|| state.stdio.first().map(PathBuf::from)).flatten();
+        let files = state.stdio.iter().filter(|key| key.starts_with("pipe:")).cloned().collect();
+        Ok(Externals { files, mounts, console })
+    }
+
+    /// Everything but the tasks, of the same instant.
+    fn write_surroundings(&self, dir: &Path, init: i32, state: &State) -> Result<()> {
+        record::write(&dir.join(DESCRIPTORS), &state.stdio)?;
+        if self.config.rootfs.access == RootfsAccess::Overlay {
+            pack(&self.place.upper(), &dir.join(ROOTFS_DIFF))?;
+        }
+        for (index, target) in self.tmpfs_targets().iter().enumerate() {
+            let inside = PathBuf::from(format!("/proc/{init}/root")).join(relative(target));
+            pack(&inside, &dir.join(tmpfs_file(index)))?;
+        }
+        if let Some(pipe) = state.stdio.first().filter(|key| key.starts_with("pipe:")) {
+            write_unread(pipe, init, &dir.join(STDIN))?;
+        }
+        Ok(())
+    }
+
+    /// File systems in memory that hold data of the container.
+    pub(super) fn tmpfs_targets(&self) -> Vec<PathBuf> {
+        let own = self.config.mounts.iter();
+        let mut targets: Vec<PathBuf> = own
+            .clone()
+            .filter(|mount| mount.kind == MountKind::Tmpfs)
+            .map(|mount| mount.target.clone())
+            .collect();
+        let shm = Path::new("/dev/shm");
+        if !own.clone().any(|mount| mount.target == shm) {
+            targets.push(shm.into());
+        }
+        targets
+    }
+
+    fn seal(&self, stage: Stage, name: &str, state: &State) -> Result<PathBuf> {
+        let checkpoint = Checkpoint {
+            version: VERSION,
+            name: name.to_owned(),
+            created: Timestamp::now(),
+            parent: state.checkpoint.clone(),
+            size_bytes: manifest::size_bytes(&stage.dir)?,
+            kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
+            container: self.config.clone(),
+            tmpfs: self.tmpfs_targets(),
+            losses: Vec::new(),
+        };
+        record::write(&stage.dir.join(CONFIG), &checkpoint)?;
+        manifest::seal(&stage.dir)?;
+        stage.finish()
+    }
+}
+
+/// A checkpoint that is being built; nothing is left of it unless it is finished.
+struct Stage {
+    dir: PathBuf,
+    target: PathBuf,
+}
+
+impl Stage {
+    fn new(parent: &Path, name: &str, target: PathBuf) -> Result<Stage> {
+        remove_abandoned(parent);
+        let dir = parent.join(format!("{STAGE_PREFIX}{name}-{}", std::process::id()));
+        record::remove_tree(&dir)?;
+        record::make_private_dir(&dir)?;
+        Ok(Stage { dir, target })
+    }
+
+    fn finish(self) -> Result<PathBuf> {
+        fs::rename(&self.dir, &self.target).context("create", self.target.display())?;
+        record::sync_dir(self.target.parent().unwrap_or(Path::new("/")))?;
+        Ok(self.target.clone())
+    }
+}
+
+/// Who was killed in the middle could not clear up.
+fn remove_abandoned(parent: &Path) {
+    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let pid = name
+            .strip_prefix(STAGE_PREFIX)
+            .and_then(|rest| rest.rsplit('-').next())
+            .and_then(|pid| pid.parse::<i32>().ok());
+        if pid.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
+            let _ = record::remove_tree(&entry.path());
+        }
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        // After `finish` there is nothing of this name.
+        let _ = record::remove_tree(&self.dir);
+    }
+}
+
+fn pack(dir: &Path, archive: &Path) -> Result<()> {
+    let file = File::options()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(archive)
+        .context("create", archive.display())?;
+    let mut out = BufWriter::with_capacity(COPY_BYTES, file);
+    rootfs_diff::pack(dir, &mut out)?;
+    out.flush().context("write", archive.display())
+}
+
+/// Copies what lies in the pipe to standard input without taking it out: the checkpoint may fail yet.
+fn write_unread(pipe: &str, init: i32, path: &Path) -> Result<()> {
+    let link = format!("/proc/{init}/fd/0");
+    let is_it = |target: PathBuf| target.as_os_str() == pipe;
+    if !fs::read_link(&link).is_ok_and(is_it) {
+        return Ok(());
+    }
+    let theirs = File::options()
+        .read(true)
+        .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
+        .open(&link)
+        .context("open", &link)?;
+    let (reader, writer) =
+        pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).context("make", "a pipe")?;
+    // Pipes are at most as large as this unless somebody privileged made them larger.
+    let _ = fcntl_setpipe_size(&writer, COPY_BYTES);
+    match tee(&theirs, writer.as_fd(), COPY_BYTES, SpliceFlags::NONBLOCK) {
+        Ok(_) | Err(rustix::io::Errno::AGAIN) => {}
+        Err(error) => return Err(error).context("copy", "unread standard input"),
+    }
+    drop(writer);
+    let mut unread = Vec::new();
+    File::from(reader).read_to_end(&mut unread).context("copy", "unread standard input")?;
+    if unread.is_empty() { Ok(()) } else { record::write_bytes(path, &unread) }
+}
+
+/// Is `pid` in the tree below `root`? A process that ended meanwhile is no stranger.
+fn descends(pid: i32, root: i32) -> bool {
+    let mut pid = pid;
+    // Longer chains than there are pids do not exist.
+    for _ in 0..4096 {
+        if pid == root {
+            return true;
+        }
+        match process::parent_of(pid) {
+            None => return true,
+            Some(parent) if parent <= 1 => return false,
+            Some(parent) => pid = parent,
+        }
+    }
+    false
+}
+
+fn name_of(pid: i32) -> String {
+    fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim().to_owned()
+}
+
+pub(super) fn relative(path: &Path) -> &Path {
+    path.strip_prefix("/").unwrap_or(path)
+}

@@ -1,0 +1,223 @@
+//! From a checkpoint to the running container.
+//!
+//! The container is made as for `run`, but with a blank as its init, which the engine fills. The old
+//! changes of the root file system are kept until the tasks run, and come back if that fails.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io::{BufReader, ErrorKind, Read},
+    path::{Path, PathBuf},
+};
+
+use stasis_enclosure::rootfs_diff;
+use stasis_engine::{InheritedFds, Report, RestoreOptions, RestoreRoot};
+
+use super::{
+    Checkpoint, DESCRIPTORS, IMAGES, ROOTFS_DIFF, STDIN, create::relative, manifest, read,
+    tmpfs_file,
+};
+use crate::{
+    attach::Session,
+    config::RootfsAccess,
+    error::{Context, Error, Result},
+    frame::{Frame, MAX_PAYLOAD_BYTES},
+    lifecycle::Starting,
+    monitor::{Mode, Order},
+    process::ProcessId,
+    record,
+    store::Container,
+    wire,
+};
+
+const COPY_BYTES: usize = 1 << 20;
+const KILL_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(30);
+
+/// A container made for a checkpoint, whose init waits to be filled.
+pub struct Restoring<'a> {
+    container: &'a Container,
+    path: PathBuf,
+    starting: Starting,
+}
+
+impl Container {
+    /// Verifies the checkpoint `name` in `dir` (or with the container) and makes the container for it.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] if a file of the checkpoint is not as it was written, [`Error::WrongState`]
+    /// if the container runs. The container is as it was.
+    pub fn begin_restore(&self, name: &str, dir: Option<&Path>) -> Result<Restoring<'_>> {
+        let path = self.checkpoint_path(name, dir)?;
+        if self.state()?.status.is_up() {
+            return Err(
+                self.wrong_state("is already running: stop it before going back to a checkpoint")
+            );
+        }
+        manifest::verify(&path)?;
+        let checkpoint = read(&path)?;
+        self.refuse_foreign(&checkpoint)?;
+        let mode = Mode::Restore { checkpoint: name.to_owned() };
+        let starting = self.begin_with(mode, || self.bring_back_rootfs(&path))?;
+        let restoring = Restoring { container: self, path, starting };
+        match restoring.bring_back_memory_files(&checkpoint) {
+            Ok(()) => Ok(restoring),
+            Err(error) => Err(restoring.undo(error)),
+        }
+    }
+
+    /// What the checkpoint was taken of must be what we make now.
+    fn refuse_foreign(&self, checkpoint: &Checkpoint) -> Result<()> {
+        let (ours, theirs) = (&self.config, &checkpoint.container);
+        let differs = if ours.tty != theirs.tty {
+            Some("one has a terminal and the other has not")
+        } else if ours.stdin_open != theirs.stdin_open {
+            Some("one has an open standard input and the other has not")
+        } else if ours.rootfs != theirs.rootfs {
+            Some("their root file systems differ")
+        } else if ours.mounts != theirs.mounts {
+            Some("their mounts differ")
+        } else if ours.network != theirs.network {
+            Some("their networks differ")
+        } else {
+            None
+        };
+        match differs {
+            None => Ok(()),
+            Some(reason) => Err(Error::invalid(format!(
+                "checkpoint {} was taken of container {} and does not fit container {}: {reason}",
+                checkpoint.name, theirs.name, ours.name
+            ))),
+        }
+    }
+
+    /// Puts the changes of the checkpoint in the place of the present ones, which are kept beside.
+    fn bring_back_rootfs(&self, path: &Path) -> Result<()> {
+        if self.config.rootfs.access != RootfsAccess::Overlay {
+            return Ok(());
+        }
+        let fresh = self.place.dir.join("upper.new");
+        record::remove_tree(&fresh)?;
+        fs::create_dir(&fresh).context("make directory", fresh.display())?;
+        let unpacked = unpack(&path.join(ROOTFS_DIFF), &fresh);
+        if unpacked.is_err() {
+            record::remove_tree(&fresh)?;
+        }
+        unpacked?;
+        let upper = self.place.upper();
+        fs::create_dir_all(&upper).context("make directory", upper.display())?;
+        rename(&upper, &self.place.upper_before())?;
+        rename(&fresh, &upper)
+    }
+
+    /// Takes the changes from before an unfinished restore back; no restore, nothing to do.
+    pub(crate) fn undo_rootfs(&self) -> Result<()> {
+        let before = self.place.upper_before();
+        if !before.exists() {
+            return Ok(());
+        }
+        record::remove_tree(&self.place.upper())?;
+        rename(&before, &self.place.upper())
+    }
+
+    /// From here on the changes of the checkpoint are the container's own.
+    fn keep_rootfs(&self) -> Result<()> {
+        let (before, gone) = (self.place.upper_before(), self.place.dir.join("upper.gone"));
+        if !before.exists() {
+            return Ok(());
+        }
+        record::remove_tree(&gone)?;
+        rename(&before, &gone)?;
+        record::remove_tree(&gone)
+    }
+}
+
+fn rename(from: &Path, to: &Path) -> Result<()> {
+    fs::rename(from, to).context("rename", from.display())
+}
+
+fn unpack(archive: &Path, target: &Path) -> Result<()> {
+    let file = File::open(archive).context("open", archive.display())?;
+    let mut input = BufReader::with_capacity(COPY_BYTES, file);
+    Ok(rootfs_diff::unpack(&mut input, target)?)
+}
+
+impl Restoring<'_> {
+    /// Fills init with the tasks of the checkpoint and lets them run.
+    ///
+    /// # Errors
+    /// What stood in the way; the container has stopped again and its changes are those from before.
+    pub fn finish(self) -> Result<Report> {
+        match self.fill() {
+            Ok(report) => Ok(report),
+            Err(error) => Err(self.undo(error)),
+        }
+    }
+
+    fn fill(&self) -> Result<Report> {
+        let control = &self.starting.control;
+        let mut release = || {
+            wire::send(control, &Order::Release)
+                .map_err(|error| std::io::Error::other(error.to_string()))
+        };
+        let restored = stasis_engine::restore(RestoreOptions {
+            images_dir: self.path.join(IMAGES),
+            root: RestoreRoot::Waiting { pid: self.starting.pid, release: &mut release },
+            shell_job: false,
+            inherited: self.inherited()?,
+        })?;
+        self.container.keep_rootfs()?;
+        wire::send(control, &Order::Commit)?;
+        self.starting.started()?;
+        Ok(restored.report)
+    }
+
+    /// Streams of the checkpoint that the host holds, and where the blank has their successors.
+    fn inherited(&self) -> Result<InheritedFds> {
+        let old: Vec<String> = record::read(&self.path.join(DESCRIPTORS))?;
+        let mut inherited = BTreeMap::new();
+        for (fd, key) in (0..3).zip(old) {
+            if key.starts_with("pipe:") || self.container.config.tty {
+                inherited.entry(key).or_insert(fd);
+            }
+        }
+        Ok(inherited)
+    }
+
+    /// File systems in memory, and what lay unread in standard input.
+    fn bring_back_memory_files(&self, checkpoint: &Checkpoint) -> Result<()> {
+        let root = PathBuf::from(format!("/proc/{}/root", self.starting.pid));
+        for (index, target) in checkpoint.tmpfs.iter().enumerate() {
+            unpack(&self.path.join(tmpfs_file(index)), &root.join(relative(target)))?;
+        }
+        let unread = match File::open(self.path.join(STDIN)) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            other => other.context("open", STDIN)?,
+        };
+        let mut bytes = Vec::new();
+        let most = COPY_BYTES as u64;
+        unread.take(most).read_to_end(&mut bytes).context("read", STDIN)?;
+        let mut session = Session::connect(self.container)?;
+        for chunk in bytes.chunks(MAX_PAYLOAD_BYTES) {
+            session.send(&Frame::Input(chunk.to_vec()))?;
+        }
+        // Answered after the input was taken.
+        session.ask(&Frame::Hello)
+    }
+
+    /// The monitor kills init when nobody is left to command it.
+    fn undo(self, error: Error) -> Error {
+        let Restoring { container, starting, .. } = self;
+        let monitor = container.state().ok().and_then(|state| state.monitor);
+        let Starting { control, lock, .. } = starting;
+        drop(control);
+        if let Some(monitor) = monitor.as_ref().and_then(ProcessId::open) {
+            let _ = crate::lifecycle::wait_readable(&monitor, Some(KILL_TIMEOUT));
+        }
+        let undone = container.undo_rootfs();
+        drop(lock);
+        match undone {
+            Ok(()) => error,
+            Err(undo) => Error::invalid(format!("{error}; and then: {undo}")),
+        }
+    }
+}
