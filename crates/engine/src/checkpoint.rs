@@ -4,7 +4,9 @@ use std::{collections::HashMap, os::fd::AsFd, time::Instant};
 
 use stasis_files::{DumpStats, Facts, PageOwner, Writer};
 use stasis_model::{ClockReadings, GhostContent, NsPid, Process, State, TableId, Time};
-use stasis_objects::{Gathering, epoll, gathering::Stored, ghost, pages, process, segment};
+use stasis_objects::{
+    Gathering, epoll, gathering::Stored, ghost, pages, process, segment, unix_socket,
+};
 use stasis_tracee::{Patient, Sleepers, StopKind, StoppedTree};
 
 use crate::{

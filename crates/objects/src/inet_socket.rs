@@ -15,7 +15,6 @@ use crate::{
     socket_options,
 };
 
-const AF_INET: i32 = 2;
 const AF_INET6: i32 = 10;
 const STREAM: i32 = 1;
 const DATAGRAM: i32 = 2;
