@@ -94,8 +94,7 @@ fn play(program: &Program) -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    // A session of our own, so that nothing ties us to whoever started us.
-    let _ = rustix::process::setsid();
+    stage::stand_alone();
     let verdict = (program.run)(&stage);
     stage.conclude(&verdict)
 }

@@ -5,6 +5,8 @@
 //! it writes `pass` or `fail: why` to `result`. `go` holds two numbers: for how many nanoseconds
 //! the program stood still at least and at most.
 //!
+//! `changes-by-itself` tells the test that the tree need not look the same before and after.
+//!
 //! A program that must be frozen inside a certain system call says ready just before that call; the
 //! test gives it a moment to get there.
 
@@ -17,7 +19,7 @@ use std::{
 
 use anyhow::{Context, ensure};
 
-use crate::program::Verdict;
+use crate::{program::Verdict, raw};
 
 /// Nobody plays longer than this; a program that was forgotten ends by itself.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -25,6 +27,12 @@ const LOOK_AGAIN: Duration = Duration::from_millis(5);
 /// By how much a time may be missed on a busy machine.
 const LATE: Duration = Duration::from_millis(900);
 const EARLY: Duration = Duration::from_millis(15);
+
+/// Cuts what ties us to whoever started us: descriptors besides the standard three, the session.
+pub fn stand_alone() {
+    let _ = raw::syscall(libc::SYS_close_range, &[3, u32::MAX as usize, 0]);
+    let _ = rustix::process::setsid();
+}
 
 #[derive(Clone)]
 pub struct Stage {

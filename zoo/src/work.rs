@@ -74,7 +74,7 @@ fn read_into_fresh_memory(file: &str, advice: i32) -> anyhow::Result<Duration> {
 }
 
 fn work(stage: &Stage, name: &str) -> anyhow::Result<Duration> {
-    let _ = rustix::process::setsid();
+    crate::stage::stand_alone();
     match name {
         "memory-1m" => memory(MIB, libc::MADV_NOHUGEPAGE)?,
         "memory-1g" => memory(1024 * MIB, libc::MADV_NOHUGEPAGE)?,

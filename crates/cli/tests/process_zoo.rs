@@ -1,7 +1,8 @@
 //! Takes every program of the zoo through checkpoint and restore.
 //!
 //! Each is played in several ways: `plain` (is the program right by itself?), `run-on` (the dump
-//! lets it run: was it harmed?), `restore` (dumped, killed, restored), `twice` (and once more). A
+//! lets it run: was it harmed?), `restore` (dumped, killed, restored), `twice` (and once more),
+//! `then-restore` (first dumped running on, then killed and restored). A
 //! program that must be refused is dumped in vain and must then go on unharmed (`refused`). What
 //! proc shows of the tree is compared as well.
 
@@ -99,9 +100,13 @@ fn parse(line: &str) -> anyhow::Result<Program> {
 
 fn ways(kind: &Kind) -> &'static [(&'static str, Way)] {
     match kind {
-        Kind::Survives => {
-            &[("plain", plain), ("run-on", run_on), ("restore", restore), ("twice", twice)]
-        }
+        Kind::Survives => &[
+            ("plain", plain),
+            ("run-on", run_on),
+            ("restore", restore),
+            ("twice", twice),
+            ("then-restore", run_on_then_restore),
+        ],
         Kind::Refused(_) => &[("plain", plain), ("refused", refused)],
         Kind::KeptOrRefused(_) => {
             &[("plain", plain), ("run-on", run_on), ("restore-or-refused", restore_or_refused)]
@@ -145,6 +150,14 @@ fn restore(play: &mut Play, _: &Kind) -> anyhow::Result<()> {
 fn twice(play: &mut Play, _: &Kind) -> anyhow::Result<()> {
     let before = play.look_twice();
     play.dump_and_restore()?;
+    play.dump_and_restore()?;
+    play.compare(&before)?;
+    play.verdict()
+}
+
+fn run_on_then_restore(play: &mut Play, _: &Kind) -> anyhow::Result<()> {
+    let before = play.look_twice();
+    play.dump(&["--leave-running"])?.expect_success()?;
     play.dump_and_restore()?;
     play.compare(&before)?;
     play.verdict()

@@ -6,7 +6,9 @@ use stasis_files::{DumpStats, Facts, PageOwner, Writer};
 use stasis_model::{
     ClockReadings, GhostContent, NamespaceKind, NsPid, Process, State, TableId, Time,
 };
-use stasis_objects::{Gathering, epoll, gathering::Stored, ghost, pages, process, segment};
+use stasis_objects::{
+    Gathering, epoll, gathering::Stored, ghost, pages, process, segment, unix_socket,
+};
 use stasis_tracee::{Patient, Sleepers, StopKind, StoppedTree};
 
 use crate::{
@@ -126,6 +128,9 @@ fn freeze(
     gathering.obstacles.extend(nested);
     gathering.tree.namespaces =
         namespaces::freeze(&mut tree.patients_mut()[0], own, &options.externals.mounts)?;
+    if procs_have_sockets(tree) {
+        gathering.unix_sockets = unix_socket::survey(tree.patients()[0].proc())?;
+    }
     let mut tables: HashMap<TableId, i32> = HashMap::new();
     for index in 0..tree.patients().len() {
         let patient = &mut tree.patients_mut()[index];
@@ -135,6 +140,7 @@ fn freeze(
         let process = describe(patient, live, options)?;
         gathering.tree.processes.push(process);
     }
+    unix_socket::check_peers(&mut gathering);
     epoll::resolve(&mut gathering, &|table| tables.get(&table).copied())?;
     add_zombies(tree, &mut gathering);
     // The root's own parent is not of the tree.
@@ -146,6 +152,17 @@ fn freeze(
         Error::Failed(format!("internal error: the frozen tree contradicts itself: {invalid}"))
     })?;
     Ok(gathering)
+}
+
+fn procs_have_sockets(tree: &StoppedTree) -> bool {
+    let is_socket = |patient: &Patient, fd: &i32| {
+        let link = patient.proc().read_link(format!("fd/{fd}"));
+        link.is_ok_and(|link| link.as_os_str().as_encoded_bytes().starts_with(b"socket:"))
+    };
+    tree.patients().iter().any(|patient| {
+        let fds = patient.proc().descriptors().unwrap_or_default();
+        fds.iter().any(|fd| is_socket(patient, fd))
+    })
 }
 
 fn note_ids(tree: &StoppedTree, gathering: &mut Gathering) {

@@ -9,7 +9,7 @@ use std::{
 use rustix::fs::OFlags;
 use stasis_files::Reader;
 use stasis_model::{NsPid, Process, State, Tree};
-use stasis_objects::{Thawing, descriptor, process, segment, signal};
+use stasis_objects::{Thawing, descriptor, process, segment, signal, unix_socket};
 use stasis_plan::{Job, Step};
 use stasis_tracee::{Batch, Birth, Blank, Channel, FootholdPlan, Seed};
 
@@ -320,6 +320,7 @@ impl Family {
     ) -> Result<(), Error> {
         let used = tree.tables.values().flat_map(|table| table.descriptors.values());
         let root = tree.root().pid;
+        unix_socket::thaw_all(thawing, self.blank(root)?)?;
         for descriptor in used {
             descriptor::thaw_file(descriptor.file, thawing, self.blank(root)?)?;
         }

@@ -1,6 +1,6 @@
 //! A look at a running tree without touching it: what would stand in the way of a checkpoint.
 
-use std::os::unix::ffi::OsStrExt;
+use std::os::{fd::AsFd, unix::ffi::OsStrExt};
 
 use stasis_model::{Loss, Obstacle, Subject};
 use stasis_objects::{address_space, descriptor};
@@ -77,6 +77,11 @@ impl Survey<'_> {
             let link = open.link.as_os_str().as_bytes();
             match descriptor::classify(link, &open.stat, open.flags()) {
                 descriptor::Kind::Obstacle(reason) => self.obstacle(open.subject(), reason),
+                descriptor::Kind::Socket => {
+                    if let Err(reason) = self.socket(proc, fd) {
+                        self.obstacle(open.subject(), reason);
+                    }
+                }
                 descriptor::Kind::Pipe => {
                     self.pipes.push((link.to_vec(), open.flags() & 3, open.subject()));
                 }
@@ -84,6 +89,12 @@ impl Survey<'_> {
             }
         }
         Ok(())
+    }
+
+    /// A socket is taken into our own table for a moment, which nobody notices.
+    fn socket(&self, proc: &ProcDir, fd: i32) -> Result<i32, String> {
+        let taken = proc.take_fd(fd).map_err(|error| error.to_string())?;
+        descriptor::socket_obstacle_or_family(taken.as_fd())
     }
 
     fn obstacle(&mut self, subject: Subject, reason: String) {

@@ -76,8 +76,8 @@ fn is_stream(name: &str) -> bool {
 
 fn originals(dir: &Path) -> BTreeMap<String, Vec<u8>> {
     let files = fs::read_dir(dir).unwrap().map(|file| file.unwrap());
-    let images = files.filter(|file| file.path().extension().is_some_and(|ext| ext == "img"));
-    let named = images
+    let encoded = files.filter(|file| file.path().extension().is_some_and(|ext| ext == "img"));
+    let named = encoded
         .map(|file| (file.file_name().into_string().unwrap(), fs::read(file.path()).unwrap()));
     named.filter(|(name, _)| !is_stream(name)).collect()
 }

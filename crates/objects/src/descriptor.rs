@@ -11,7 +11,7 @@ use std::{
 use rustix::fs::{FileType, OFlags};
 use stasis_model::{
     AsyncOwner, AsyncOwnerKind, Descriptor, DescriptorTable, FdNumber, FileId, FileKind, NsPid,
-    OpenFile, TableId,
+    OpenFile, SocketState, TableId,
 };
 use stasis_sys::{fcntl, kcmp};
 use stasis_tracee::{Batch, Blank, Channel, MAX_FDS, Patient, ProcDir};
@@ -20,10 +20,10 @@ use crate::{
     epoll,
     error::{Error, Result},
     eventfd, fifo,
-    gathering::{Gathering, OpenFd},
-    memfd, path_file, pipe, signalfd,
+    gathering::{Gathering, OpenFd, file_of},
+    inet_socket, inotify, memfd, path_file, pipe, signalfd,
     thawing::Thawing,
-    timerfd,
+    timerfd, unix_socket,
 };
 
 const O_CLOEXEC: u32 = 0o2_000_000;
@@ -40,6 +40,9 @@ pub enum Kind {
     Timerfd,
     Signalfd,
     Memfd(Vec<u8>),
+    Inotify,
+    /// Its family is known once it is in our hands.
+    Socket,
     /// Cannot be kept, and why.
     Obstacle(String),
 }
@@ -53,7 +56,7 @@ pub fn classify(link: &[u8], stat: &rustix::fs::Stat, flags: u32) -> Kind {
         return Kind::Pipe;
     }
     if link.starts_with(b"socket:[") {
-        return Kind::Obstacle("sockets of this kind cannot be kept yet".into());
+        return Kind::Socket;
     }
     if let Some(name) = memfd::name_in_link(link) {
         return Kind::Memfd(name.to_vec());
@@ -82,6 +85,7 @@ fn classify_anonymous(inner: &[u8]) -> Kind {
         b"[eventpoll]" => Kind::Epoll,
         b"[timerfd]" => Kind::Timerfd,
         b"[signalfd]" => Kind::Signalfd,
+        b"inotify" => Kind::Inotify,
         b"[io_uring]" => Kind::Obstacle("an io_uring instance".into()),
         b"[perf_event]" => Kind::Obstacle("a perf event counter".into()),
         b"[userfaultfd]" => Kind::Obstacle("a userfaultfd".into()),
@@ -165,6 +169,11 @@ fn freeze_file(open: &OpenFd, table: TableId, gathering: &mut Gathering) -> Resu
         Kind::Timerfd => timerfd::freeze(open)?,
         Kind::Signalfd => signalfd::freeze(open)?,
         Kind::Memfd(name) => memfd::freeze(open, &name, gathering)?,
+        Kind::Inotify => inotify::freeze(open, gathering)?,
+        Kind::Socket => match freeze_socket(open, gathering)? {
+            Some(kind) => kind,
+            None => return Ok(None),
+        },
         Kind::Obstacle(reason) => {
             gathering.obstacle(open.subject(), reason, None);
             return Ok(None);
@@ -172,12 +181,67 @@ fn freeze_file(open: &OpenFd, table: TableId, gathering: &mut Gathering) -> Resu
     };
     let owner = freeze_owner(open, gathering)?;
     let is_epoll = matches!(kind, FileKind::Epoll(_));
+    let queue = match &kind {
+        FileKind::Unix(socket) => socket.state != SocketState::Listening,
+        _ => false,
+    };
     let id = gathering.add_file(OpenFile { flags: open.flags(), owner, kind });
     gathering.remember_file(open, id);
+    if queue {
+        unix_socket::freeze_queue(open, id, gathering)?;
+    }
     if is_epoll {
         epoll::resolve_later(id, open, table, gathering);
     }
     Ok(Some(id))
+}
+
+fn freeze_socket(open: &OpenFd, gathering: &mut Gathering) -> Result<Option<FileKind>> {
+    match socket_obstacle_or_family(file_of(open)?) {
+        Ok(AF_UNIX) => unix_socket::freeze(open, gathering),
+        Ok(_) => inet_socket::freeze(open, gathering),
+        Err(reason) => {
+            gathering.obstacle(open.subject(), reason, None);
+            Ok(None)
+        }
+    }
+}
+
+const AF_UNIX: i32 = 1;
+const AF_INET: i32 = 2;
+const AF_INET6: i32 = 10;
+
+/// The family of a socket, or why it cannot be kept.
+pub fn socket_obstacle_or_family(socket: BorrowedFd<'_>) -> std::result::Result<i32, String> {
+    let family = stasis_sys::socket::get_int(socket, libc::SOL_SOCKET, libc::SO_DOMAIN)
+        .map_err(|errno| format!("a socket of unknown family: {errno}"))?;
+    match family {
+        AF_UNIX => Ok(family),
+        AF_INET | AF_INET6 => inet_socket::obstacle(socket).map_or(Ok(family), Err),
+        libc::AF_NETLINK => Err("a netlink socket".into()),
+        libc::AF_PACKET => Err("a packet socket".into()),
+        other => Err(format!("a socket of family {other}")),
+    }
+}
+
+/// Freezes a file that is on its way through a unix socket and maybe in nobody's table.
+pub fn freeze_in_flight(
+    carrier: &OpenFd,
+    file: OwnedFd,
+    gathering: &mut Gathering,
+) -> Result<Option<FileId>> {
+    let me = ProcDir::open(std::process::id().cast_signed())?;
+    let number = std::os::fd::AsRawFd::as_raw_fd(&file);
+    let mut open = look_from_outside(&me, &carrier.name, number)?;
+    if open.flags() & O_PATH == 0 {
+        open.file = Some(file);
+    }
+    let id = freeze_file(&open, TableId(0), gathering)?;
+    // Kept open, so that another descriptor of it can still be compared with it.
+    if let (Some(id), Some(file)) = (id, open.file) {
+        gathering.ours.entry(id).or_insert(file);
+    }
+    Ok(id)
 }
 
 /// Who gets `SIGIO` (fcntl(2), "Managing signals").
@@ -223,9 +287,9 @@ pub fn thaw_file(id: FileId, thawing: &mut Thawing, nursery: &mut Blank) -> Resu
         FileKind::Timerfd(timer) => timerfd::thaw(timer, file)?,
         FileKind::Signalfd(signalfd) => signalfd::thaw(signalfd, file, nursery)?,
         FileKind::Memfd(memfd) => memfd::thaw(memfd, file, thawing)?,
-        FileKind::Inotify(_)
-        | FileKind::Unix(_)
-        | FileKind::Inet(_)
+        FileKind::Inotify(inotify) => inotify::thaw(inotify, file, thawing)?,
+        FileKind::Inet(inet) => inet_socket::thaw(inet, file, nursery)?,
+        FileKind::Unix(_)
         | FileKind::Terminal(_)
         | FileKind::Namespace { .. }
         | FileKind::Pidfd { .. } => {

@@ -74,6 +74,14 @@ pub struct Gathering {
     next_file: u32,
     /// Open files that need a second look when all descriptors are known.
     pub(crate) epolls: Vec<crate::epoll::Unresolved>,
+    /// All unix sockets of the tree's network namespace, if it has any.
+    pub unix_sockets: HashMap<u32, stasis_proctext::unix_diag::UnixSocket>,
+    /// Paths by inode, for watches; filled when first needed.
+    pub(crate) inodes: HashMap<u64, PathBuf>,
+    /// Open files in the user's words.
+    pub(crate) subjects: HashMap<FileId, Subject>,
+    /// A descriptor of ours for each open file description, for comparison with those in flight.
+    pub(crate) ours: HashMap<FileId, OwnedFd>,
 }
 
 #[derive(Debug)]
@@ -128,6 +136,7 @@ impl Gathering {
 
     /// Remembers the open file description behind a descriptor.
     pub fn remember_file(&mut self, open: &OpenFd, id: FileId) {
+        self.subjects.insert(id, open.subject());
         self.opens.entry(key(open)).or_default().push(Known { pid: open.pid, fd: open.fd, id });
     }
 

@@ -16,6 +16,7 @@ use crate::{
 
 const O_ACCMODE: u32 = 3;
 const O_DIRECT: u32 = 0o40_000;
+const O_LARGEFILE: u32 = 0o100_000;
 
 /// Freezes one end; the content is read once, through an end that can be read.
 pub fn freeze(open: &OpenFd, gathering: &mut Gathering) -> Result<FileKind> {
@@ -77,13 +78,22 @@ fn peek(open: &OpenFd, waiting: usize, capacity: usize) -> Result<Vec<u8>> {
 /// Opens one end, making and filling the pipe when its first end is thawed.
 pub fn thaw(end: &PipeEnd, file: &OpenFile, thawing: &mut Thawing) -> Result<OwnedFd> {
     let what = format!("pipe:[{}]", end.pipe);
+    let end_id = end.pipe;
     let ends = match thawing.take_pipe(end.pipe) {
         Some(ends) => ends,
         None => make(end.pipe, thawing)?,
     };
     let base: BorrowedFd<'_> =
         if file.flags & O_ACCMODE == 0 { ends.0.as_fd() } else { ends.1.as_fd() };
-    // Each open file description is one of its own, opened through /proc like the ends it replaces.
+    if file.flags & O_LARGEFILE == 0 {
+        // What pipe2(2) itself made: opening a file always sets that flag.
+        let end = Thawing::duplicate(base, &what)?;
+        stasis_sys::fcntl::set_status_flags(end.as_fd(), file.flags & !O_ACCMODE)
+            .map_err(Error::at(&what, "F_SETFL"))?;
+        thawing.keep_pipe(end_id, ends);
+        return Ok(end);
+    }
+    // Any other open file description was opened through /proc, and is again.
     let flags = OFlags::from_bits_retain(file.flags & (O_ACCMODE | 0o4000)) | OFlags::CLOEXEC;
     let path = format!("/proc/self/fd/{}", base.as_raw_fd());
     let opened = rustix::fs::open(path, flags, Mode::empty()).map_err(Error::at(&what, "open"))?;
@@ -107,6 +117,12 @@ pub fn fill(what: &str, end: BorrowedFd<'_>, content: &PipeContent) -> Result<()
     if let Some(capacity) = content.capacity {
         rustix::pipe::fcntl_setpipe_size(end, capacity as usize)
             .map_err(Error::at(what, "F_SETPIPE_SZ"))?;
+    }
+    let capacity =
+        rustix::pipe::fcntl_getpipe_size(end).map_err(Error::at(what, "F_GETPIPE_SZ"))?;
+    if content.data.len() > capacity {
+        let reason = format!("{} bytes do not fit into it", content.data.len());
+        return Err(Error::Unsupported { object: what.into(), reason });
     }
     let mut rest = content.data.as_slice();
     while !rest.is_empty() {

@@ -41,10 +41,10 @@ fn unsupported(kind: &FileKind) -> Option<&'static str> {
         | FileKind::Epoll(_)
         | FileKind::Timerfd(_)
         | FileKind::Signalfd(_)
-        | FileKind::Memfd(_) => None,
-        FileKind::Inotify(_) => Some("inotify instance"),
-        FileKind::Unix(_) => Some("unix socket"),
-        FileKind::Inet(_) => Some("internet socket"),
+        | FileKind::Memfd(_)
+        | FileKind::Inotify(_)
+        | FileKind::Unix(_)
+        | FileKind::Inet(_) => None,
         FileKind::Terminal(_) => Some("terminal"),
         FileKind::Namespace { .. } => Some("namespace file"),
         FileKind::Pidfd { .. } => Some("pidfd"),

@@ -14,6 +14,7 @@ pub mod stat;
 pub mod status;
 pub mod syscall;
 pub mod timers;
+pub mod unix_diag;
 
 /// A text that is not as proc(5) describes it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -13,6 +13,10 @@ pub struct Stat {
     pub parent: i32,
     pub group: i32,
     pub session: i32,
+    /// Controlling terminal, 0 if there is none (minor in bits 31-20 and 7-0, major in 15-8).
+    pub terminal: u32,
+    /// Foreground group of the terminal, -1 if there is none.
+    pub terminal_group: i32,
     pub flags: u32,
     pub nice: i32,
     /// Clock ticks after boot.
@@ -50,6 +54,8 @@ pub fn parse(text: &[u8]) -> Result<Stat> {
         parent: int(4)?,
         group: int(5)?,
         session: int(6)?,
+        terminal: int(7)?.cast_unsigned(),
+        terminal_group: int(8)?,
         flags: u32::try_from(unsigned(9)?).map_err(|_| bad())?,
         nice: int(19)?,
         start_time: unsigned(22)?,

@@ -62,3 +62,34 @@ pub fn status_flags(fd: BorrowedFd<'_>) -> Result<u32> {
     let flags = cvt(i64::from(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) }))?;
     Ok(u32::try_from(flags).unwrap_or(0))
 }
+
+/// Opens a file by its handle (open_by_handle_at(2)) with `O_PATH`; `mount` is any file of its file system.
+pub fn open_by_handle(
+    mount: BorrowedFd<'_>,
+    (kind, handle): (i32, &[u8]),
+) -> Result<std::os::fd::OwnedFd> {
+    use std::os::fd::FromRawFd;
+    const MAX_HANDLE: usize = 128;
+    let len = handle.len().min(MAX_HANDLE);
+    // `struct file_handle`: length, type, bytes.
+    let mut record = [0u32; 2 + MAX_HANDLE / 4];
+    record[0] = u32::try_from(len).unwrap_or(0);
+    record[1] = kind.cast_unsigned();
+    for (word, bytes) in record[2..].iter_mut().zip(handle[..len].chunks(4)) {
+        let mut whole = [0; 4];
+        whole[..bytes.len()].copy_from_slice(bytes);
+        *word = u32::from_ne_bytes(whole);
+    }
+    // SAFETY: `record` is a `struct file_handle` with room for the bytes that it announces.
+    let made = cvt(unsafe {
+        libc::syscall(
+            libc::SYS_open_by_handle_at,
+            mount.as_raw_fd(),
+            record.as_mut_ptr(),
+            libc::O_PATH | libc::O_CLOEXEC,
+        )
+    })?;
+    let made = i32::try_from(made).map_err(|_| crate::Errno::BADF)?;
+    // SAFETY: the kernel has just made this descriptor for us and nobody else knows it.
+    Ok(unsafe { std::os::fd::OwnedFd::from_raw_fd(made) })
+}

@@ -1,6 +1,6 @@
 //! ioctls on terminals, watches and the like.
 
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use crate::errno::{Result, cvt};
 
@@ -24,15 +24,11 @@ pub fn set_timerfd_ticks(timerfd: BorrowedFd<'_>, ticks: u64) -> Result<()> {
 
 /// An ioctl that reports one `int`.
 pub fn get_int(fd: BorrowedFd<'_>, request: u64) -> Result<i32> {
-    let mut value = 0i32;
-    // SAFETY: callers name requests of the form "report one int"; the buffer is 8 bytes wide so
-    // that a request with a 64-bit answer would not overrun it either.
-    let mut wide = [0i32; 2];
-    wide[0] = value;
-    // SAFETY: see above; `wide` lives across the call.
-    cvt(i64::from(unsafe { libc::ioctl(fd.as_raw_fd(), request, wide.as_mut_ptr()) }))?;
-    value = wide[0];
-    Ok(value)
+    // Wider than an int, so that a request with a larger answer would not overrun it.
+    let mut answer = [0i32; 16];
+    // SAFETY: callers name requests of the form "report one int"; `answer` lives across the call.
+    cvt(i64::from(unsafe { libc::ioctl(fd.as_raw_fd(), request, answer.as_mut_ptr()) }))?;
+    Ok(answer[0])
 }
 
 /// Bytes that can be read now (`FIONREAD`).
@@ -96,4 +92,13 @@ pub fn set_window_size(fd: BorrowedFd<'_>, size: [u16; 4]) -> Result<()> {
     // SAFETY: the kernel reads one `struct winsize` of four 16-bit numbers.
     cvt(i64::from(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TIOCSWINSZ, size.as_ptr()) }))
         .map(drop)
+}
+
+/// An ioctl that takes nothing and returns a new descriptor, such as `SIOCUNIXFILE`.
+pub fn open_by(fd: BorrowedFd<'_>, request: u64) -> Result<OwnedFd> {
+    // SAFETY: takes a number that such requests ignore.
+    let made = cvt(i64::from(unsafe { libc::ioctl(fd.as_raw_fd(), request, 0usize) }))?;
+    let made = i32::try_from(made).map_err(|_| crate::Errno::BADF)?;
+    // SAFETY: the kernel has just made this descriptor for us and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(made) })
 }

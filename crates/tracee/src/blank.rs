@@ -387,6 +387,27 @@ impl Blank {
         Ok(())
     }
 
+    /// Brings a finished process to a stop by job control, in which it stays when it is let go.
+    ///
+    /// `mask`: its leader's blocked signals; until it stands none may come in between.
+    pub fn stop_by_job_control(&self, mask: SignalMask) -> Result<()> {
+        const SIGSTOP: i32 = 19;
+        let pid = self.pid();
+        ptrace::set_signal_mask(pid, u64::MAX).map_err(Error::at(pid, "ptrace(SETSIGMASK)"))?;
+        stasis_sys::process::kill_thread(pid, pid, SIGSTOP).map_err(Error::at(pid, "tgkill"))?;
+        let mut deliver = 0;
+        loop {
+            ptrace::cont(pid, deliver).map_err(Error::at(pid, "ptrace(CONT)"))?;
+            match wait::wait(Whom::Thread(pid)).map_err(Error::at(pid, "wait4"))? {
+                (_, Status::Stopped { event: wait::EVENT_STOP, signal: SIGSTOP }) => break,
+                (_, Status::Stopped { event: 0, signal: SIGSTOP }) => deliver = SIGSTOP,
+                (_, Status::Stopped { .. }) => deliver = 0,
+                (_, Status::Ended { .. }) => return Err(Error::Died { pid }),
+            }
+        }
+        ptrace::set_signal_mask(pid, mask.0).map_err(Error::at(pid, "ptrace(SETSIGMASK)"))
+    }
+
     /// Lets the finished process go.
     pub fn let_go(self) -> Result<()> {
         assert!(self.left, "a process is let go only after we have left it");

@@ -85,6 +85,21 @@ impl ProcDir {
         Ok(PathBuf::from(std::ffi::OsString::from_vec(target.into_bytes())))
     }
 
+    /// A second descriptor for the open file behind the task's descriptor `fd` (pidfd_getfd(2)).
+    ///
+    /// # Effect on the tracee
+    /// None; it need not be stopped.
+    pub fn take_fd(&self, fd: i32) -> Result<OwnedFd> {
+        let failed = |call| {
+            move |errno: Errno| Error::at(self.pid, call)(stasis_sys::Errno(errno.raw_os_error()))
+        };
+        let pid = rustix::process::Pid::from_raw(self.pid).ok_or(Error::Died { pid: self.pid })?;
+        let pidfd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())
+            .map_err(failed("pidfd_open"))?;
+        rustix::process::pidfd_getfd(&pidfd, fd, rustix::process::PidfdGetfdFlags::empty())
+            .map_err(failed("pidfd_getfd"))
+    }
+
     pub fn stat(&self) -> Result<Stat> {
         self.parse("stat", stasis_proctext::stat::parse)
     }

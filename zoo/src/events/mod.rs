@@ -33,13 +33,24 @@ fn keep_set(stage: &Stage, sets: &[&OwnedFd]) -> Verdict {
             let info = std::fs::read_to_string(path)?;
             let entries = info.lines().filter(|line| line.starts_with("tfd"));
             // Inode numbers of pipes and the like change.
-            let entries = entries.map(|line| line.split(" pos").next().unwrap_or(line).to_owned());
+            let entries = entries.map(entry);
             let mut entries: Vec<String> = entries.collect();
             entries.sort();
             all.extend(entries);
         }
         Ok(all)
     })
+}
+
+/// Number, events and data of an entry. The kernel adds errors and hang-ups to the events of an
+/// entry when it is made, and takes them away from a one-shot entry that was used.
+fn entry(line: &str) -> String {
+    const ALWAYS: u32 = libc::EPOLLERR as u32 | libc::EPOLLHUP as u32;
+    let line = line.split(" pos").next().unwrap_or(line);
+    let events = line.split_once("events:").map(|(_, rest)| rest.trim_start());
+    let events = events.and_then(|rest| rest.split(' ').next()).unwrap_or_default();
+    let lasting = u32::from_str_radix(events, 16).map(|events| events & !ALWAYS);
+    line.replacen(events, &format!("{:x}", lasting.unwrap_or_default()), 1)
 }
 
 /// What an epoll set reports now: data and events, sorted.

@@ -19,7 +19,9 @@ pub fn run(stage: &Stage) -> Verdict {
     let look = || -> anyhow::Result<Vec<String>> {
         let m = file.metadata()?;
         let facts = (m.mode(), m.uid(), m.gid(), m.len(), m.nlink());
-        Ok(vec![format!("{facts:?}"), format!("{:?}", m.modified()?)])
+        // Checkpoint files keep times in microseconds.
+        let modified = m.modified()?.duration_since(std::time::UNIX_EPOCH)?.as_micros();
+        Ok(vec![format!("{facts:?}"), modified.to_string()])
     };
     super::keep(stage, look)?;
     let mut rest = String::new();

@@ -52,16 +52,23 @@ pub fn looks(files: &[fs::File]) -> Look {
         let fd = file.as_raw_fd();
         let path = fs::read_link(format!("/proc/self/fd/{fd}"))?;
         let info = fs::read_to_string(format!("/proc/self/fdinfo/{fd}"))?;
-        let part = |line: &&str| line.starts_with("pos") || line.starts_with("flags");
-        let info: Vec<&str> = info.lines().filter(part).collect();
-        Ok(format!("{} {info:?}", path.display()))
+        let position = info.lines().find(|line| line.starts_with("pos")).unwrap_or_default();
+        Ok(format!("{} {position} {}", path.display(), status_flags(&fd)?))
     };
     files.iter().map(look).collect()
 }
 
 /// Flags of open files (F_GETFL).
 pub fn flags(files: &[&OwnedFd]) -> Look {
-    files.iter().map(|fd| Ok(format!("{:?}", rustix::fs::fcntl_getfl(fd)?))).collect()
+    files.iter().map(|fd| status_flags(*fd)).collect()
+}
+
+/// Flags without O_LARGEFILE, which means nothing to a 64-bit program: open(2) sets it, and
+/// pipe(2) does not.
+pub fn status_flags(file: &impl AsRawFd) -> anyhow::Result<String> {
+    let arguments = [file.as_raw_fd() as usize, libc::F_GETFL as usize];
+    let flags = raw::syscall(libc::SYS_fcntl, &arguments)?;
+    Ok(format!("flags {:o}", flags & !0o100_000))
 }
 
 /// The next few names in an open directory (getdents64(2)).

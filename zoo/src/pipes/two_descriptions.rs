@@ -14,12 +14,8 @@ pub fn run(stage: &Stage) -> Verdict {
     let mut both = fs::File::options().read(true).write(true).open(&path)?;
     writer.write_all(b"abcdef")?;
     let look = || {
-        let all: [&dyn AsRawFd; 4] = [&reader, &writer, &second, &both];
-        let look = |fd: &&dyn AsRawFd| {
-            let arguments = [fd.as_raw_fd() as usize, libc::F_GETFL as usize];
-            Ok(format!("{:o}", raw::syscall(libc::SYS_fcntl, &arguments)?))
-        };
-        all.iter().map(look).collect::<anyhow::Result<Vec<_>>>()
+        let all = [reader.as_raw_fd(), writer.as_raw_fd(), second.as_raw_fd(), both.as_raw_fd()];
+        all.iter().map(crate::files::status_flags).collect()
     };
     crate::files::keep(stage, look)?;
     let mut bytes = [0; 3];

@@ -7,6 +7,7 @@ pub const GOAL: &str = "a vfork(2) under way is waited for or refused";
 pub const KIND: Kind = Kind::KeptOrRefused("vfork");
 
 pub fn run(stage: &Stage) -> Verdict {
+    stage.mark("changes-by-itself")?;
     stage.ready()?;
     let start = raw::clock(libc::CLOCK_MONOTONIC)?;
     let time = 700 * MS;

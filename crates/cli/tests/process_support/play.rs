@@ -101,6 +101,9 @@ impl Play {
 
     /// Checks that the tree looks as before.
     pub fn compare(&self, before: &[Look; 2]) -> anyhow::Result<()> {
+        if self.path("changes-by-itself").exists() {
+            return Ok(());
+        }
         let mut differences = Vec::new();
         // Tasks that are working may look different for a moment.
         for _ in 0..10 {

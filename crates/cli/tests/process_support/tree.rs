@@ -88,7 +88,7 @@ struct Names(HashMap<String, usize>);
 
 impl Names {
     fn of(&mut self, target: &str) -> String {
-        if target.ends_with(" (deleted)") && !target.starts_with("/memfd:") {
+        if deleted(target) {
             return "deleted file".into();
         }
         match target.split_once(":[") {
@@ -99,6 +99,13 @@ impl Names {
             _ => target.into(),
         }
     }
+}
+
+/// Whether the name of a file means nothing any more. Shared anonymous memory is a deleted file
+/// to the kernel, and a memory file after a restore.
+fn deleted(path: &str) -> bool {
+    let memory_file = path.starts_with("/memfd:") && !path.starts_with("/memfd:dev/zero");
+    path.ends_with(" (deleted)") && !memory_file
 }
 
 fn maps(pid: i32) -> Vec<String> {
@@ -136,11 +143,7 @@ fn parse_mapping(line: &str) -> Option<(u64, u64, String)> {
     let (protection, offset) = (fields.next()?, fields.next()?);
     let rest = fields.nth(2).unwrap_or_default().trim_start();
     let path = rest.trim_start_matches(|c: char| c.is_ascii_digit()).trim_start();
-    let path = if path.ends_with(" (deleted)") && !path.starts_with("/memfd:") {
-        "deleted file"
-    } else {
-        path
-    };
+    let path = if deleted(path) { "deleted file" } else { path };
     // The offset of anonymous memory means nothing.
     let offset = if path.starts_with('/') || path == "deleted file" { offset } else { "-" };
     let start = u64::from_str_radix(start, 16).ok()?;
@@ -153,9 +156,20 @@ fn descriptors(pid: i32, names: &mut Names) -> Vec<String> {
         let info = read(&format!("/proc/{pid}/fdinfo/{fd}"));
         let lasting = ["pos:", "flags:", "eventfd-count:", "eventfd-semaphore:", "sigmask:"];
         let lines = info.lines().filter(|line| lasting.iter().any(|name| line.starts_with(name)));
-        format!("{fd} -> {target} {}", lines.collect::<Vec<_>>().join(", ").replace('\t', " "))
+        let lines = lines.map(without_large_file).collect::<Vec<_>>();
+        format!("{fd} -> {target} {}", lines.join(", "))
     };
     numbers_in(&format!("/proc/{pid}/fd")).into_iter().map(look).collect()
+}
+
+/// O_LARGEFILE means nothing to a 64-bit program; open(2) sets it and pipe(2) does not.
+fn without_large_file(line: &str) -> String {
+    const O_LARGEFILE: u32 = 0o100_000;
+    let flags = line.strip_prefix("flags:").map(|flags| u32::from_str_radix(flags.trim(), 8));
+    match flags {
+        Some(Ok(flags)) => format!("flags: {:o}", flags & !O_LARGEFILE),
+        _ => line.replace('\t', " "),
+    }
 }
 
 fn attributes(pid: i32) -> Vec<String> {
@@ -201,7 +215,14 @@ fn status(pid: i32, tid: i32) -> Vec<String> {
         "NoNewPrivs",
         "Seccomp",
     ];
+    // A zombie has no signals, capabilities or memory any more, whatever proc shows.
+    const LASTING_OF_ZOMBIE: [&str; 5] = ["Name", "Pid", "PPid", "NSpgid", "NSsid"];
     let text = read(&format!("/proc/{pid}/task/{tid}/status"));
+    if text.contains("\nState:\tZ") {
+        let lasting =
+            |line: &&str| LASTING_OF_ZOMBIE.iter().any(|n| line.starts_with(&format!("{n}:")));
+        return text.lines().filter(lasting).map(str::to_owned).collect();
+    }
     let name = |line: &str| line.split(':').next().unwrap_or_default().to_owned();
     let lasting = text.lines().filter(|line| LASTING.contains(&name(line).as_str()));
     let mut lines: Vec<String> = lasting.map(str::to_owned).collect();

@@ -138,7 +138,8 @@ fn decode_ghost(input: Input, id: GhostId) -> Result<GhostFile> {
     let mut records = Records::open(&name, format, &head)?;
     let entry: GhostFileEntry = records.single()?;
     // Where the content is all the rest of the file, its length tells the size.
-    let rest = || input.0.len(&name).map(|len| len.unwrap_or(0) - records.position() as u64);
+    let rest =
+        || input.0.len(&name).map(|len| len.unwrap_or(0).saturating_sub(records.position() as u64));
     let place = Place::new(&name, 1);
     let content = match entry.mode & S_IFMT {
         S_IFREG if entry.chunks == Some(true) => {

@@ -6,7 +6,7 @@ use prost::Message;
 
 use crate::{
     Error, Result,
-    wire::{framing::Image, framing::Records, magic::Format, magic::format_of},
+    wire::{framing::RecordWriter, framing::Records, magic::Format, magic::format_of},
 };
 
 /// A set of checkpoint files by name.
@@ -116,23 +116,23 @@ impl Output {
             return;
         }
         let name = name.into();
-        let mut image = Image::new(known(&name));
+        let mut written = RecordWriter::new(known(&name));
         for message in messages {
-            image.record(message);
+            written.record(message);
         }
-        self.files.insert(name, image.into_bytes());
+        self.files.insert(name, written.into_bytes());
     }
 
     pub fn with_payload<M: Message>(&mut self, name: &str, messages: &[(M, &[u8])]) {
         if messages.is_empty() {
             return;
         }
-        let mut image = Image::new(known(name));
+        let mut written = RecordWriter::new(known(name));
         for (message, payload) in messages {
-            image.record(message);
-            image.raw(payload);
+            written.record(message);
+            written.raw(payload);
         }
-        self.files.insert(name.into(), image.into_bytes());
+        self.files.insert(name.into(), written.into_bytes());
     }
 }
 

@@ -15,7 +15,7 @@ use crate::{
     Error, Result,
     convert::{ghost_entry, ghost_file},
     wire::{
-        framing::{Image, Records},
+        framing::{RecordWriter, Records, decode},
         magic::format_of,
         remap::{GhostChunkEntry, GhostFileEntry},
     },
@@ -33,11 +33,11 @@ pub struct GhostWriter {
 impl GhostWriter {
     pub(super) fn create(dir: &std::path::Path, id: GhostId, ghost: &GhostFile) -> Result<Self> {
         let name = ghost_file(id);
-        let mut image = Image::new(format_of(&name).expect("ghosts have a format"));
-        image.record(&ghost_entry(ghost));
+        let mut written = RecordWriter::new(format_of(&name).expect("ghosts have a format"));
+        written.record(&ghost_entry(ghost));
         let path = dir.join(&name);
         let mut file = open::create(dir, &name)?;
-        file.write_all(&image.into_bytes()).map_err(Error::io("write", &path))?;
+        file.write_all(&written.into_bytes()).map_err(Error::io("write", &path))?;
         let size = match ghost.content {
             GhostContent::Regular { size } => Some(size),
             GhostContent::None | GhostContent::Symlink(_) => None,
@@ -201,7 +201,6 @@ fn read_chunk_record<R: ReadAt + ?Sized>(
     let start = position.checked_add(4).ok_or_else(|| open::corrupt(name, "is too long"))?;
     let mut bytes = vec![0; usize::try_from(len).expect("at most 4 KiB")];
     file.read_exact_at(&mut bytes, start).map_err(unreadable)?;
-    let record = GhostChunkEntry::decode(bytes.as_slice());
-    let record = record.map_err(|error| open::corrupt(name, error.to_string()))?;
+    let record: GhostChunkEntry = decode(&bytes).map_err(|reason| open::corrupt(name, reason))?;
     Ok((record, start + len))
 }

@@ -11,7 +11,7 @@ mod writer;
 use stasis_model::{NsPid, SegmentId};
 
 pub use ghosts::{GhostChunk, GhostReader, GhostWriter, ReadAt, ghost_chunks};
-pub use page_reader::{PageReader, StoredRun};
+pub use page_reader::{PageReader, PagemapRun, StoredRun, decode_pagemap};
 pub use page_writer::PageWriter;
 pub use reader::Reader;
 pub use stats::DumpStats;

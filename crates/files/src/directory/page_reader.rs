@@ -95,18 +95,25 @@ fn open_at(dir: &Path, owner: PageOwner, depth: usize) -> Result<Option<PageRead
 }
 
 /// One record of a list of pages.
-struct Entry {
-    run: PageRun,
-    in_parent: bool,
-    record: usize,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PagemapRun {
+    pub run: PageRun,
+    /// The content is in the checkpoint before.
+    pub in_parent: bool,
+    /// Number of the record, counted from 1.
+    pub record: usize,
 }
 
-/// Number of the pages file, and the runs.
-fn decode_pagemap(name: &str, bytes: &[u8]) -> Result<(u32, Vec<Entry>)> {
+/// Decodes the list of pages called `name`: the number of the pages file, and the runs in ascending
+/// order, none empty.
+///
+/// # Errors
+/// [`Error::Corrupt`]; [`Error::Unsupported`] if pages were left with a server.
+pub fn decode_pagemap(name: &str, bytes: &[u8]) -> Result<(u32, Vec<PagemapRun>)> {
     let format = format_of(name).expect("pagemaps have a format");
     let mut records = Records::open(name, format, bytes)?;
     let head: PagemapHead = records.single()?;
-    let mut entries: Vec<Entry> = Vec::new();
+    let mut entries: Vec<PagemapRun> = Vec::new();
     let mut end = 0;
     while let Some(entry) = records.one::<PagemapEntry>()? {
         let place = Place::new(name, records.record());
@@ -124,7 +131,7 @@ fn decode_pagemap(name: &str, bytes: &[u8]) -> Result<(u32, Vec<Entry>)> {
 }
 
 /// Old records have no flags or no number of pages in its present place.
-fn decode_entry(place: Place, entry: &PagemapEntry) -> Result<Entry> {
+fn decode_entry(place: Place, entry: &PagemapEntry) -> Result<PagemapRun> {
     let old_flags =
         if entry.in_parent == Some(true) { page_flag::PARENT } else { page_flag::PRESENT };
     let flags = entry.flags.unwrap_or(old_flags);
@@ -135,7 +142,11 @@ fn decode_entry(place: Place, entry: &PagemapEntry) -> Result<Entry> {
         let reason = "they were left with a server of lazy pages";
         return Err(Error::unsupported(object, reason));
     }
-    Ok(Entry { run: PageRun { start: entry.vaddr, nr_pages }, in_parent, record: place.record })
+    Ok(PagemapRun {
+        run: PageRun { start: entry.vaddr, nr_pages },
+        in_parent,
+        record: place.record,
+    })
 }
 
 fn open_pages(dir: &Path, name: &str, nr_pages: u64) -> Result<File> {
@@ -171,7 +182,7 @@ fn follow_parent(dir: &Path) -> Result<Option<PathBuf>> {
 }
 
 /// The parts of `stored` that make up the entry's run; every page of it must be there.
-fn cut(name: &str, stored: &[StoredRun], entry: &Entry) -> Result<Vec<StoredRun>> {
+fn cut(name: &str, stored: &[StoredRun], entry: &PagemapRun) -> Result<Vec<StoredRun>> {
     let (mut next, end) = (entry.run.start, entry.run.end());
     let mut parts = Vec::new();
     let first = stored.partition_point(|stored| stored.run.end() <= next);

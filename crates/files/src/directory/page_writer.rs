@@ -11,7 +11,7 @@ use super::{PageOwner, open, page_flag, pages_file};
 use crate::{
     Error, Result,
     wire::{
-        framing::Image,
+        framing::RecordWriter,
         magic::format_of,
         pagemap::{PagemapEntry, PagemapHead},
     },
@@ -89,12 +89,12 @@ impl PageWriter {
             fs::remove_file(&path).map_err(Error::io("remove", path))?;
         }
         let name = self.owner.pagemap_file();
-        let mut image = Image::new(format_of(&name).expect("pagemaps have a format"));
-        image.record(&PagemapHead { pages_id: self.pages_id });
+        let mut written = RecordWriter::new(format_of(&name).expect("pagemaps have a format"));
+        written.record(&PagemapHead { pages_id: self.pages_id });
         for (run, flags) in &self.entries {
-            image.record(&encode_run(*run, *flags));
+            written.record(&encode_run(*run, *flags));
         }
-        open::write(&self.dir, &name, &image.into_bytes())
+        open::write(&self.dir, &name, &written.into_bytes())
     }
 }
 

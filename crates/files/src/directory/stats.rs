@@ -3,7 +3,7 @@
 use crate::{
     Result,
     wire::{
-        framing::{Image, Records},
+        framing::{RecordWriter, Records},
         magic::format_of,
         stats::{DumpStatsEntry, StatsEntry},
     },
@@ -46,9 +46,9 @@ pub(super) fn encode(stats: &DumpStats) -> Vec<u8> {
         shpages_written: Some(stats.shared_pages_written),
         ..Default::default()
     };
-    let mut image = Image::new(format_of(FILE).expect("statistics have a format"));
-    image.record(&StatsEntry { dump: Some(dump), restore: None });
-    image.into_bytes()
+    let mut written = RecordWriter::new(format_of(FILE).expect("statistics have a format"));
+    written.record(&StatsEntry { dump: Some(dump), restore: None });
+    written.into_bytes()
 }
 
 pub(super) fn decode(bytes: &[u8]) -> Result<Option<DumpStats>> {

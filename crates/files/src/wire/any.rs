@@ -10,7 +10,7 @@ use super::{
     cpuinfo::CpuinfoEntry,
     fdinfo::{FdinfoEntry, FileEntry},
     file_lock::FileLockEntry,
-    framing::{Image, Records},
+    framing::{RecordWriter, Records},
     fs::FsEntry,
     fsnotify::IrmapCacheEntry,
     inventory::InventoryEntry,
@@ -47,17 +47,19 @@ pub fn recode(name: &str, bytes: &[u8]) -> Result<Option<Vec<u8>>> {
     if format.header == Header::Raw {
         return Ok(Some(bytes.to_vec()));
     }
-    let mut recoder =
-        Recoder { records: Records::open(name, format, bytes)?, image: Image::new(format) };
+    let mut recoder = Recoder {
+        records: Records::open(name, format, bytes)?,
+        written: RecordWriter::new(format),
+    };
     if !recoder.file(format.prefix)? {
         return Ok(None);
     }
-    Ok(Some(recoder.image.into_bytes()))
+    Ok(Some(recoder.written.into_bytes()))
 }
 
 struct Recoder<'a> {
     records: Records<'a>,
-    image: Image,
+    written: RecordWriter,
 }
 
 impl Recoder<'_> {
@@ -117,13 +119,13 @@ impl Recoder<'_> {
     fn one<M: Message + Default>(&mut self) -> Result<Option<M>> {
         let message = self.records.one::<M>()?;
         if let Some(message) = &message {
-            self.image.record(message);
+            self.written.record(message);
         }
         Ok(message)
     }
 
     fn raw(&mut self, len: u64) -> Result<()> {
-        self.image.raw(self.records.raw(len)?);
+        self.written.raw(self.records.raw(len)?);
         Ok(())
     }
 
@@ -150,7 +152,7 @@ impl Recoder<'_> {
         if entry.chunks == Some(true) {
             return self.with_raw(|chunk: &GhostChunkEntry| chunk.len);
         }
-        self.image.raw(self.records.rest());
+        self.written.raw(self.records.rest());
         Ok(())
     }
 

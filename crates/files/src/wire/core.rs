@@ -67,10 +67,10 @@ pub struct TaskCoreEntry {
     /// Process-wide pending signals.
     #[prost(message, optional, tag = "10")]
     pub signals_s: Option<SignalQueueEntry>,
-    /// Deprecated.
+    /// Old place of `thread_core.seccomp_mode`.
     #[prost(uint32, optional, tag = "11")]
     pub old_seccomp_mode: Option<u32>,
-    /// Deprecated.
+    /// Old place of `thread_core.seccomp_filter`.
     #[prost(uint32, optional, tag = "12")]
     pub old_seccomp_filter: Option<u32>,
     /// Audit login uid; 4294967295 = unset.
@@ -91,8 +91,7 @@ pub struct TaskCoreEntry {
     /// For `task_state` 3: signal that stopped the task.
     #[prost(uint32, optional, tag = "21")]
     pub stop_signo: Option<u32>,
-    /// Bit mask of membarrier commands registered by the process (the REGISTER_* command values,
-    /// e.g.
+    /// Bit mask of membarrier commands registered by the process (the REGISTER_* command values).
     #[prost(uint32, optional, tag = "22")]
     pub membarrier_registration_mask: Option<u32>,
 }
@@ -174,7 +173,7 @@ pub struct RseqEntry {
     /// User address of the registered `struct rseq`.
     #[prost(uint64, required, tag = "1")]
     pub rseq_abi_pointer: u64,
-    /// Its registered size (32 classic.
+    /// Its registered size.
     #[prost(uint32, required, tag = "2")]
     pub rseq_abi_size: u32,
     /// Abort-handler signature (x86 glibc: 0x53053053).

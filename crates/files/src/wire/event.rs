@@ -42,7 +42,7 @@ pub struct EventpollFileEntry {
 /// `eventpoll_tfd_entry`
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct EventpollTfdEntry {
-    /// 0 since the targets are embedded (separate old images: id of the epoll file).
+    /// 0 since the targets are embedded (in separate files of old releases: id of the epoll file).
     #[prost(uint32, required, tag = "1")]
     pub id: u32,
     /// Descriptor number watched, in the descriptor table that holds the epoll file.

@@ -5,12 +5,15 @@
 
 use prost::Message;
 
-use super::magic::{COMMON, Format, Header, SERVICE};
+use super::{
+    magic::{COMMON, Format, Header, SERVICE},
+    required,
+};
 use crate::{Error, Result};
 
 /// Longest record that is looked at, bytes. The longest that real programs have is the list of their
-/// mappings, which is some hundred KiB.
-pub const MAX_RECORD: usize = 16 << 20;
+/// mappings, which is some MiB at most with the default limits of the kernel.
+pub const MAX_RECORD: usize = 64 << 20;
 
 /// Reads the records of one file from its bytes.
 #[derive(Clone, Debug)]
@@ -58,8 +61,8 @@ impl<'a> Records<'a> {
         if len > MAX_RECORD {
             return Err(self.corrupt(format!("is {len} bytes long, the limit is {MAX_RECORD}")));
         }
-        let message = self.take(len)?;
-        M::decode(message).map(Some).map_err(|error| self.corrupt(error.to_string()))
+        let bytes = self.take(len)?;
+        decode(bytes).map(Some).map_err(|reason| self.corrupt(reason))
     }
 
     /// Reads the one record that must be there.
@@ -131,24 +134,31 @@ impl<'a> Records<'a> {
     }
 }
 
+/// Decodes a message; a reason in words if it is none, or lacks what it must have.
+pub(crate) fn decode<M: Message + Default>(bytes: &[u8]) -> std::result::Result<M, String> {
+    let message = M::decode(bytes).map_err(|error| error.to_string())?;
+    required::check(bytes, &message.encode_to_vec()).map_err(|missing| missing.to_string())?;
+    Ok(message)
+}
+
 /// The bytes of a file in the making.
 #[derive(Clone, Debug)]
-pub struct Image {
+pub struct RecordWriter {
     bytes: Vec<u8>,
 }
 
-impl Image {
+impl RecordWriter {
     /// Begins a file with its header.
     pub fn new(format: &Format) -> Self {
-        let mut image = Image { bytes: Vec::new() };
+        let mut written = RecordWriter { bytes: Vec::new() };
         match format.header {
-            Header::Raw => return image,
-            Header::Common => image.word(COMMON),
-            Header::Service => image.word(SERVICE),
+            Header::Raw => return written,
+            Header::Common => written.word(COMMON),
+            Header::Service => written.word(SERVICE),
             Header::Own => {}
         }
-        image.word(format.magic);
-        image
+        written.word(format.magic);
+        written
     }
 
     /// Appends a record.
@@ -174,15 +184,15 @@ impl Image {
 
 #[cfg(test)]
 mod tests {
-    use super::{Image, Records};
+    use super::{RecordWriter, Records};
     use crate::wire::{magic::format_of, pstree::PstreeEntry};
 
     fn pstree() -> Vec<u8> {
-        let mut image = Image::new(format_of("pstree.img").unwrap());
+        let mut written = RecordWriter::new(format_of("pstree.img").unwrap());
         for pid in [7, 8] {
-            image.record(&PstreeEntry { pid, threads: vec![pid], ..Default::default() });
+            written.record(&PstreeEntry { pid, threads: vec![pid], ..Default::default() });
         }
-        image.into_bytes()
+        written.into_bytes()
     }
 
     fn pids(bytes: &[u8]) -> crate::Result<Vec<u32>> {
@@ -217,7 +227,7 @@ mod tests {
 
     #[test]
     fn another_kind_of_file_is_refused() {
-        let image = Image::new(format_of("files.img").unwrap()).into_bytes();
-        assert!(pids(&image).unwrap_err().to_string().contains("begins with"));
+        let written = RecordWriter::new(format_of("files.img").unwrap()).into_bytes();
+        assert!(pids(&written).unwrap_err().to_string().contains("begins with"));
     }
 }

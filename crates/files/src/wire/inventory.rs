@@ -5,16 +5,16 @@ use super::pstree::TaskKobjIdsEntry;
 /// `inventory_entry`
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct InventoryEntry {
-    /// Image format version.
+    /// Version of the format.
     #[prost(uint32, required, tag = "1")]
     pub img_version: u32,
-    /// Must be true.
+    /// Tables of descriptors are stored by their id; must be true.
     #[prost(bool, optional, tag = "2")]
     pub fdinfo_per_id: Option<bool>,
-    /// Must be present.
+    /// Kernel objects of the process that took the checkpoint; must be present.
     #[prost(message, optional, tag = "3")]
     pub root_ids: Option<TaskKobjIdsEntry>,
-    /// True in every modern dump: namespace image files are named by namespace id, not by pid.
+    /// True in every modern dump: files of namespaces are named by namespace id, not by pid.
     #[prost(bool, optional, tag = "4")]
     pub ns_per_id: Option<bool>,
     /// Id of the cgroup set the dumping CRIU itself was in.
@@ -41,7 +41,7 @@ pub struct InventoryEntry {
     /// UUID text of the dumping CRIU run.
     #[prost(bytes = "vec", optional, tag = "13")]
     pub dump_criu_run_id: Option<Vec<u8>>,
-    /// True when the dump met a `\[uprobes\]` mapping and was allowed to go on.
+    /// True when the dump met a `[uprobes]` mapping and was allowed to go on.
     #[prost(bool, optional, tag = "14")]
     pub allow_uprobes: Option<bool>,
 }

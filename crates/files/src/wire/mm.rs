@@ -93,10 +93,10 @@ pub struct VmaEntry {
     /// PROT_* bits.
     #[prost(uint32, required, tag = "5")]
     pub prot: u32,
-    /// MAP_* flags to use (see list below).
+    /// MAP_* flags to use.
     #[prost(uint32, required, tag = "6")]
     pub flags: u32,
-    /// VMA status bits (see list below).
+    /// VMA status bits.
     #[prost(uint32, required, tag = "7")]
     pub status: u32,
     /// Always −1 (any value is ignored by restore).

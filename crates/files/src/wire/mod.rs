@@ -33,6 +33,7 @@ pub mod pipe;
 pub mod pstree;
 pub mod regfile;
 pub mod remap;
+mod required;
 pub mod rlimit;
 pub mod seccomp;
 pub mod signal;

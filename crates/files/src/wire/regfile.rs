@@ -38,10 +38,10 @@ pub struct RegFileEntry {
     /// Reserved.
     #[prost(uint32, optional, tag = "12")]
     pub checksum: Option<u32>,
-    /// Reserved, as above.
+    /// Reserved.
     #[prost(uint32, optional, tag = "13")]
     pub checksum_config: Option<u32>,
-    /// Reserved, as above.
+    /// Reserved.
     #[prost(uint32, optional, tag = "14")]
     pub checksum_parameter: Option<u32>,
 }

@@ -6,7 +6,7 @@ pub struct RemapFilePathEntry {
     /// File id of the REG (or other path-bound) entry whose name is gone.
     #[prost(uint32, required, tag = "1")]
     pub orig_id: u32,
-    /// GHOST: number of the ghost image.
+    /// GHOST: number of the ghost.
     #[prost(uint32, required, tag = "2")]
     pub remap_id: u32,
     /// LINKED 0, GHOST 1, PROCFS 2.

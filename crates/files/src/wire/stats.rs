@@ -29,7 +29,7 @@ pub struct DumpStatsEntry {
     /// Pages examined in private mappings.
     #[prost(uint64, required, tag = "5")]
     pub pages_scanned: u64,
-    /// Pages found unchanged since the parent image.
+    /// Pages found unchanged since the checkpoint before.
     #[prost(uint64, required, tag = "6")]
     pub pages_skipped_parent: u64,
     /// Pages stored in this dump.

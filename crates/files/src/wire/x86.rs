@@ -130,7 +130,7 @@ pub struct UserX86FpregsEntry {
     /// Initial value 0x1f80.
     #[prost(uint32, required, tag = "7")]
     pub mxcsr: u32,
-    /// As read from the CPU (e.g.
+    /// As read from the processor.
     #[prost(uint32, required, tag = "8")]
     pub mxcsr_mask: u32,
     /// x87/MMX registers: 32 words (8 × 16 bytes).

@@ -7,7 +7,7 @@ use std::{
 
 use stasis_files::wire::{
     fdinfo::{FdinfoEntry, FileEntry},
-    framing::{Image, Records},
+    framing::{RecordWriter, Records},
     magic::format_of,
 };
 
@@ -22,13 +22,13 @@ pub fn kitchen() -> tempfile::TempDir {
     fn filter<M: prost::Message + Default>(dir: &Path, name: &str, keep: impl Fn(&M) -> bool) {
         let format = format_of(name).unwrap();
         let bytes = fs::read(dir.join(name)).unwrap();
-        let mut image = Image::new(format);
+        let mut written = RecordWriter::new(format);
         for message in Records::open(name, format, &bytes).unwrap().all::<M>().unwrap() {
             if keep(&message) {
-                image.record(&message);
+                written.record(&message);
             }
         }
-        fs::write(dir.join(name), image.into_bytes()).unwrap();
+        fs::write(dir.join(name), written.into_bytes()).unwrap();
     }
     let keep = |kind, id: u32| kind != NETLINKSK && !CONNECTION.contains(&id);
     let dir = copy(&data("kitchen"));

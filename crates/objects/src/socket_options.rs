@@ -1,0 +1,153 @@
+//! Options that all sockets have, socket(7).
+
+use std::os::fd::BorrowedFd;
+
+use stasis_model::SocketOptions;
+use stasis_sys::{Errno, socket};
+
+use crate::error::{Error, Result};
+
+const SOCKET: i32 = libc::SOL_SOCKET;
+
+/// Reads all options.
+pub fn freeze(what: &str, fd: BorrowedFd<'_>) -> Result<SocketOptions> {
+    let int = |name| socket::get_int(fd, SOCKET, name).map_err(Error::at(what, "getsockopt"));
+    let flag = |name| int(name).map(|value| value != 0);
+    let number = |name| int(name).map(i32::cast_unsigned);
+    Ok(SocketOptions {
+        send_buffer: number(libc::SO_SNDBUF)?,
+        receive_buffer: number(libc::SO_RCVBUF)?,
+        send_timeout: time(what, fd, libc::SO_SNDTIMEO)?,
+        receive_timeout: time(what, fd, libc::SO_RCVTIMEO)?,
+        reuse_address: flag(libc::SO_REUSEADDR)?,
+        reuse_port: flag(libc::SO_REUSEPORT).unwrap_or(false),
+        priority: Some(number(libc::SO_PRIORITY)?),
+        receive_low_water: Some(number(libc::SO_RCVLOWAT)?),
+        mark: Some(number(libc::SO_MARK)?).filter(|mark| *mark != 0),
+        pass_credentials: flag(libc::SO_PASSCRED).unwrap_or(false),
+        pass_security: flag(libc::SO_PASSSEC).unwrap_or(false),
+        dont_route: flag(libc::SO_DONTROUTE)?,
+        no_check: flag(libc::SO_NO_CHECK)?,
+        bound_device: device(fd),
+        filter: filter(what, fd)?,
+        broadcast: flag(libc::SO_BROADCAST)?,
+        keep_alive: flag(libc::SO_KEEPALIVE)?,
+        out_of_band_inline: Some(number(libc::SO_OOBINLINE)?),
+        linger: linger(what, fd)?,
+        buffer_lock: number(SO_BUF_LOCK).ok(),
+    })
+}
+
+const SO_BUF_LOCK: i32 = 72;
+const SO_GET_FILTER: i32 = 26;
+
+fn time(what: &str, fd: BorrowedFd<'_>, name: i32) -> Result<(u64, u64)> {
+    let mut bytes = [0; 16];
+    socket::get_bytes(fd, SOCKET, name, &mut bytes).map_err(Error::at(what, "getsockopt"))?;
+    let word = |at: usize| u64::from_ne_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
+    Ok((word(0), word(8)))
+}
+
+fn device(fd: BorrowedFd<'_>) -> Option<Vec<u8>> {
+    let mut name = [0; 16];
+    let len = socket::get_bytes(fd, SOCKET, libc::SO_BINDTODEVICE, &mut name).ok()?;
+    let name = name[..len.min(16)].split(|byte| *byte == 0).next()?;
+    (!name.is_empty()).then(|| name.to_vec())
+}
+
+fn filter(what: &str, fd: BorrowedFd<'_>) -> Result<Vec<u64>> {
+    // The kernel tells the number of instructions, not of bytes.
+    let count = match socket::get_bytes(fd, SOCKET, SO_GET_FILTER, &mut []) {
+        Ok(count) => count,
+        Err(Errno::INVAL) => 0,
+        Err(errno) => return Err(Error::at(what, "getsockopt(SO_GET_FILTER)")(errno)),
+    };
+    if count == 0 {
+        return Ok(Vec::new());
+    }
+    let mut bytes = vec![0; count.min(4096) * 8];
+    socket::get_bytes(fd, SOCKET, SO_GET_FILTER, &mut bytes)
+        .map_err(Error::at(what, "getsockopt(SO_GET_FILTER)"))?;
+    Ok(bytes
+        .chunks_exact(8)
+        .map(|word| u64::from_ne_bytes(word.try_into().expect("eight bytes")))
+        .collect())
+}
+
+fn linger(what: &str, fd: BorrowedFd<'_>) -> Result<Option<u32>> {
+    let mut bytes = [0; 8];
+    socket::get_bytes(fd, SOCKET, libc::SO_LINGER, &mut bytes)
+        .map_err(Error::at(what, "getsockopt(SO_LINGER)"))?;
+    let word = |at: usize| u32::from_ne_bytes(bytes[at..at + 4].try_into().expect("four bytes"));
+    Ok((word(0) != 0).then(|| word(4)))
+}
+
+/// Sets what binding depends on.
+pub fn thaw_before_bind(what: &str, options: &SocketOptions, fd: BorrowedFd<'_>) -> Result<()> {
+    let set = |name, value: i32| {
+        socket::set_int(fd, SOCKET, name, value).map_err(Error::at(what, "setsockopt"))
+    };
+    // The kernel doubles what it is given.
+    set(libc::SO_SNDBUFFORCE, (options.send_buffer / 2).cast_signed())?;
+    set(libc::SO_RCVBUFFORCE, (options.receive_buffer / 2).cast_signed())?;
+    if options.reuse_address {
+        set(libc::SO_REUSEADDR, 1)?;
+    }
+    if options.reuse_port {
+        set(libc::SO_REUSEPORT, 1)?;
+    }
+    if let Some(device) = &options.bound_device {
+        socket::set_bytes(fd, SOCKET, libc::SO_BINDTODEVICE, device)
+            .map_err(Error::at(what, "setsockopt(SO_BINDTODEVICE)"))?;
+    }
+    Ok(())
+}
+
+/// Sets all others.
+pub fn thaw(what: &str, options: &SocketOptions, fd: BorrowedFd<'_>) -> Result<()> {
+    let set = |name, value: i32| {
+        socket::set_int(fd, SOCKET, name, value).map_err(Error::at(what, "setsockopt"))
+    };
+    let flags = [
+        (libc::SO_REUSEADDR, options.reuse_address, true),
+        (libc::SO_PASSCRED, options.pass_credentials, false),
+        (libc::SO_PASSSEC, options.pass_security, false),
+        (libc::SO_DONTROUTE, options.dont_route, false),
+        (libc::SO_NO_CHECK, options.no_check, false),
+        (libc::SO_BROADCAST, options.broadcast, false),
+        (libc::SO_KEEPALIVE, options.keep_alive, false),
+    ];
+    for (name, value, always) in flags {
+        if value || always {
+            set(name, i32::from(value))?;
+        }
+    }
+    let numbers = [
+        (libc::SO_PRIORITY, options.priority.filter(|priority| *priority != 0)),
+        (libc::SO_RCVLOWAT, options.receive_low_water.filter(|bytes| *bytes > 1)),
+        (libc::SO_MARK, options.mark),
+        (libc::SO_OOBINLINE, options.out_of_band_inline.filter(|on| *on != 0)),
+        (SO_BUF_LOCK, options.buffer_lock),
+    ];
+    for (name, value) in numbers {
+        if let Some(value) = value {
+            set(name, value.cast_signed())?;
+        }
+    }
+    for (name, (seconds, micros)) in
+        [(libc::SO_SNDTIMEO, options.send_timeout), (libc::SO_RCVTIMEO, options.receive_timeout)]
+    {
+        let bytes = [seconds.to_ne_bytes(), micros.to_ne_bytes()].concat();
+        socket::set_bytes(fd, SOCKET, name, &bytes).map_err(Error::at(what, "setsockopt"))?;
+    }
+    if let Some(seconds) = options.linger {
+        let bytes = [1u32.to_ne_bytes(), seconds.to_ne_bytes()].concat();
+        socket::set_bytes(fd, SOCKET, libc::SO_LINGER, &bytes)
+            .map_err(Error::at(what, "setsockopt(SO_LINGER)"))?;
+    }
+    if !options.filter.is_empty() {
+        socket::attach_filter(fd, &options.filter)
+            .map_err(Error::at(what, "setsockopt(SO_ATTACH_FILTER)"))?;
+    }
+    Ok(())
+}
