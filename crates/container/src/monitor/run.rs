@@ -37,6 +37,9 @@ use crate::{
     wire,
 };
 
+/// `__WALL` (waitpid(2)): before it executes anything, init has no signal that tells of its end.
+const WAIT_FOR_ALL_KINDS: u32 = 0x4000_0000;
+
 /// How a run came to its end.
 #[derive(Debug)]
 pub(super) enum Ended {
@@ -353,7 +356,8 @@ impl Run {
 
     /// Init has ended if its pidfd is readable; others may have become our children.
     fn reap(&mut self) {
-        while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
+        let options = WaitOptions::NOHANG | WaitOptions::from_bits_retain(WAIT_FOR_ALL_KINDS);
+        while let Ok(Some((pid, status))) = wait(options) {
             if pid == self.init {
                 self.exit = Some(exit_code(status));
             }
