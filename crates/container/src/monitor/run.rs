@@ -38,7 +38,7 @@ use crate::{
 };
 
 /// `__WALL` (waitpid(2)): before it executes anything, init has no signal that tells of its end.
-const WAIT_FOR_ALL_KINDS: u32 = 0x4000_0000;
+pub(crate) const WAIT_FOR_ALL_KINDS: u32 = 0x4000_0000;
 
 /// How a run came to its end.
 #[derive(Debug)]
@@ -255,7 +255,13 @@ impl Run {
             Source::Control => self.obey(),
             Source::Launcher => self.hear_launcher(),
             Source::Status => self.read_status(),
-            Source::Init => self.reap(),
+            Source::Init => {
+                self.reap();
+                if self.exit.is_none() {
+                    // Whoever traces it has to take note of its end first.
+                    sleep(Duration::from_millis(1));
+                }
+            }
             Source::Listener => self.welcome(),
             Source::Input => self.streams.write_input(),
             Source::Output(index) => {
