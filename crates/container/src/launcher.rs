@@ -316,7 +316,8 @@ struct BlankExecutor {
 impl BlankExecutor {
     fn new(status: OwnedFd) -> Result<Self> {
         let blank = stasis_engine::blank_program()
-            .map_err(|errno| Error::invalid(format!("cannot make the blank: {errno}")))?;
+            .map_err(std::io::Error::from)
+            .context("make", "the blank program")?;
         Ok(BlankExecutor { status: Rc::new(status), blank: Rc::new(blank) })
     }
 }

@@ -45,7 +45,11 @@ pub fn checkpoint(mut options: CheckpointOptions<'_>) -> Result<Report, Error> {
     phases.end("settle");
     let mut report = written?;
     settled?;
-    report.losses.extend(losses);
+    for loss in losses {
+        if !report.losses.contains(&loss) {
+            report.losses.push(loss);
+        }
+    }
     report.stats.stopped = stopped_since.elapsed();
     report.stats.phases = phases.into_vec();
     Ok(report)
