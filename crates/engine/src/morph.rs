@@ -131,7 +131,8 @@ fn hand_over(
         channel.send(blank.pid(), chunk)?;
         messages += 1;
     }
-    let mut next = 0..;
+    // What is received gets the lowest free numbers.
+    let mut next = (0..).filter(|number| *number != channel.remote_fd());
     let mut number = || next.next().expect("an endless range");
     let fs = process::FsFds {
         executable: number(),

@@ -8,8 +8,8 @@ use std::{
 
 use rustix::fs::OFlags;
 use stasis_files::Reader;
-use stasis_model::{NsPid, Process, State, Tree};
-use stasis_objects::{Thawing, descriptor, process, segment, signal, unix_socket};
+use stasis_model::{FdNumber, NsPid, Process, State, Tree};
+use stasis_objects::{Thawing, descriptor, file_lock, process, segment, signal, unix_socket};
 use stasis_plan::{Job, Step};
 use stasis_tracee::{Batch, Birth, Blank, Channel, FootholdPlan, Seed};
 
@@ -106,7 +106,7 @@ fn make_root(
         given.insert(key.clone(), first.take_fd(*fd)?);
     }
     raise_descriptor_limit(&first);
-    let number = free_number(tree);
+    let number = free_number(tree, &first)?;
     let channel = first.open_channel(number)?;
     let mut batch = Batch::new();
     morph::close_all_but(number, &mut batch);
@@ -144,9 +144,10 @@ fn taken(error: stasis_tracee::Error, pid: i32) -> Error {
     ))
 }
 
+const RLIMIT_NOFILE: u32 = 7;
+
 /// Blanks need numbers for descriptors that may be higher than our own limit.
 fn raise_descriptor_limit(blank: &Blank) {
-    const RLIMIT_NOFILE: u32 = 7;
     let Ok(limits) = blank.proc().parse("limits", stasis_proctext::limits::parse) else { return };
     let hard = limits[RLIMIT_NOFILE as usize].1;
     // Without success a high number is refused where it is used.
@@ -167,12 +168,20 @@ fn plan_foothold(tree: &Tree, seed: &Seed) -> Result<FootholdPlan, Error> {
         .ok_or_else(|| Error::Failed("no room for the foothold in the processes' memory".into()))
 }
 
-/// A number that no process of the tree uses for a descriptor.
-fn free_number(tree: &Tree) -> i32 {
-    let used = tree.tables.values().flat_map(|table| table.descriptors.keys().map(|fd| fd.0));
-    let highest = used.max().unwrap_or(2);
-    // Well above what is handed over for mappings, so that those numbers can be foretold.
-    (highest + 1).max(1000)
+/// A number that no process of the tree uses for a descriptor, below the blank's own limit.
+fn free_number(tree: &Tree, blank: &Blank) -> Result<i32, Error> {
+    /// Above what is usually handed over for mappings, and below the usual limits.
+    const WISHED: i32 = 1000;
+    let limits = blank.proc().parse("limits", stasis_proctext::limits::parse)?;
+    let limit = i32::try_from(limits[RLIMIT_NOFILE as usize].0).unwrap_or(i32::MAX);
+    let is_free = |number: &i32| {
+        let fd = FdNumber(*number);
+        *number < limit && tree.tables.values().all(|table| !table.descriptors.contains_key(&fd))
+    };
+    let tried = (WISHED..limit).chain((0..WISHED).rev());
+    tried.into_iter().find(is_free).ok_or_else(|| {
+        Error::Failed(format!("no descriptor number below the limit of {limit} is free"))
+    })
 }
 
 fn open_root(pid: i32) -> Result<OwnedFd, Error> {
@@ -308,7 +317,6 @@ impl Family {
             let blank = self.blank(process.pid)?;
             nr_pages += morph::memory(blank, live, reader, channel, (thawing, &mut mapped))?;
         }
-        segment::seal(thawing)?;
         Ok(nr_pages)
     }
 
@@ -336,10 +344,14 @@ impl Family {
             let blank = self.blank(process.pid)?;
             descriptor::thaw_table(table, blank, channel, thawing)?;
             let mut batch = Batch::new();
-            descriptor::thaw_watches(table, thawing, &mut watched, &mut batch);
+            descriptor::thaw_watches(table, (thawing, channel), &mut watched, &mut batch);
             if !batch.is_empty() {
                 blank.run(&batch)?;
             }
+        }
+        segment::seal(thawing)?;
+        for lock in &tree.locks {
+            file_lock::thaw(lock, thawing, self.blank(lock.owner)?)?;
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 use std::os::{fd::AsFd, unix::ffi::OsStrExt};
 
 use stasis_model::{Loss, Obstacle, Subject};
-use stasis_objects::{address_space, descriptor};
+use stasis_objects::{address_space, descriptor, file_lock};
 use stasis_tracee::ProcDir;
 
 use crate::{
@@ -74,6 +74,9 @@ impl Survey<'_> {
         }
         for fd in proc.descriptors()? {
             let open = descriptor::look_from_outside(proc, &name, fd)?;
+            if let Some(reason) = file_lock::obstacle(&open.info) {
+                self.obstacle(open.subject(), reason.into());
+            }
             let link = open.link.as_os_str().as_bytes();
             match descriptor::classify(link, &open.stat, open.flags()) {
                 descriptor::Kind::Obstacle(reason) => self.obstacle(open.subject(), reason),

@@ -1,7 +1,7 @@
 //! What is gathered while a tree is frozen: the model so far, and who shares what with whom.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::PathBuf,
 };
@@ -78,6 +78,8 @@ pub struct Gathering {
     pub unix_sockets: HashMap<u32, stasis_proctext::unix_diag::UnixSocket>,
     /// Paths by inode, for watches; filled when first needed.
     pub(crate) inodes: HashMap<u64, PathBuf>,
+    /// Locks that were met: file, kind, start, and the process if it is the process that holds it.
+    pub(crate) locks: HashSet<(FileId, u32, i64, Option<NsPid>)>,
     /// Open files in the user's words.
     pub(crate) subjects: HashMap<FileId, Subject>,
     /// A descriptor of ours for each open file description, for comparison with those in flight.

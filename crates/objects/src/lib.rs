@@ -14,6 +14,7 @@ pub mod epoll;
 pub mod error;
 pub mod eventfd;
 pub mod fifo;
+pub mod file_lock;
 pub mod gathering;
 pub mod ghost;
 pub mod inet_socket;
