@@ -5,7 +5,7 @@ use std::{collections::HashMap, os::fd::AsFd, time::Instant};
 use stasis_files::{DumpStats, Facts, PageOwner, Writer};
 use stasis_model::{ClockReadings, GhostContent, NsPid, Process, State, TableId, Time};
 use stasis_objects::{
-    Gathering, epoll, gathering::Stored, ghost, pages, process, segment, unix_socket,
+    Gathering, epoll, gathering::Stored, ghost, pages, process, segment, sharing, unix_socket,
 };
 use stasis_tracee::{Patient, Sleepers, StopKind, StoppedTree};
 
@@ -122,6 +122,7 @@ fn freeze(
     let procs: Vec<_> = tree.patients().iter().map(Patient::proc).collect();
     let (own, nested) = namespaces::survey(procs[0], &procs[1..])?;
     gathering.obstacles.extend(nested);
+    gathering.obstacles.extend(sharing::obstacles(procs.iter().copied())?);
     gathering.tree.namespaces =
         namespaces::freeze(&mut tree.patients_mut()[0], own, &options.externals.mounts)?;
     if procs_have_sockets(tree) {

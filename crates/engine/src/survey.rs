@@ -3,7 +3,7 @@
 use std::os::{fd::AsFd, unix::ffi::OsStrExt};
 
 use stasis_model::{Loss, Obstacle, Subject};
-use stasis_objects::{address_space, descriptor, file_lock};
+use stasis_objects::{address_space, descriptor, file_lock, sharing};
 use stasis_tracee::ProcDir;
 
 use crate::{
@@ -30,6 +30,7 @@ pub fn check(root: i32, externals: &Externals) -> Result<(Vec<Obstacle>, Vec<Los
     let others: Vec<&ProcDir> = tree.iter().skip(1).collect();
     let (_, nested) = namespaces::survey(&tree[0], &others)?;
     survey.obstacles.extend(nested);
+    survey.obstacles.extend(sharing::obstacles(&tree)?);
     let losses = survey.one_ended_pipes();
     Ok((survey.obstacles, losses))
 }

@@ -32,6 +32,7 @@ pub mod registers;
 pub mod scheduling;
 pub mod seccomp;
 pub mod segment;
+pub mod sharing;
 pub mod signal;
 pub mod signalfd;
 pub mod socket_options;

@@ -26,7 +26,11 @@ const O_ACCMODE: u32 = 3;
 const O_WRONLY: u32 = 1;
 /// Flags that open(2) must not see again.
 const O_CREATION: u32 = 0o100 | 0o200 | 0o1000;
-const O_TMPFILE: u32 = 0o20_200_000 & !0o200_000;
+/// `O_TMPFILE`, of which `O_DIRECTORY` is a part.
+const TMPFILE: u32 = 0o20_000_000;
+const O_DIRECTORY: u32 = 0o200_000;
+/// The flags that go with `O_PATH`: `O_DIRECTORY`, `O_NOFOLLOW`.
+const WITH_PATH: u32 = O_PATH | O_DIRECTORY | 0o400_000;
 
 /// Freezes an open file that has a path.
 pub fn freeze(open: &OpenFd, gathering: &mut Gathering) -> Result<FileKind> {
@@ -112,10 +116,17 @@ pub fn open_below(root: BorrowedFd<'_>, path: &Path, flags: u32) -> rustix::io::
     let relative = path.strip_prefix("/").unwrap_or(path);
     let relative = if relative.as_os_str().is_empty() { Path::new(".") } else { relative };
     // FIFOs and devices must not block us, and no terminal may become ours.
-    let flags = OFlags::from_bits_retain(flags & !O_CREATION & !O_TMPFILE)
-        | OFlags::NOCTTY
-        | OFlags::CLOEXEC;
-    rustix::fs::openat2(root, relative, flags, Mode::empty(), ResolveFlags::IN_ROOT)
+    rustix::fs::openat2(root, relative, again(flags), Mode::empty(), ResolveFlags::IN_ROOT)
+}
+
+/// Flags that open a file again which was once opened or made with the given ones.
+pub fn again(flags: u32) -> OFlags {
+    if flags & O_PATH != 0 {
+        return OFlags::from_bits_retain(flags & WITH_PATH) | OFlags::CLOEXEC;
+    }
+    let made_unnamed = flags & TMPFILE != 0;
+    let dropped = O_CREATION | if made_unnamed { TMPFILE | O_DIRECTORY } else { 0 };
+    OFlags::from_bits_retain(flags & !dropped) | OFlags::NOCTTY | OFlags::CLOEXEC
 }
 
 fn seek(file: &OwnedFd, position: u64, path: &PathFile) -> Result<()> {
