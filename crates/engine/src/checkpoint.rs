@@ -3,7 +3,9 @@
 use std::{collections::HashMap, os::fd::AsFd, time::Instant};
 
 use stasis_files::{DumpStats, Facts, PageOwner, Writer};
-use stasis_model::{ClockReadings, GhostContent, NsPid, Process, State, TableId, Time};
+use stasis_model::{
+    ClockReadings, GhostContent, Loss, NamespaceKind, NsPid, Process, State, Subject, TableId, Time,
+};
 use stasis_objects::{
     Gathering, epoll, gathering::Stored, ghost, pages, process, segment, sharing, unix_socket,
 };
@@ -87,6 +89,7 @@ fn freeze_and_write(
         while_stopped().map_err(|error| Error::Failed(error.to_string()))?;
         phases.end("while stopped");
     }
+    settle_links(&mut gathering, options.fate);
     Ok(Report {
         stats: Stats {
             nr_tasks: gathering.tree.processes.len(),
@@ -101,6 +104,20 @@ fn freeze_and_write(
         },
         losses: gathering.losses,
     })
+}
+
+/// Links to deleted files are only for the restore: a tree that runs on must not find them.
+fn settle_links(gathering: &mut Gathering, fate: Fate) {
+    for link in std::mem::take(&mut gathering.links) {
+        match fate {
+            Fate::Kill | Fate::LeaveStopped => link.keep(),
+            Fate::LeaveRunning => {
+                let reason = "a deleted file with another link is open; it is kept only \
+                              if the checkpoint ends the tree";
+                gathering.losses.push(Loss { subject: Subject::Tree, reason: reason.into() });
+            }
+        }
+    }
 }
 
 fn facts() -> Facts {
@@ -125,6 +142,10 @@ fn freeze(
     gathering.obstacles.extend(sharing::obstacles(procs.iter().copied())?);
     gathering.tree.namespaces =
         namespaces::freeze(&mut tree.patients_mut()[0], own, &options.externals.mounts)?;
+    if gathering.tree.namespaces.owns(NamespaceKind::Mount) {
+        let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::DIRECTORY;
+        gathering.root = Some(tree.patients()[0].proc().open_file("root", flags)?);
+    }
     if procs_have_sockets(tree) {
         gathering.unix_sockets = unix_socket::survey(tree.patients()[0].proc())?;
     }

@@ -9,7 +9,7 @@ use std::{
 use rustix::fs::OFlags;
 use stasis_files::Reader;
 use stasis_model::{FdNumber, NsPid, Process, State, Tree};
-use stasis_objects::{Thawing, descriptor, file_lock, process, segment, signal, unix_socket};
+use stasis_objects::{Thawing, descriptor, file_lock, link, process, segment, signal, unix_socket};
 use stasis_plan::{Job, Step};
 use stasis_tracee::{Batch, Birth, Blank, Channel, FootholdPlan, Seed};
 
@@ -62,7 +62,6 @@ pub fn restore(options: RestoreOptions<'_>) -> Result<Restored, Error> {
     let by_own = family.host_ids();
     descriptor::thaw_owners(&thawing, &|own: NsPid| by_own.get(&own.0).copied())?;
     let losses = std::mem::take(&mut thawing.losses);
-    drop(thawing);
     for process in live_processes(&tree) {
         let blank = family.blank(process.pid)?;
         morph::leave(blank, process.live().expect("live processes only"))?;
@@ -71,6 +70,8 @@ pub fn restore(options: RestoreOptions<'_>) -> Result<Restored, Error> {
         let blank = family.blank(process.pid)?;
         morph::stop(blank, process)?;
     }
+    link::remove(&thawing)?;
+    drop(thawing);
     phases.end("leave");
     family.let_go(&tree)?;
     phases.end("go");

@@ -22,6 +22,7 @@ pub mod inotify;
 pub mod interrupted_call;
 pub mod itimer;
 pub mod limit;
+pub mod link;
 pub mod memfd;
 pub mod pages;
 pub mod path_file;

@@ -67,10 +67,9 @@ fn apart(
         let of_thread = proc.read_link(format!("task/{tid}/ns/{}", kind.proc_name()));
         of_thread.is_ok_and(|of_thread| of_thread != *of_process)
     };
-    Ok(namespaces
-        .iter()
-        .find(is_elsewhere)
-        .map(|(kind, _)| format!("its thread {tid} is in a {} namespace of its own", kind.proc_name())))
+    Ok(namespaces.iter().find(is_elsewhere).map(|(kind, _)| {
+        format!("its thread {tid} is in a {} namespace of its own", kind.proc_name())
+    }))
 }
 
 /// The namespaces that a thread can leave alone; those of mounts come with a directory of its own.
