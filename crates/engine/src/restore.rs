@@ -55,7 +55,7 @@ pub fn restore(options: RestoreOptions<'_>) -> Result<Restored, Error> {
         process::thaw_from_outside(blank, live, &mut thawing)?;
         morph::threads(blank, &tree, live, bounding, &channel)?;
         for (thread, frozen) in blank.threads().iter().zip(&live.threads) {
-            stasis_objects::scheduling::thaw(thread.tid(), &frozen.scheduling)?;
+            stasis_objects::scheduling::thaw(thread.tid(), &frozen.scheduling, &mut thawing)?;
         }
     }
     phases.end("threads");

@@ -79,7 +79,7 @@ impl Survey<'_> {
                 self.obstacle(open.subject(), reason.into());
             }
             let link = open.link.as_os_str().as_bytes();
-            match descriptor::classify(link, &open.stat, open.flags()) {
+            match descriptor::kind_of(&open) {
                 descriptor::Kind::Obstacle(reason) => self.obstacle(open.subject(), reason),
                 descriptor::Kind::Socket => {
                     if let Err(reason) = self.socket(proc, fd) {

@@ -181,6 +181,9 @@ pub fn obstacle_of(map: &Mapping) -> Option<String> {
     if map.name.starts_with(b"/SYSV") && map.shared {
         return Some("System V shared memory (shmat(2))".into());
     }
+    if map.name == b"/secretmem (deleted)" {
+        return Some("secret memory (memfd_secret(2))".into());
+    }
     if map.name.starts_with(b"socket:") {
         return Some("the ring of a packet socket".into());
     }

@@ -157,11 +157,34 @@ pub fn look_from_outside(proc: &ProcDir, name: &str, fd: i32) -> Result<OpenFd> 
     Ok(OpenFd { pid: proc.pid(), name: name.into(), fd, link, info, common, stat, file: None })
 }
 
+/// Tells the kind of an open file of a task.
+pub fn kind_of(open: &OpenFd) -> Kind {
+    let kind = classify(open.link.as_os_str().as_bytes(), &open.stat, open.flags());
+    match kind {
+        Kind::Path => obstacle_of_file_system(open).map_or(Kind::Path, Kind::Obstacle),
+        other => other,
+    }
+}
+
+/// Some file systems have files that look like any others.
+fn obstacle_of_file_system(open: &OpenFd) -> Option<String> {
+    const MQUEUE_MAGIC: u32 = 0x1980_0202;
+    const SECRETMEM_MAGIC: u32 = 0x5345_434d;
+    let path = format!("/proc/{}/fd/{}", open.pid, open.fd);
+    let is_regular = FileType::from_raw_mode(open.stat.st_mode) == FileType::RegularFile;
+    let kind = is_regular.then(|| rustix::fs::statfs(path).ok()).flatten()?;
+    match kind.f_type as u32 {
+        MQUEUE_MAGIC => Some("a POSIX message queue".into()),
+        SECRETMEM_MAGIC => Some("secret memory (memfd_secret(2))".into()),
+        _ => None,
+    }
+}
+
 fn freeze_file(open: &OpenFd, table: TableId, gathering: &mut Gathering) -> Result<Option<FileId>> {
     if let Some(known) = gathering.known_file(open)? {
         return Ok(Some(known));
     }
-    let kind = match classify(open.link.as_os_str().as_bytes(), &open.stat, open.flags()) {
+    let kind = match kind_of(open) {
         Kind::Path => path_file::freeze(open, gathering)?,
         Kind::Pipe => pipe::freeze(open, gathering)?,
         Kind::Fifo => fifo::freeze(open, gathering)?,

@@ -85,6 +85,8 @@ pub struct Gathering {
     /// Links that were made for deleted files with another name.
     pub links: Vec<Link>,
     pub(crate) linked: HashMap<(u64, u64), FileId>,
+    /// Processors of this machine, once somebody asked.
+    pub(crate) online: Option<Vec<u64>>,
     /// Open files in the user's words.
     pub(crate) subjects: HashMap<FileId, Subject>,
     /// A descriptor of ours for each open file description, for comparison with those in flight.
