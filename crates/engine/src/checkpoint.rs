@@ -14,7 +14,7 @@ use stasis_tracee::{Patient, Sleepers, StopKind, StoppedTree};
 use crate::{
     contents::{Ghost, Pages},
     facade::{CheckpointOptions, Error, Fate, Report, Stats},
-    namespaces,
+    ipc_sysctls, namespaces,
     phases::Phases,
     survey,
 };
@@ -45,7 +45,11 @@ pub fn checkpoint(mut options: CheckpointOptions<'_>) -> Result<Report, Error> {
     phases.end("settle");
     let mut report = written?;
     settled?;
-    report.losses.extend(losses);
+    for loss in losses {
+        if !report.losses.contains(&loss) {
+            report.losses.push(loss);
+        }
+    }
     report.stats.stopped = stopped_since.elapsed();
     report.stats.phases = phases.into_vec();
     Ok(report)
@@ -72,7 +76,9 @@ fn freeze_and_write(
     let nr_pages = write_pages(tree, &gathering, &mut writer)?;
     phases.end("pages");
     write_stored(&mut gathering, &mut writer)?;
-    writer.write_tree(&gathering.tree, &facts())?;
+    let owns_ipc = gathering.tree.namespaces.owns(NamespaceKind::Ipc);
+    let ipc = if owns_ipc { Some(ipc_sysctls::read(options.root)?) } else { None };
+    writer.write_tree(&gathering.tree, &Facts { ipc, ..facts() })?;
     let micros = |name: &str| u32::try_from(phases.of(name).as_micros()).unwrap_or(u32::MAX);
     writer.write_stats(&DumpStats {
         freezing_us: micros("stop"),

@@ -7,6 +7,7 @@
 mod checkpoint;
 mod contents;
 mod facade;
+mod ipc_sysctls;
 mod morph;
 mod namespaces;
 mod phases;

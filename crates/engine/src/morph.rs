@@ -216,13 +216,10 @@ pub fn leave(blank: &mut Blank, live: &Live) -> Result<(), Error> {
     Ok(())
 }
 
-/// Makes a process stop by job control as soon as it is let go.
+/// Stops a process that job control had stopped.
 pub fn stop(blank: &Blank, process: &Process) -> Result<(), Error> {
-    const SIGSTOP: i32 = 19;
-    if let stasis_model::State::Live { stopped_by: Some(_), .. } = &process.state {
-        stasis_sys::process::kill(blank.pid(), SIGSTOP).map_err(|errno| {
-            Error::Failed(format!("kill(SIGSTOP) of process {}: {errno}", process.pid))
-        })?;
+    if let stasis_model::State::Live { stopped_by: Some(_), live } = &process.state {
+        blank.stop_by_job_control(live.leader().blocked)?;
     }
     Ok(())
 }

@@ -43,6 +43,8 @@ pub fn restore(options: RestoreOptions<'_>) -> Result<Restored, Error> {
     let namespace_root = open_root(host_root)?;
     let contents = Directory(&reader);
     let mut thawing = Thawing::new(&tree, &contents, namespace_root, inherited);
+    // While the root blank's directories are those of the namespace, where names are looked up.
+    unix_socket::thaw_all(&mut thawing, family.blank(tree.root().pid)?)?;
     let nr_pages = family.fill(&tree, &reader, &channel, &mut thawing)?;
     phases.end("memory");
     family.give_files(&tree, &channel, &mut thawing)?;
@@ -329,7 +331,6 @@ impl Family {
     ) -> Result<(), Error> {
         let used = tree.tables.values().flat_map(|table| table.descriptors.values());
         let root = tree.root().pid;
-        unix_socket::thaw_all(thawing, self.blank(root)?)?;
         for descriptor in used {
             descriptor::thaw_file(descriptor.file, thawing, self.blank(root)?)?;
         }

@@ -3,7 +3,9 @@
 use std::os::{fd::AsFd, unix::ffi::OsStrExt};
 
 use stasis_model::{Loss, Obstacle, Subject};
-use stasis_objects::{address_space, descriptor, file_lock, sharing};
+use stasis_objects::{
+    address_space, descriptor, file_lock, inet_socket, inotify, sharing, unix_socket,
+};
 use stasis_tracee::ProcDir;
 
 use crate::{
@@ -18,7 +20,13 @@ use crate::{
 /// [`Error::Failed`] if the tree cannot be looked at, for instance because the root does not exist.
 pub fn check(root: i32, externals: &Externals) -> Result<(Vec<Obstacle>, Vec<Loss>), Error> {
     let tree = open_tree(root)?;
-    let mut survey = Survey { externals, obstacles: Vec::new(), pipes: Vec::new() };
+    let mut survey = Survey {
+        externals,
+        obstacles: Vec::new(),
+        pipes: Vec::new(),
+        sockets: Vec::new(),
+        losses: Vec::new(),
+    };
     for proc in &tree {
         match survey.process(proc) {
             // It ended while we were looking, which is its right.
@@ -31,7 +39,9 @@ pub fn check(root: i32, externals: &Externals) -> Result<(Vec<Obstacle>, Vec<Los
     let (_, nested) = namespaces::survey(&tree[0], &others)?;
     survey.obstacles.extend(nested);
     survey.obstacles.extend(sharing::obstacles(&tree)?);
-    let losses = survey.one_ended_pipes();
+    survey.foreign_peers(&tree[0])?;
+    let mut losses = survey.one_ended_pipes();
+    losses.append(&mut survey.losses);
     Ok((survey.obstacles, losses))
 }
 
@@ -54,6 +64,8 @@ struct Survey<'a> {
     obstacles: Vec<Obstacle>,
     /// Pipe ends: link, whether it writes, and who has it.
     pipes: Vec<(Vec<u8>, u32, Subject)>,
+    sockets: Vec<(u64, Subject)>,
+    losses: Vec<Loss>,
 }
 
 impl Survey<'_> {
@@ -69,22 +81,37 @@ impl Survey<'_> {
             self.obstacle(subject.clone(), format!("is being traced by process {}", status.tracer));
         }
         for map in proc.smaps()? {
+            if map.has_flag(b"dp") {
+                let subject = address_space::subject_of(proc.pid(), &stat.name, &map);
+                self.losses
+                    .push(Loss { subject, reason: "the content of droppable memory".into() });
+            }
             if let Some(reason) = address_space::obstacle_of(&map) {
                 self.obstacle(address_space::subject_of(proc.pid(), &stat.name, &map), reason);
             }
         }
         for fd in proc.descriptors()? {
-            let open = descriptor::look_from_outside(proc, &name, fd)?;
+            // Whoever runs may close a descriptor while we look.
+            let Ok(open) = descriptor::look_from_outside(proc, &name, fd) else { continue };
             if let Some(reason) = file_lock::obstacle(&open.info) {
                 self.obstacle(open.subject(), reason.into());
             }
             let link = open.link.as_os_str().as_bytes();
             match descriptor::kind_of(&open) {
                 descriptor::Kind::Obstacle(reason) => self.obstacle(open.subject(), reason),
-                descriptor::Kind::Socket => {
-                    if let Err(reason) = self.socket(proc, fd) {
-                        self.obstacle(open.subject(), reason);
+                descriptor::Kind::Socket => match self.socket(proc, fd) {
+                    Ok(loss) => {
+                        self.sockets.push((open.stat.st_ino, open.subject()));
+                        self.losses
+                            .extend(loss.map(|reason| Loss { subject: open.subject(), reason }));
                     }
+                    Err(reason) => self.obstacle(open.subject(), reason),
+                },
+                descriptor::Kind::Inotify => {
+                    let taken = proc.take_fd(fd)?;
+                    let reason = inotify::loss(taken.as_fd());
+                    self.losses
+                        .extend(reason.map(|reason| Loss { subject: open.subject(), reason }));
                 }
                 descriptor::Kind::Pipe => {
                     self.pipes.push((link.to_vec(), open.flags() & 3, open.subject()));
@@ -96,13 +123,36 @@ impl Survey<'_> {
     }
 
     /// A socket is taken into our own table for a moment, which nobody notices.
-    fn socket(&self, proc: &ProcDir, fd: i32) -> Result<i32, String> {
+    ///
+    /// Tells what of it is not kept; fails if nothing of it can be.
+    fn socket(&self, proc: &ProcDir, fd: i32) -> Result<Option<String>, String> {
         let taken = proc.take_fd(fd).map_err(|error| error.to_string())?;
-        descriptor::socket_obstacle_or_family(taken.as_fd())
+        let family = descriptor::socket_obstacle_or_family(taken.as_fd())?;
+        Ok(if family == 1 { None } else { inet_socket::loss(taken.as_fd()) })
     }
 
     fn obstacle(&mut self, subject: Subject, reason: String) {
         self.obstacles.push(Obstacle { subject, reason, hint: None });
+    }
+
+    /// Unix sockets connected to somebody outside the tree.
+    fn foreign_peers(&mut self, root: &ProcDir) -> Result<(), Error> {
+        if self.sockets.is_empty() {
+            return Ok(());
+        }
+        let told = unix_socket::survey(root)?;
+        let sockets = std::mem::take(&mut self.sockets);
+        for (inode, subject) in &sockets {
+            let socket = u32::try_from(*inode).ok().and_then(|inode| told.get(&inode));
+            let Some(peer) = socket.and_then(|socket| socket.peer).filter(|peer| *peer != 0) else {
+                continue;
+            };
+            if !sockets.iter().any(|(other, _)| *other == u64::from(peer)) {
+                let reason = format!("a unix socket connected to socket:[{peer}] outside the tree");
+                self.obstacle(subject.clone(), reason);
+            }
+        }
+        Ok(())
     }
 
     /// Pipes whose other end lies outside the tree: they are cut.

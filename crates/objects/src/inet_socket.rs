@@ -18,6 +18,8 @@ use crate::{
 const AF_INET6: i32 = 10;
 const STREAM: i32 = 1;
 const DATAGRAM: i32 = 2;
+const RAW: i32 = 3;
+const UDP_CORK: i32 = 1;
 const TCP: i32 = 6;
 const UDP: i32 = 17;
 const IPPROTO_IP: i32 = 0;
@@ -48,11 +50,27 @@ pub fn obstacle(fd: BorrowedFd<'_>) -> Option<String> {
                 format!("a TCP connection{peer}; close it, or wait until it is closed")
             })
         }
-        (DATAGRAM, UDP) => None,
+        (DATAGRAM, UDP) => {
+            let corked = socket::get_int(fd, UDP, UDP_CORK).is_ok_and(|on| on != 0);
+            corked.then(|| "a UDP socket that holds a datagram back (UDP_CORK)".into())
+        }
+        (RAW, _) => Some("a raw internet socket".into()),
         (kind, protocol) => Some(format!(
             "an internet socket (family {family}, type {kind}, protocol {protocol}) that is neither TCP nor UDP"
         )),
     }
+}
+
+/// What of a socket is not kept, if anything.
+pub fn loss(fd: BorrowedFd<'_>) -> Option<String> {
+    let protocol = socket::get_int(fd, libc::SOL_SOCKET, libc::SO_PROTOCOL).ok()?;
+    if protocol == UDP {
+        let waiting = stasis_sys::ioctl::readable_bytes(fd).unwrap_or(0) > 0;
+        return waiting.then(|| "datagrams that wait in it".into());
+    }
+    let (state, waiting, _) = tcp_info("socket", fd).ok()?;
+    (state == TCP_LISTEN && waiting > 0)
+        .then(|| format!("{waiting} connection(s) not yet accepted are closed"))
 }
 
 pub fn freeze(open: &OpenFd, gathering: &mut Gathering) -> Result<Option<FileKind>> {
@@ -71,20 +89,14 @@ pub fn freeze(open: &OpenFd, gathering: &mut Gathering) -> Result<Option<FileKin
     let remote = address(fd, End::Remote);
     let (mut state, mut backlog) = (SocketState::Closed, 0);
     if protocol == TCP {
-        let (number, waiting, limit) = tcp_info(&what, fd)?;
+        let (number, _, limit) = tcp_info(&what, fd)?;
         state = SocketState::from_number(u32::from(number));
         backlog = limit;
-        if number == TCP_LISTEN && waiting > 0 {
-            gathering.loss(
-                open.subject(),
-                format!("{waiting} connection(s) not yet accepted are closed"),
-            );
-        }
     } else if remote.is_some() {
         state = SocketState::Established;
     }
-    if protocol == UDP && stasis_sys::ioctl::readable_bytes(fd).unwrap_or(0) > 0 {
-        gathering.loss(open.subject(), "datagrams that wait in it");
+    if let Some(reason) = loss(fd) {
+        gathering.loss(open.subject(), reason);
     }
     let unbound = unspecified(family);
     let local = local.unwrap_or(unbound);

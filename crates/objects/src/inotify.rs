@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     os::{
-        fd::{AsFd, AsRawFd, OwnedFd},
+        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
         unix::ffi::OsStringExt,
     },
     path::PathBuf,
@@ -25,8 +25,8 @@ pub fn freeze(open: &OpenFd, gathering: &mut Gathering) -> Result<FileKind> {
     let told = stasis_proctext::fdinfo::inotify(&open.info).map_err(|malformed| {
         Error::Unsupported { object: open.what(), reason: malformed.to_string() }
     })?;
-    if stasis_sys::ioctl::readable_bytes(file_of(open)?).unwrap_or(0) > 0 {
-        gathering.loss(open.subject(), "events that were not yet read from it");
+    if let Some(reason) = loss(file_of(open)?) {
+        gathering.loss(open.subject(), reason);
     }
     let mut watches = Vec::new();
     for watch in told {
@@ -47,6 +47,12 @@ pub fn freeze(open: &OpenFd, gathering: &mut Gathering) -> Result<FileKind> {
         });
     }
     Ok(FileKind::Inotify(Inotify { watches }))
+}
+
+/// What of it is not kept, if anything.
+pub fn loss(fd: BorrowedFd<'_>) -> Option<String> {
+    let waiting = stasis_sys::ioctl::readable_bytes(fd).unwrap_or(0) > 0;
+    waiting.then(|| "inotify events that were not yet read from it".into())
 }
 
 /// The kernel tells only the inode. It is opened by its handle where that works; otherwise, as on

@@ -7,7 +7,7 @@
 
 use stasis_model::{GeneralRegisters, InterruptedCall, Time};
 use stasis_sys::ptrace::UserRegs;
-use stasis_tracee::{Blank, Patient};
+use stasis_tracee::{Blank, Patient, Sleepers};
 
 use crate::error::Result;
 
@@ -54,15 +54,32 @@ pub struct Examined {
     pub runs_on: UserRegs,
 }
 
+/// What is known of a stopped thread beside its registers.
+#[derive(Clone, Copy, Debug)]
+pub struct Circumstances<'a> {
+    pub tid: i32,
+    /// A signal will be delivered as soon as it goes on.
+    pub signal_waits: bool,
+    pub sleepers: &'a Sleepers,
+    /// `CLOCK_MONOTONIC` when the tree was stopped, nanoseconds.
+    pub stopped_at_ns: u64,
+}
+
+impl Circumstances<'_> {
+    /// How long the thread had been asleep, if known.
+    fn asleep_ns(&self) -> Option<u64> {
+        self.stopped_at_ns.checked_sub(self.sleepers.asleep_since(self.tid)?)
+    }
+}
+
 /// Looks at the registers of a stopped thread.
 ///
-/// `signal_waits`: a signal will be delivered as soon as it goes on. `asleep_ns`: how long it had been
-/// asleep, if known.
+/// # Effect on the tracee
+/// A note is left in dead memory below its stack (see [`Note`]).
 pub fn freeze(
     patient: &Patient,
     regs: &UserRegs,
-    signal_waits: bool,
-    asleep_ns: Option<u64>,
+    circumstances: &Circumstances<'_>,
 ) -> Result<Examined> {
     let plain = |regs: &UserRegs| Examined {
         frozen: crate::registers::to_model(regs),
@@ -80,14 +97,21 @@ pub fn freeze(
         }
         ERESTART_RESTARTBLOCK => {
             let mut examined = plain(regs);
-            examined.interrupted = Some(examine_sleep(patient, regs, asleep_ns));
+            let call = examine_sleep(patient, regs, circumstances);
+            if let Some(remaining) = call.remaining {
+                let deadline_ns =
+                    circumstances.stopped_at_ns.saturating_add(remaining.as_nanoseconds());
+                let note = Note { number: call.number, deadline_ns };
+                note.leave(regs.sp, |address, bytes| patient.write_memory(address, bytes).is_ok());
+            }
+            examined.interrupted = Some(call);
             examined.frozen.ax = EINTR.cast_unsigned();
             Ok(examined)
         }
-        EINTR if !signal_waits && INTERRUPTED_BY_STOPS.contains(&regs.orig_ax) => {
+        EINTR if !circumstances.signal_waits && INTERRUPTED_BY_STOPS.contains(&regs.orig_ax) => {
             let mut again = *regs;
             again.ax = ERESTARTNOHAND.cast_unsigned();
-            shorten_epoll(&mut again, asleep_ns);
+            shorten_epoll(&mut again, circumstances);
             let mut examined = plain(&again);
             step_back(&mut examined.frozen);
             Ok(examined)
@@ -103,23 +127,59 @@ fn step_back(frozen: &mut GeneralRegisters) {
 }
 
 /// The time-out of epoll_wait(2) is a register of its own that programs do not look at again.
-fn shorten_epoll(regs: &mut UserRegs, asleep_ns: Option<u64>) {
+fn shorten_epoll(regs: &mut UserRegs, circumstances: &Circumstances<'_>) {
     let timeout = (regs.r10 as i32).max(-1);
-    if let (EPOLL_WAIT | EPOLL_PWAIT, 1.., Some(asleep)) = (regs.orig_ax, timeout, asleep_ns) {
+    if !matches!((regs.orig_ax, timeout), (EPOLL_WAIT | EPOLL_PWAIT, 1..)) {
+        return;
+    }
+    if let Some(asleep) = circumstances.asleep_ns() {
         let asleep_ms = i64::try_from(asleep / 1_000_000).unwrap_or(i64::MAX);
         let left = i64::from(timeout).saturating_sub(asleep_ms).max(0);
         regs.r10 = left.cast_unsigned();
     }
 }
 
-fn examine_sleep(patient: &Patient, regs: &UserRegs, asleep_ns: Option<u64>) -> InterruptedCall {
+fn examine_sleep(
+    patient: &Patient,
+    regs: &UserRegs,
+    circumstances: &Circumstances<'_>,
+) -> InterruptedCall {
     let arguments = [regs.di, regs.si, regs.dx, regs.r10, regs.r8, regs.r9];
-    let number = regs.orig_ax;
+    if regs.orig_ax != RESTART_SYSCALL {
+        let number = regs.orig_ax;
+        let remaining = remaining(patient, number, &arguments, circumstances);
+        return InterruptedCall { number, arguments, remaining };
+    }
+    // It was interrupted before, and what it does now is to go on with that call.
+    if let Some(note) = Note::find(regs.sp, |address, len| patient.read_memory(address, len).ok()) {
+        let left = note.deadline_ns.saturating_sub(circumstances.stopped_at_ns);
+        let remaining = Some(Time::from_nanoseconds(left));
+        return InterruptedCall { number: note.number, arguments, remaining };
+    }
+    let slept_in = |part| circumstances.sleepers.slept_in(circumstances.tid, part);
+    let number = match () {
+        () if slept_in("poll") => POLL,
+        () if slept_in("futex") => FUTEX,
+        // The first argument of the one is a small number, of the other an address.
+        () if slept_in("nanosleep") && arguments[0] < 4096 => CLOCK_NANOSLEEP,
+        () if slept_in("nanosleep") => NANOSLEEP,
+        () => RESTART_SYSCALL,
+    };
+    let remaining = remaining(patient, number, &arguments, circumstances);
+    InterruptedCall { number, arguments, remaining }
+}
+
+fn remaining(
+    patient: &Patient,
+    number: u64,
+    arguments: &[u64; 6],
+    circumstances: &Circumstances<'_>,
+) -> Option<Time> {
     let left_of = |total: Option<u64>| {
-        let left = total?.saturating_sub(asleep_ns?);
+        let left = total?.saturating_sub(circumstances.asleep_ns()?);
         Some(Time::from_nanoseconds(left))
     };
-    let remaining = match number {
+    match number {
         // The kernel has written what remains to the place that the program gave for it.
         NANOSLEEP if arguments[1] != 0 => {
             timespec(patient, arguments[1]).map(Time::from_nanoseconds)
@@ -129,12 +189,47 @@ fn examine_sleep(patient: &Patient, regs: &UserRegs, asleep_ns: Option<u64>) -> 
         }
         NANOSLEEP => left_of(timespec(patient, arguments[0])),
         CLOCK_NANOSLEEP => left_of(timespec(patient, arguments[2])),
+        // Without a time-out it waits for ever, now as then.
+        POLL if (arguments[2] as i32) < 0 => None,
         POLL => left_of(u64::from(arguments[2] as u32).checked_mul(1_000_000)),
         FUTEX if arguments[1] & 0x7f == 0 => left_of(timespec(patient, arguments[3])),
         // Others wait until a date, which is among their arguments.
         _ => None,
-    };
-    InterruptedCall { number, arguments, remaining }
+    }
+}
+
+/// A thread that goes on with an interrupted sleep is in restart_syscall(2) and no longer tells which
+/// call it was, nor until when. So a note is left for the next checkpoint, in memory that no program
+/// uses: below the red zone of its stack. It is gone as soon as the thread calls anything else.
+struct Note {
+    number: u64,
+    /// `CLOCK_MONOTONIC`
+    deadline_ns: u64,
+}
+
+impl Note {
+    const MAGIC: [u64; 2] = [0x7374_6173_6973_0001, 0x9a6e_51c2_07d4_e8b3];
+    const LEN: usize = 40;
+
+    fn place(sp: u64) -> u64 {
+        const RED_ZONE: u64 = 128;
+        sp.wrapping_sub(RED_ZONE + 64) & !63
+    }
+
+    fn leave(&self, sp: u64, write: impl FnOnce(u64, &[u8]) -> bool) {
+        let words = [Self::MAGIC[0], Self::MAGIC[1], sp, self.number, self.deadline_ns];
+        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
+        // Where the stack has no room for it the next checkpoint knows less.
+        let _ = write(Self::place(sp), &bytes);
+    }
+
+    fn find(sp: u64, read: impl FnOnce(u64, usize) -> Option<Vec<u8>>) -> Option<Note> {
+        let bytes = read(Self::place(sp), Self::LEN)?;
+        let word =
+            |at: usize| u64::from_ne_bytes(bytes[at * 8..][..8].try_into().expect("eight bytes"));
+        let ours = [word(0), word(1), word(2)] == [Self::MAGIC[0], Self::MAGIC[1], sp];
+        ours.then(|| Note { number: word(3), deadline_ns: word(4) })
+    }
 }
 
 /// Nanoseconds of a `struct timespec` in the patient's memory.
@@ -166,6 +261,14 @@ pub fn thaw(
         ERESTART_RESTARTBLOCK => {
             regs.ax = RESTART_SYSCALL;
             regs.ip = regs.ip.wrapping_sub(2);
+            if let Some(remaining) = call.remaining {
+                let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+                let now_ns = u64::try_from(now.tv_sec).unwrap_or(0) * 1_000_000_000
+                    + u64::try_from(now.tv_nsec).unwrap_or(0);
+                let deadline_ns = now_ns.saturating_add(remaining.as_nanoseconds());
+                let note = Note { number: call.number, deadline_ns };
+                note.leave(regs.sp, |address, bytes| blank.write_memory(address, bytes).is_ok());
+            }
         }
         ERESTARTSYS | ERESTARTNOINTR | ERESTARTNOHAND => {
             regs.ax = call.number;

@@ -77,9 +77,10 @@ pub fn freeze(
     let pending = signal::freeze_pending(tid, Queue::Thread)?;
     let mask = patient.threads()[index].signal_mask();
     let waiting = unblocked_signal_waits(tid, mask, &pending)?;
-    let asleep = sleepers.asleep_since(tid).and_then(|since| stopped_at_ns.checked_sub(since));
     let regs = *patient.threads()[index].registers();
-    let mut examined = interrupted_call::freeze(patient, &regs, waiting, asleep)?;
+    let circumstances =
+        interrupted_call::Circumstances { tid, signal_waits: waiting, sleepers, stopped_at_ns };
+    let mut examined = interrupted_call::freeze(patient, &regs, &circumstances)?;
     patient.thread_mut(index).set_registers(examined.runs_on);
     let rseq = freeze_rseq(patient, tid, &mut examined.frozen)?;
     let what = subject.to_string();

@@ -38,6 +38,7 @@ use crate::{
 const STREAM: u32 = 1;
 const DATAGRAM: u32 = 2;
 const SO_PEEK_OFF: i32 = 42;
+const SOCK_NONBLOCK: u32 = 0o4000;
 
 /// All unix sockets of the network namespace that a process is in, by inode.
 pub fn survey(proc: &ProcDir) -> Result<HashMap<u32, unix_diag::UnixSocket>> {
@@ -179,6 +180,12 @@ fn read_queue(
     gathering: &mut Gathering,
 ) -> Result<()> {
     let what = open.what();
+    let told = gathering.unix_sockets.get(&u32::try_from(open.stat.st_ino).unwrap_or(0)).cloned();
+    let told = told.as_ref();
+    // Then the end of the connection looks like an empty message, again and again.
+    let ended = told.is_some_and(|told| {
+        told.shutdown & 1 != 0 || (told.peer == Some(0) && u32::from(told.socket_type) != DATAGRAM)
+    });
     let mut buffer = vec![0u8; 256 * 1024];
     for _ in 0..100_000 {
         let mut space =
@@ -202,16 +209,8 @@ fn read_queue(
                 files.extend(rights);
             }
         }
-        let stream = gathering
-            .unix_sockets
-            .get(&(open.stat.st_ino as u32))
-            .map(|s| u32::from(s.socket_type))
-            == Some(STREAM);
-        if received.bytes == 0 && stream {
-            return Ok(());
-        }
-        if received.bytes == 0 && received.address.is_none() && files.is_empty() {
-            // The end of a sequenced-packet connection looks like an empty message.
+        let stream = told.map(|told| u32::from(told.socket_type)) == Some(STREAM);
+        if received.bytes == 0 && files.is_empty() && (stream || ended) {
             return Ok(());
         }
         if received.bytes == buffer.len() && !stream {
@@ -307,6 +306,7 @@ pub fn thaw_all(thawing: &mut Thawing, nursery: &mut Blank) -> Result<()> {
     for (id, socket) in &all {
         let Some(fd) = made.remove(&socket.socket) else { continue };
         let what = describe(socket);
+        socket_options::thaw_before_bind(&what, &socket.options, fd.as_fd())?;
         socket_options::thaw(&what, &socket.options, fd.as_fd())?;
         stasis_sys::fcntl::set_status_flags(fd.as_fd(), tree.files[id].flags)
             .map_err(Error::at(what, "F_SETFL"))?;
@@ -327,7 +327,9 @@ fn describe(socket: &UnixSocket) -> String {
 fn new_socket(socket: &UnixSocket, nursery: &mut Blank) -> Result<(i32, OwnedFd)> {
     const SOCKET: i64 = 41;
     let mut batch = Batch::new();
-    let made = batch.call("socket", SOCKET, [1.into(), socket.socket_type.into(), 0.into()]);
+    // Nothing may keep us waiting; the right flags are set at the end.
+    let kind = socket.socket_type | SOCK_NONBLOCK;
+    let made = batch.call("socket", SOCKET, [1.into(), kind.into(), 0.into()]);
     let fd = nursery.run(&batch)?.result(made).map_err(Error::at(describe(socket), "socket"))?;
     let remote = i32::try_from(fd).expect("a descriptor is small");
     let taken = nursery.take_fd(remote)?;
@@ -423,6 +425,7 @@ fn make_connected(
     let listener_of = |accepted: &UnixSocket| {
         let named = |other: &&UnixSocket| {
             other.state == SocketState::Listening
+                && other.name.as_ref().is_some_and(|name| !name.deleted)
                 && accepted.name.as_ref().map(|name| &name.bytes)
                     == other.name.as_ref().map(|name| &name.bytes)
         };
@@ -491,7 +494,11 @@ fn connect(socket: &UnixSocket, to: &UnixSocket, remote: i32, nursery: &mut Blan
 
 /// A socket without a living peer; if it was connected, the other end is returned to be closed later.
 fn single(socket: &UnixSocket, nursery: &mut Blank) -> Result<(OwnedFd, Option<OwnedFd>)> {
-    if socket.state == SocketState::Established && socket.socket_type != DATAGRAM {
+    let connected = socket.state == SocketState::Established;
+    if connected
+        && (socket.socket_type != DATAGRAM || socket.name.is_none())
+        && socket.peer.is_none()
+    {
         let (one, two) = pair(socket, nursery)?;
         return Ok((one, Some(two)));
     }
@@ -565,12 +572,38 @@ fn fill_queues(
             object: what.clone(),
             reason: "nobody is there to send what waits in it".into(),
         })?;
-        send(from.as_fd(), packet, thawing).map_err(Error::at(what, "sendmsg"))?;
+        let connected = rustix::net::getpeername(from).is_ok_and(|peer| peer.is_some());
+        let to = if connected { None } else { target(receiver, thawing) };
+        send(from.as_fd(), packet, to.as_ref(), thawing).map_err(Error::at(what, "sendmsg"))?;
     }
     Ok(())
 }
 
-fn send(from: BorrowedFd<'_>, packet: &UnixPacket, thawing: &Thawing) -> rustix::io::Result<()> {
+/// The address of a bound socket as we can reach it, with what keeps the address alive.
+fn target(
+    receiver: &UnixSocket,
+    thawing: &Thawing,
+) -> Option<(rustix::net::SocketAddrUnix, Option<OwnedFd>)> {
+    let name = receiver.name.as_ref()?;
+    if let Some(abstract_name) = name.bytes.strip_prefix(&[0]) {
+        return Some((rustix::net::SocketAddrUnix::new_abstract_name(abstract_name).ok()?, None));
+    }
+    let path = Path::new(std::ffi::OsStr::from_bytes(plain(&name.bytes)));
+    let path = name.directory.as_deref().unwrap_or(Path::new("/")).join(path);
+    let relative = path.strip_prefix("/").unwrap_or(&path);
+    let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC;
+    let (mode, within) = (rustix::fs::Mode::empty(), rustix::fs::ResolveFlags::IN_ROOT);
+    let file = rustix::fs::openat2(thawing.root(), relative, flags, mode, within).ok()?;
+    let by_fd = format!("/proc/self/fd/{}", file.as_raw_fd());
+    Some((rustix::net::SocketAddrUnix::new(by_fd).ok()?, Some(file)))
+}
+
+fn send(
+    from: BorrowedFd<'_>,
+    packet: &UnixPacket,
+    to: Option<&(rustix::net::SocketAddrUnix, Option<OwnedFd>)>,
+    thawing: &Thawing,
+) -> rustix::io::Result<()> {
     let files: Vec<BorrowedFd<'_>> =
         packet.ancillary.files.iter().filter_map(|id| thawing.file(*id)).collect();
     let mut space = vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(253))];
@@ -581,7 +614,16 @@ fn send(from: BorrowedFd<'_>, packet: &UnixPacket, thawing: &Thawing) -> rustix:
             ancillary.push(SendAncillaryMessage::ScmRights(&files));
         }
         let rest = [IoSlice::new(&packet.data[sent..])];
-        sent += rustix::net::sendmsg(from, &rest, &mut ancillary, SendFlags::DONTWAIT)?;
+        sent += match to {
+            Some((address, _)) => rustix::net::sendmsg_addr(
+                from,
+                address,
+                &rest,
+                &mut ancillary,
+                SendFlags::DONTWAIT,
+            )?,
+            None => rustix::net::sendmsg(from, &rest, &mut ancillary, SendFlags::DONTWAIT)?,
+        };
         if sent >= packet.data.len() {
             return Ok(());
         }
@@ -610,7 +652,6 @@ fn datagram_sender(
     };
     if let Some(sender) = all.iter().map(|(_, socket)| *socket).find(bears)
         && let Some(fd) = made.get(&sender.socket)
-        && rustix::net::getpeername(fd).is_ok()
     {
         return Thawing::duplicate(fd.as_fd(), &what);
     }

@@ -47,7 +47,7 @@ const CLONE_SYSVSEM: u64 = 0x4_0000;
 #[derive(Debug)]
 pub struct Seed {
     pid: i32,
-    _child: Option<std::process::Child>,
+    settled: bool,
     _one_thread: OneThread,
 }
 
@@ -66,10 +66,11 @@ impl Seed {
             .spawn()
             .map_err(|error| Error::at(0, "execve of the blank")(error.into()))?;
         let pid = i32::try_from(child.id()).expect("a pid is positive and small");
+        let seed = Seed { pid, settled: false, _one_thread: OneThread::default() };
         seize(pid, Options::NONE)?;
         ptrace::interrupt(pid).map_err(Error::at(pid, "ptrace(INTERRUPT)"))?;
         wait_for_event(pid, wait::EVENT_STOP)?;
-        Ok(Seed { pid, _child: Some(child), _one_thread: OneThread::default() })
+        Ok(seed)
     }
 
     /// Seizes a process that waits to execute the blank program, lets it do so, and catches it before
@@ -78,9 +79,14 @@ impl Seed {
         seize(pid, Options::TRACE_EXEC)?;
         release()
             .map_err(|error| Error::at(pid, "release of the waiting process")(error.into()))?;
+        let seed = Seed { pid, settled: false, _one_thread: OneThread::default() };
         wait_for_event(pid, wait::EVENT_EXEC)?;
         ptrace::set_options(pid, blank_options()).map_err(Error::at(pid, "ptrace(SETOPTIONS)"))?;
-        Ok(Seed { pid, _child: None, _one_thread: OneThread::default() })
+        // Out of execve(2), whose return value would be written into the registers, but not a step further.
+        ptrace::interrupt(pid).map_err(Error::at(pid, "ptrace(INTERRUPT)"))?;
+        ptrace::cont(pid, 0).map_err(Error::at(pid, "ptrace(CONT)"))?;
+        wait_for_event(pid, wait::EVENT_STOP)?;
+        Ok(seed)
     }
 
     pub fn pid(&self) -> i32 {
@@ -93,7 +99,7 @@ impl Seed {
     }
 
     /// Turns it into a blank with a foothold.
-    pub fn settle(self, plan: FootholdPlan) -> Result<Blank> {
+    pub fn settle(mut self, plan: FootholdPlan) -> Result<Blank> {
         let pid = self.pid;
         let regs = ptrace::registers(pid).map_err(Error::at(pid, "ptrace(GETREGS)"))?;
         let mask = SignalMask::ALL.without(libc_signals::URG);
@@ -108,6 +114,7 @@ impl Seed {
         bare_call(pid, &regs, stub::BLANK_SYSCALL, ("mprotect", 10), code_page)?;
         let proc = ProcDir::open(pid)?;
         let own_pid = proc.status()?.namespace_pids.last().copied().unwrap_or(pid);
+        self.settled = true;
         Blank::new(proc, own_pid, plan, regs)
     }
 }
@@ -387,6 +394,27 @@ impl Blank {
         Ok(())
     }
 
+    /// Brings a finished process to a stop by job control, in which it stays when it is let go.
+    ///
+    /// `mask`: its leader's blocked signals; until it stands none may come in between.
+    pub fn stop_by_job_control(&self, mask: SignalMask) -> Result<()> {
+        const SIGSTOP: i32 = 19;
+        let pid = self.pid();
+        ptrace::set_signal_mask(pid, u64::MAX).map_err(Error::at(pid, "ptrace(SETSIGMASK)"))?;
+        stasis_sys::process::kill_thread(pid, pid, SIGSTOP).map_err(Error::at(pid, "tgkill"))?;
+        let mut deliver = 0;
+        loop {
+            ptrace::cont(pid, deliver).map_err(Error::at(pid, "ptrace(CONT)"))?;
+            match wait::wait(Whom::Thread(pid)).map_err(Error::at(pid, "wait4"))? {
+                (_, Status::Stopped { event: wait::EVENT_STOP, signal: SIGSTOP }) => break,
+                (_, Status::Stopped { event: 0, signal: SIGSTOP }) => deliver = SIGSTOP,
+                (_, Status::Stopped { .. }) => deliver = 0,
+                (_, Status::Ended { .. }) => return Err(Error::Died { pid }),
+            }
+        }
+        ptrace::set_signal_mask(pid, mask.0).map_err(Error::at(pid, "ptrace(SETSIGMASK)"))
+    }
+
     /// Lets the finished process go.
     pub fn let_go(self) -> Result<()> {
         assert!(self.left, "a process is let go only after we have left it");
@@ -526,6 +554,14 @@ fn wait_for_event(tid: i32, wanted: i32) -> Result<()> {
                 ptrace::cont(tid, signal).map_err(Error::at(tid, "ptrace(CONT)"))?;
             }
             (_, Status::Ended { .. }) => return Err(Error::Died { pid: tid }),
+        }
+    }
+}
+
+impl Drop for Seed {
+    fn drop(&mut self) {
+        if !self.settled {
+            let _ = stasis_sys::process::kill(self.pid, 9);
         }
     }
 }

@@ -181,6 +181,11 @@ impl Patient {
         Err(Error::Kernel { pid: self.pid(), call, errno: stasis_sys::Errno::FAULT })
     }
 
+    /// Writes memory that can be written.
+    pub fn write_memory(&self, address: u64, bytes: &[u8]) -> Result<()> {
+        write_all(self.pid(), address, bytes)
+    }
+
     /// Runs one batch in each thread, all at the same time, the leader's first in both lists.
     ///
     /// # Errors

@@ -13,8 +13,17 @@ use crate::{error::Result, procdir::ProcDir};
 /// Readings taken before a tree is stopped.
 #[derive(Debug, Default)]
 pub struct Sleepers {
-    /// Scheduler's clock at which each thread (by host id) fell asleep, and its processor.
-    asleep_since: HashMap<i32, (u64, usize)>,
+    /// By host id.
+    threads: HashMap<i32, Sleeper>,
+}
+
+#[derive(Debug)]
+struct Sleeper {
+    /// Scheduler's clock at which it fell asleep.
+    since: u64,
+    processor: usize,
+    /// The function of the kernel in which it sleeps.
+    place: Vec<u8>,
 }
 
 impl Sleepers {
@@ -24,8 +33,9 @@ impl Sleepers {
             let Ok(stat) = proc.read(format!("task/{tid}/stat")) else { continue };
             let Some(processor) = sleeping_on(&stat) else { continue };
             let Ok(sched) = proc.read(format!("task/{tid}/sched")) else { continue };
+            let place = proc.read(format!("task/{tid}/wchan")).unwrap_or_default();
             if let Some(since) = stasis_proctext::sched::exec_start_ns(&sched) {
-                self.asleep_since.insert(tid, (since, processor));
+                self.threads.insert(tid, Sleeper { since, processor, place });
             }
         }
         Ok(())
@@ -34,10 +44,18 @@ impl Sleepers {
     /// Nanoseconds of `CLOCK_MONOTONIC` at which the thread fell asleep; `None` if it was not asleep
     /// or the kernel does not tell.
     pub fn asleep_since(&self, tid: i32) -> Option<u64> {
-        let (since, processor) = *self.asleep_since.get(&tid)?;
-        let (scheduler, monotonic) = clocks_of(processor)?;
+        let sleeper = self.threads.get(&tid)?;
+        let (scheduler, monotonic) = clocks_of(sleeper.processor)?;
         // Both clocks count nanoseconds at one rate; only their zeros differ.
-        monotonic.checked_sub(scheduler.checked_sub(since)?)
+        monotonic.checked_sub(scheduler.checked_sub(sleeper.since)?)
+    }
+
+    /// Whether the thread slept in a function of the kernel whose name contains `part`.
+    pub fn slept_in(&self, tid: i32, part: &str) -> bool {
+        let in_place = |sleeper: &Sleeper| {
+            sleeper.place.windows(part.len()).any(|window| window == part.as_bytes())
+        };
+        self.threads.get(&tid).is_some_and(in_place)
     }
 }
 

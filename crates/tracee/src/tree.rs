@@ -69,10 +69,12 @@ impl StoppedTree {
 
     /// Ends the tree, the root last so that nobody starts anew what he lost.
     pub fn kill(self) -> Result<()> {
-        // The leader's end is told only after that of the other threads.
+        // The leader's end is told only after that of the other threads; the init of a pid namespace
+        // ends only after all in it have been waited for.
         let tids: Vec<i32> = self
             .patients
             .iter()
+            .rev()
             .flat_map(|patient| patient.threads().iter().rev().map(PatientThread::tid))
             .collect();
         let mut result = Ok(());

@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use crate::prelude::*;
 
 pub const GOAL: &str = "a pipe to a process outside of the tree is refused by name";
-pub const KIND: Kind = Kind::Refused("pipe");
+pub const KIND: Kind = Kind::KeptOrRefused("pipe");
 
 pub fn run(stage: &Stage) -> Verdict {
     let (mut reader, writer) = std::io::pipe()?;

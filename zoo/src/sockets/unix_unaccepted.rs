@@ -5,7 +5,7 @@ use std::{io::{Read, Write}, os::unix::net::{UnixListener, UnixStream}};
 use crate::prelude::*;
 
 pub const GOAL: &str = "connections waiting to be accepted survive, with their data";
-pub const KIND: Kind = Kind::Survives;
+pub const KIND: Kind = Kind::KeptOrRefused("accepted");
 
 pub fn run(stage: &Stage) -> Verdict {
     let path = stage.path("socket");
