@@ -9,6 +9,7 @@ use stasis_model::{
 use stasis_objects::{
     Gathering, epoll, gathering::Stored, ghost, pages, process, segment, sharing, unix_socket,
 };
+use stasis_plan::Job;
 use stasis_tracee::{Patient, Sleepers, StopKind, StoppedTree};
 
 use crate::{
@@ -169,6 +170,7 @@ fn freeze(
     add_zombies(tree, &mut gathering);
     // The root's own parent is not of the tree.
     gathering.tree.processes[0].parent = None;
+    check_plan(&mut gathering, options);
     if !gathering.obstacles.is_empty() {
         return Err(Error::Obstacles(gathering.obstacles));
     }
@@ -176,6 +178,14 @@ fn freeze(
         Error::Failed(format!("internal error: the frozen tree contradicts itself: {invalid}"))
     })?;
     Ok(gathering)
+}
+
+/// What could never be made again is not frozen.
+fn check_plan(gathering: &mut Gathering, options: &CheckpointOptions<'_>) {
+    let job = if options.shell_job { Job::Shell } else { Job::Own };
+    if let Err(impossible) = stasis_plan::steps(&gathering.tree, job, &|_| false) {
+        gathering.obstacle(Subject::Tree, impossible.to_string(), None);
+    }
 }
 
 fn procs_have_sockets(tree: &StoppedTree) -> bool {

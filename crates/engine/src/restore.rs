@@ -18,6 +18,7 @@ use crate::{
     facade::{Error, Report, RestoreOptions, RestoreRoot, Restored, Stats},
     morph,
     phases::Phases,
+    pids,
 };
 
 /// Brings a tree back; all tasks are let go together.
@@ -33,7 +34,14 @@ pub fn restore(options: RestoreOptions<'_>) -> Result<Restored, Error> {
         return Err(Error::Obstacles(obstacles));
     }
     let job = if options.shell_job { Job::Shell } else { Job::Own };
-    let steps = stasis_plan::steps(&tree, job).map_err(|error| Error::Failed(error.to_string()))?;
+    let is_new = matches!(options.root, RestoreRoot::New);
+    // In a container nobody else has pids.
+    let is_taken = |pid: NsPid| is_new && pids::is_taken(pid.0);
+    let steps = stasis_plan::steps(&tree, job, &is_taken)
+        .map_err(|error| Error::Failed(error.to_string()))?;
+    if is_new {
+        pids::wait_until_free(&tree, &steps)?;
+    }
     phases.end("read");
     let (root, channel, inherited) = make_root(&tree, &options.inherited, options.root)?;
     let host_root = root.pid();
@@ -136,15 +144,8 @@ fn taken(error: stasis_tracee::Error, pid: i32) -> Error {
     if !is_taken {
         return error.into();
     }
-    let holder = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-    let holder = match holder.trim() {
-        "" => "a thread, group or session of another process".into(),
-        name => format!("\"{name}\""),
-    };
-    Error::Failed(format!(
-        "pid {pid} is taken by {holder}; wait for its end, or restore in a container, \
-         where pids are never taken"
-    ))
+    // It was free a moment ago.
+    Error::Failed(format!("pid {pid} was taken meanwhile; try again, or restore in a container"))
 }
 
 const RLIMIT_NOFILE: u32 = 7;
@@ -217,6 +218,8 @@ impl Family {
     }
 
     fn play(&mut self, steps: &[Step]) -> Result<(), Error> {
+        const PRCTL: i64 = 157;
+        const PR_SET_CHILD_SUBREAPER: i32 = 36;
         let mut rest = steps;
         while let Some(step) = rest.first() {
             let count = match *step {
@@ -245,9 +248,11 @@ impl Family {
                     1
                 }
                 Step::Adopt { pid } => {
-                    const PRCTL: i64 = 157;
-                    const PR_SET_CHILD_SUBREAPER: i32 = 36;
                     self.call(pid, "prctl", PRCTL, [PR_SET_CHILD_SUBREAPER, 1])?;
+                    1
+                }
+                Step::StopAdopting { pid } => {
+                    self.call(pid, "prctl", PRCTL, [PR_SET_CHILD_SUBREAPER, 0])?;
                     1
                 }
             };
