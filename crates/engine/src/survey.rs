@@ -3,7 +3,9 @@
 use std::os::{fd::AsFd, unix::ffi::OsStrExt};
 
 use stasis_model::{Loss, Obstacle, Subject};
-use stasis_objects::{address_space, descriptor, inet_socket, inotify, unix_socket};
+use stasis_objects::{
+    address_space, descriptor, file_lock, inet_socket, inotify, sharing, unix_socket,
+};
 use stasis_tracee::ProcDir;
 
 use crate::{
@@ -36,6 +38,7 @@ pub fn check(root: i32, externals: &Externals) -> Result<(Vec<Obstacle>, Vec<Los
     let others: Vec<&ProcDir> = tree.iter().skip(1).collect();
     let (_, nested) = namespaces::survey(&tree[0], &others)?;
     survey.obstacles.extend(nested);
+    survey.obstacles.extend(sharing::obstacles(&tree)?);
     survey.foreign_peers(&tree[0])?;
     let mut losses = survey.one_ended_pipes();
     losses.append(&mut survey.losses);
@@ -90,8 +93,11 @@ impl Survey<'_> {
         for fd in proc.descriptors()? {
             // Whoever runs may close a descriptor while we look.
             let Ok(open) = descriptor::look_from_outside(proc, &name, fd) else { continue };
+            if let Some(reason) = file_lock::obstacle(&open.info) {
+                self.obstacle(open.subject(), reason.into());
+            }
             let link = open.link.as_os_str().as_bytes();
-            match descriptor::classify(link, &open.stat, open.flags()) {
+            match descriptor::kind_of(&open) {
                 descriptor::Kind::Obstacle(reason) => self.obstacle(open.subject(), reason),
                 descriptor::Kind::Socket => match self.socket(proc, fd) {
                     Ok(loss) => {

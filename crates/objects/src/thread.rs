@@ -24,6 +24,7 @@ const PR_SET_PDEATHSIG: i32 = 1;
 const PR_GET_PDEATHSIG: i32 = 2;
 const PR_SET_NAME: i32 = 15;
 const PR_GET_SECUREBITS: i32 = 27;
+const PR_GET_TIMERSLACK: i32 = 30;
 const PR_GET_TID_ADDRESS: i32 = 40;
 const SS_ONSTACK: u32 = 1;
 const SS_DISABLE: u32 = 2;
@@ -35,6 +36,7 @@ pub struct Asked {
     tid_address: Data,
     death_signal: Data,
     securebits: Call,
+    timer_slack: Call,
 }
 
 pub fn ask(batch: &mut Batch) -> Asked {
@@ -45,7 +47,8 @@ pub fn ask(batch: &mut Batch) -> Asked {
     let death_signal = batch.space(8);
     batch.call("prctl", PRCTL, [PR_GET_PDEATHSIG.into(), death_signal.into()]);
     let securebits = batch.call("prctl", PRCTL, [PR_GET_SECUREBITS.into()]);
-    Asked { alt_stack, tid_address, death_signal, securebits }
+    let timer_slack = batch.try_call("prctl", PRCTL, [PR_GET_TIMERSLACK.into()]);
+    Asked { alt_stack, tid_address, death_signal, securebits, timer_slack }
 }
 
 /// Freezes thread `index` of a patient.
@@ -99,7 +102,7 @@ pub fn freeze(
         },
         robust_list: RobustList { head, len },
         rseq,
-        scheduling: scheduling::freeze(tid)?,
+        scheduling: scheduling::freeze(tid, outcome.result(asked.timer_slack).ok(), gathering)?,
         parent_death_signal: (death_signal != 0).then_some(death_signal),
         credentials: credentials::freeze(&status, securebits as u32),
         seccomp: seccomp::freeze(tid, status.seccomp, &subject, gathering)?,
@@ -172,6 +175,7 @@ pub fn thaw(thread: &Thread, batch: &mut Batch) {
         let arguments = [rseq.address.into(), rseq.size.into(), 0.into(), rseq.signature.into()];
         batch.call("rseq", RSEQ, arguments);
     }
+    scheduling::thaw_own(&thread.scheduling, batch);
     let name = batch.text(&thread.name[..thread.name.len().min(15)]);
     batch.call("prctl(PR_SET_NAME)", PRCTL, [PR_SET_NAME.into(), name.into()]);
 }

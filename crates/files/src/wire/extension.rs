@@ -13,6 +13,10 @@
 //! | `sk_packet_entry` | 1000 | `sender` | recvfrom(2) of a datagram tells its sender |
 //! | `sk_opts_entry` | 1000 | `further` | socket options that are not among the format's |
 //! | `mm_entry` | 1000 | `auxv_rest` | CRIU takes 44 words of the auxiliary vector, kernels give more |
+//! | `pipe_data_entry` | 1000 | `packets` | boundaries of packets in a pipe with `O_DIRECT` |
+//! | `thread_core_entry` | 1001 | `io_priority` | ioprio_set(2) |
+//! | `thread_core_entry` | 1002 | `processors` | sched_setaffinity(2) |
+//! | `thread_core_entry` | 1003 | `timer_slack_ns` | prctl(2) `PR_SET_TIMERSLACK` |
 //! | `memfd_inode_entry` | 1000 | `named` | a memfd that is really called `/dev/zero`, which else means plain shared memory |
 
 /// A system call with a time-out that was cut short by the freeze.
