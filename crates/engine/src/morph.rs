@@ -207,11 +207,9 @@ pub fn threads(
 
 /// Takes our pages out of a process that has everything else.
 pub fn leave(blank: &mut Blank, live: &Live) -> Result<(), Error> {
-    let mut ends: Vec<(UserRegs, SignalMask)> = Vec::new();
-    for (index, frozen) in live.threads.iter().enumerate() {
-        let regs = thread::thaw_registers(blank, index, frozen)?;
-        ends.push((regs, frozen.blocked));
-    }
+    let regs = thread::thaw_registers(blank, &live.threads)?;
+    let masks = live.threads.iter().map(|thread| thread.blocked);
+    let ends: Vec<(UserRegs, SignalMask)> = regs.into_iter().zip(masks).collect();
     blank.take_leave(&ends)?;
     Ok(())
 }

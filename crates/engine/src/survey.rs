@@ -143,6 +143,12 @@ impl Survey<'_> {
         let told = unix_socket::survey(root)?;
         let sockets = std::mem::take(&mut self.sockets);
         for (inode, subject) in &sockets {
+            let waits = told.values().any(|listener| {
+                listener.waiting_clients.iter().any(|client| u64::from(*client) == *inode)
+            });
+            if waits && has_sent(subject) {
+                self.obstacle(subject.clone(), unix_socket::SENT_TOO_EARLY.into());
+            }
             let socket = u32::try_from(*inode).ok().and_then(|inode| told.get(&inode));
             let Some(peer) = socket.and_then(|socket| socket.peer).filter(|peer| *peer != 0) else {
                 continue;
@@ -177,4 +183,11 @@ impl Survey<'_> {
         }
         losses
     }
+}
+
+/// Whether what was written to a socket has not been read by its other end.
+fn has_sent(subject: &Subject) -> bool {
+    let Subject::Descriptor { pid, fd, .. } = subject else { return false };
+    let taken = ProcDir::open(*pid).and_then(|proc| proc.take_fd(*fd));
+    taken.is_ok_and(|socket| unix_socket::has_unread_output(socket.as_fd()))
 }

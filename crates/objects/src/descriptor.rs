@@ -106,10 +106,12 @@ fn classify_device(rdev: u64) -> Kind {
 
 /// Reads a task's table; tables shared by clone(2) are read once.
 pub fn freeze_table(patient: &Patient, gathering: &mut Gathering) -> Result<TableId> {
-    if let Some(shared) = known_table(patient, gathering)? {
-        return Ok(shared);
-    }
+    let place = match find_table(patient, gathering)? {
+        Ok(shared) => return Ok(shared),
+        Err(place) => place,
+    };
     let id = TableId(u32::try_from(patient.pid()).unwrap_or(0));
+    gathering.tables.insert(place, (patient.pid(), id));
     gathering.tree.tables.insert(id, DescriptorTable::default());
     let name = String::from_utf8_lossy(&patient.proc().stat()?.name).into_owned();
     let mut descriptors = BTreeMap::new();
@@ -124,16 +126,24 @@ pub fn freeze_table(patient: &Patient, gathering: &mut Gathering) -> Result<Tabl
     Ok(id)
 }
 
-fn known_table(patient: &Patient, gathering: &Gathering) -> Result<Option<TableId>> {
-    for table in gathering.tree.tables.keys() {
-        let other = i32::try_from(table.0).unwrap_or(0);
+/// Finds the table among those that were met, or its place among them.
+fn find_table(
+    patient: &Patient,
+    gathering: &Gathering,
+) -> Result<std::result::Result<TableId, usize>> {
+    let (mut low, mut high) = (0, gathering.tables.len());
+    while low < high {
+        let middle = low.midpoint(high);
+        let (other, id) = gathering.tables[middle];
         let order = kcmp::compare((patient.pid(), other), kcmp::Kind::DescriptorTable, (0, 0))
             .map_err(Error::at(format!("task {}", patient.pid()), "kcmp"))?;
-        if order.is_eq() {
-            return Ok(Some(*table));
+        match order {
+            std::cmp::Ordering::Equal => return Ok(Ok(id)),
+            std::cmp::Ordering::Less => high = middle,
+            std::cmp::Ordering::Greater => low = middle + 1,
         }
     }
-    Ok(None)
+    Ok(Err(low))
 }
 
 fn look_at(patient: &Patient, name: &str, fd: i32) -> Result<OpenFd> {

@@ -71,6 +71,8 @@ pub struct Gathering {
     pub(crate) segments: HashMap<(u64, u64), SegmentId>,
     pub(crate) ghosts: HashMap<(u64, u64), GhostId>,
     opens: HashMap<(u64, u64, u32), Vec<Known>>,
+    /// Tables of descriptors that were met, by a process that has each, in the order of kcmp(2).
+    pub(crate) tables: Vec<(i32, stasis_model::TableId)>,
     next_file: u32,
     /// Open files that need a second look when all descriptors are known.
     pub(crate) epolls: Vec<crate::epoll::Unresolved>,

@@ -214,15 +214,30 @@ pub fn len_bytes(tree: &Tree, live: &Live, thread: &Thread) -> usize {
     6000 + filters + groups + thread.pending.len() * 256
 }
 
-/// The registers with which thread `index` goes on.
-pub fn thaw_registers(blank: &mut Blank, index: usize, thread: &Thread) -> Result<UserRegs> {
-    let what = format!("task {}", thread.tid);
-    let template = blank.extended_state(index)?;
-    let area = registers::thaw_fpu(&what, &thread.registers.fpu, &template)?;
-    let regs = match &thread.interrupted {
-        Some(call) => interrupted_call::thaw(blank, index, call, &thread.registers.general)?,
-        None => registers::from_model(&thread.registers.general),
-    };
-    blank.set_extended_state(index, &area)?;
+/// Sets the extended registers of all threads and returns the general ones with which they go on.
+///
+/// # Effect on the tracee
+/// Its memory must be whole: threads that slept go to sleep again, and their calls may look at it.
+pub fn thaw_registers(blank: &mut Blank, threads: &[Thread]) -> Result<Vec<UserRegs>> {
+    let mut sleeps = Vec::new();
+    for (index, thread) in threads.iter().enumerate() {
+        let what = format!("task {}", thread.tid);
+        let template = blank.extended_state(index)?;
+        let area = registers::thaw_fpu(&what, &thread.registers.fpu, &template)?;
+        blank.set_extended_state(index, &area)?;
+        if let Some(call) = &thread.interrupted {
+            sleeps.extend(interrupted_call::plan(blank, index, call)?);
+        }
+    }
+    let results = blank.enter_sleeps(&sleeps)?;
+    let mut regs: Vec<UserRegs> =
+        threads.iter().map(|thread| registers::from_model(&thread.registers.general)).collect();
+    for (sleep, result) in sleeps.iter().zip(results) {
+        let thread = &threads[sleep.thread];
+        if let Some(call) = &thread.interrupted {
+            let frozen = &thread.registers.general;
+            regs[sleep.thread] = interrupted_call::thaw(blank, call, frozen, result);
+        }
+    }
     Ok(regs)
 }

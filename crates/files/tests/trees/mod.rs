@@ -657,6 +657,7 @@ fn options(draw: &mut Draw) -> SocketOptions {
         out_of_band_inline: draw.option(Draw::u32),
         linger: draw.option(Draw::u32),
         buffer_lock: draw.option(Draw::u32),
+        further: draw.option(Draw::u32).into_iter().map(further_option).collect(),
     }
 }
 
@@ -847,4 +848,9 @@ fn cgroup_set(draw: &mut Draw) -> CgroupSet {
     });
     members.sort_by(|a, b| a.controllers.cmp(&b.controllers));
     CgroupSet { id: draw.u32(), members }
+}
+
+fn further_option(number: u32) -> stasis_model::FurtherOption {
+    let number = number.cast_signed();
+    stasis_model::FurtherOption { level: number % 60, name: number % 100, value: number }
 }
