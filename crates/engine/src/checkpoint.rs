@@ -15,7 +15,7 @@ use stasis_tracee::{Patient, Sleepers, StopKind, StoppedTree};
 use crate::{
     contents::{Ghost, Pages},
     facade::{CheckpointOptions, Error, Fate, Report, Stats},
-    ipc_sysctls, namespaces,
+    ipc_sysctls, namespaces, own_limit,
     phases::Phases,
     survey,
 };
@@ -26,6 +26,7 @@ use crate::{
 /// [`Error::Obstacles`] if something cannot be kept; as a rule it is found before anything is stopped.
 /// [`Error::Failed`] otherwise, after the tree was let go.
 pub fn checkpoint(mut options: CheckpointOptions<'_>) -> Result<Report, Error> {
+    let _limit = own_limit::Raised::raise();
     let mut phases = Phases::start();
     let (obstacles, losses) = survey::check(options.root, &options.externals)?;
     if !obstacles.is_empty() {

@@ -10,6 +10,7 @@ mod facade;
 mod ipc_sysctls;
 mod morph;
 mod namespaces;
+mod own_limit;
 mod phases;
 mod pids;
 mod restore;

@@ -16,7 +16,7 @@ use stasis_tracee::{Batch, Birth, Blank, Channel, FootholdPlan, Seed};
 use crate::{
     contents::Directory,
     facade::{Error, Report, RestoreOptions, RestoreRoot, Restored, Stats},
-    morph,
+    morph, own_limit,
     phases::Phases,
     pids,
 };
@@ -26,6 +26,7 @@ use crate::{
 /// # Errors
 /// [`Error::Obstacles`] before anything is made, [`Error::Failed`] with no process left.
 pub fn restore(options: RestoreOptions<'_>) -> Result<Restored, Error> {
+    let _limit = own_limit::Raised::raise();
     let mut phases = Phases::start();
     let reader = Reader::open(&options.images_dir)?;
     let tree = reader.tree()?;

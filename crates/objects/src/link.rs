@@ -2,7 +2,10 @@
 //! the inode findable, and is taken away when a restore has opened it.
 
 use std::{
-    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    os::{
+        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+        unix::ffi::OsStrExt,
+    },
     path::{Path, PathBuf},
 };
 
@@ -16,6 +19,9 @@ use crate::{
     path_file::{self, open_below},
     thawing::Thawing,
 };
+
+/// CRIU gives its links such names, too.
+const PREFIX: &str = "link_remap.";
 
 /// A link made for a checkpoint; it goes with this value unless it is kept.
 #[derive(Debug)]
@@ -79,7 +85,7 @@ fn make(
             other => other?,
         };
         for number in 1..TRIES {
-            let name = format!("link_remap.{number}");
+            let name = format!("{PREFIX}{number}");
             let follow = AtFlags::SYMLINK_FOLLOW;
             match rustix::fs::linkat(rustix::fs::CWD, &by_fd, &directory, &name, follow) {
                 Err(rustix::io::Errno::EXIST) => {}
@@ -107,7 +113,10 @@ pub fn open(link: FileId, path: &PathFile, flags: u32, thawing: &mut Thawing) ->
     let place = Place::find(thawing.root(), &path.path)
         .map_err(Error::at(&what, "open of its directory"))?;
     let opened = place.open_linked(file.as_fd(), flags).map_err(Error::at(what, "open"))?;
-    thawing.note_link(&named.path);
+    // A checkpoint could name any file: only what looks like our own is taken away.
+    if named.path.file_name().is_some_and(|name| name.as_bytes().starts_with(PREFIX.as_bytes())) {
+        thawing.note_link(&named.path);
+    }
     Ok(opened)
 }
 

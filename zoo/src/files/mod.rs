@@ -14,6 +14,7 @@ crate::programs! { "files";
     limit_below_open
     locks
     locks_of_description
+    locks_of_ranges
     odd_names
     owner_and_signal
     path_only

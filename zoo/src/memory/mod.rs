@@ -17,6 +17,7 @@ crate::programs! { "memory";
     heap
     huge_pages
     locked
+    many_files
     many_mappings
     memfd
     memfd_mapped

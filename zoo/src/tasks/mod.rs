@@ -3,6 +3,7 @@
 crate::programs! { "tasks";
     dead_main_thread
     executes_afterwards
+    group_left_by_founder
     group_with_dead_leader
     orphan
     pidfds
