@@ -76,6 +76,7 @@ pub struct Gathering {
     pub(crate) epolls: Vec<crate::epoll::Unresolved>,
     /// All unix sockets of the tree's network namespace, if it has any.
     pub unix_sockets: HashMap<u32, stasis_proctext::unix_diag::UnixSocket>,
+    pub terminals: crate::terminal::Gathered,
     /// Paths by inode, for watches; filled when first needed.
     pub(crate) inodes: HashMap<u64, PathBuf>,
     /// Open files in the user's words.
