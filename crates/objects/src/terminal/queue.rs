@@ -15,8 +15,8 @@ use crate::error::{Error, Result};
 
 /// What the line discipline takes at most; the kernel keeps more where it was written.
 pub const MOST_IN_LINE_DISCIPLINE: usize = 4095;
-/// More than the kernel keeps on the way (64 KiB and a buffer of the line discipline).
-const MOST: usize = 256 << 10;
+/// More than the kernel keeps on the way (8 KiB and a buffer of the line discipline).
+const MOST: usize = 16 << 10;
 
 const ICANON: u32 = 0o2;
 const IEXTEN: u32 = 0o100_000;
@@ -456,7 +456,7 @@ mod tests {
 
     #[test]
     fn raw_bytes_are_kept_also_when_there_are_many() {
-        let bytes: Vec<u8> = (0..20_000_u32).map(|n| (n % 251) as u8).collect();
+        let bytes: Vec<u8> = (0..9_000_u32).map(|n| (n % 251) as u8).collect();
         let raw = |modes: &mut KernelTermios| {
             (modes.input, modes.local) = (0, 0);
             modes.characters[6] = 1;
@@ -473,7 +473,7 @@ mod tests {
     #[test]
     fn much_output_is_kept() {
         let (master, slave) = pair();
-        let bytes: Vec<u8> = (0..30_000_u32).map(|n| b'a' + (n % 26) as u8).collect();
+        let bytes: Vec<u8> = (0..9_000_u32).map(|n| b'a' + (n % 26) as u8).collect();
         rustix::io::write(&slave, &bytes).unwrap();
         assert_eq!(peek(ends(&master, &slave)).unwrap().output, bytes);
         ioctl::set_packet_mode(master.as_fd(), true).unwrap();
