@@ -136,24 +136,42 @@ impl Opened {
         Ok(())
     }
 
-    /// Opens masters until one has the number, as the kernel gives the lowest one that is free.
+    /// Opens the master with this number; who else looks for one holds others for a moment.
     fn open_master(&mut self, index: u32, path: &Path, root: BorrowedFd<'_>) -> Result<OwnedFd> {
+        const TRIES: usize = 20;
+        for _ in 0..TRIES {
+            if let Some(master) = self.try_master(index, path, root)? {
+                return Ok(master);
+            }
+            self.spare.clear();
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        let reason = "this terminal's number is taken by another one; close that one, or restore \
+                      in a container, where numbers are never taken"
+            .into();
+        Err(Error::Changed { object: name(index), reason })
+    }
+
+    /// Opens masters until one has the number, as the kernel gives the lowest one that is free.
+    fn try_master(
+        &mut self,
+        index: u32,
+        path: &Path,
+        root: BorrowedFd<'_>,
+    ) -> Result<Option<OwnedFd>> {
         loop {
             let spare = self.spare.iter().position(|held| {
                 ioctl::pty_index(held.as_fd()).is_ok_and(|number| number == index)
             });
             if let Some(at) = spare {
-                return Ok(self.spare.swap_remove(at));
+                return Ok(Some(self.spare.swap_remove(at)));
             }
             let master = path_file::open_below(root, path, OFlags::RDWR.bits())
                 .map_err(Error::at(path.display().to_string(), "open"))?;
             let number = ioctl::pty_index(master.as_fd())
                 .map_err(Error::at(path.display().to_string(), "ioctl(TIOCGPTN)"))?;
             if number > index {
-                let reason = "this terminal's number is taken by another one; close that one, or \
-                              restore in a container, where numbers are never taken"
-                    .into();
-                return Err(Error::Changed { object: name(index), reason });
+                return Ok(None);
             }
             self.spare.push(master);
         }
@@ -356,9 +374,8 @@ pub fn thaw_controlling(
     let path = &terminal.path.path;
     let what = path.display().to_string();
     let parent = path.parent().unwrap_or(path);
-    let directory =
-        path_file::open_below(thawing.root(), parent, (OFlags::PATH | OFlags::DIRECTORY).bits())
-            .map_err(Error::at(&what, "open the directory"))?;
+    let directory = path_file::open_below(thawing.root(), parent, OFlags::DIRECTORY.bits())
+        .map_err(Error::at(&what, "open the directory"))?;
     channel.send(blank.pid(), &[directory.as_fd()])?;
     let mut batch = Batch::new();
     channel.receive(&mut batch);
