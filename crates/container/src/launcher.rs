@@ -31,7 +31,6 @@ use stasis_enclosure::{
 };
 
 use crate::{
-    blank,
     confinement::{Compiled, Confinement},
     error::{Context, Error, Result},
     wire,
@@ -316,7 +315,10 @@ struct BlankExecutor {
 
 impl BlankExecutor {
     fn new(status: OwnedFd) -> Result<Self> {
-        Ok(BlankExecutor { status: Rc::new(status), blank: Rc::new(blank::open()?) })
+        let blank = stasis_engine::blank_program()
+            .map_err(std::io::Error::from)
+            .context("make", "the blank program")?;
+        Ok(BlankExecutor { status: Rc::new(status), blank: Rc::new(blank) })
     }
 }
 

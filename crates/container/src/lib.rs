@@ -6,7 +6,6 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod attach;
-mod blank;
 mod bundle;
 mod capability;
 mod checkpoint;

@@ -28,6 +28,7 @@ use crate::{
     wire,
 };
 
+pub(crate) use run::WAIT_FOR_ALL_KINDS;
 use run::{Ended, Run};
 pub(crate) use streams::{accept_console, listen_at, winsize};
 

@@ -4,7 +4,7 @@ use std::os::{fd::AsFd, unix::ffi::OsStrExt};
 
 use stasis_model::{Loss, Obstacle, Subject};
 use stasis_objects::{
-    address_space, descriptor, inet_socket, inotify,
+    address_space, descriptor, file_lock, inet_socket, inotify, sharing,
     terminal::{self, Outside, ShellTerminal},
     unix_socket,
 };
@@ -63,6 +63,7 @@ pub fn look(
     let others: Vec<&ProcDir> = tree.iter().skip(1).collect();
     let (_, nested) = namespaces::survey(&tree[0], &others)?;
     survey.obstacles.extend(nested);
+    survey.obstacles.extend(sharing::obstacles(&tree)?);
     survey.foreign_peers(&tree[0])?;
     survey.obstacles.extend(terminal::obstacles(&survey.terminals, outside));
     let mut losses = survey.one_ended_pipes();
@@ -108,7 +109,7 @@ impl Survey<'_> {
         }
         match terminal::of_leader(&stat, &subject) {
             Some(Ok(found)) => self.terminals.push(found),
-            Some(Err(reason)) => self.obstacle(subject, reason),
+            Some(Err(reason)) => self.obstacle(subject.clone(), reason),
             None => {}
         }
         for map in proc.smaps()? {
@@ -121,11 +122,18 @@ impl Survey<'_> {
                 self.obstacle(address_space::subject_of(proc.pid(), &stat.name, &map), reason);
             }
         }
+        if has_memory_policy(proc) {
+            let reason = "its NUMA memory policy".into();
+            self.losses.push(Loss { subject: subject.clone(), reason });
+        }
         for fd in proc.descriptors()? {
             // Whoever runs may close a descriptor while we look.
             let Ok(open) = descriptor::look_from_outside(proc, &name, fd) else { continue };
+            if let Some(reason) = file_lock::obstacle(&open.info) {
+                self.obstacle(open.subject(), reason.into());
+            }
             let link = open.link.as_os_str().as_bytes();
-            match descriptor::classify(link, &open.stat, open.flags()) {
+            match descriptor::kind_of(&open) {
                 descriptor::Kind::Obstacle(reason) => self.obstacle(open.subject(), reason),
                 descriptor::Kind::Socket => match self.socket(proc, fd) {
                     Ok(loss) => {
@@ -180,6 +188,12 @@ impl Survey<'_> {
         let told = unix_socket::survey(root)?;
         let sockets = std::mem::take(&mut self.sockets);
         for (inode, subject) in &sockets {
+            let waits = told.values().any(|listener| {
+                listener.waiting_clients.iter().any(|client| u64::from(*client) == *inode)
+            });
+            if waits && has_sent(subject) {
+                self.obstacle(subject.clone(), unix_socket::SENT_TOO_EARLY.into());
+            }
             let socket = u32::try_from(*inode).ok().and_then(|inode| told.get(&inode));
             let Some(peer) = socket.and_then(|socket| socket.peer).filter(|peer| *peer != 0) else {
                 continue;
@@ -214,4 +228,21 @@ impl Survey<'_> {
         }
         losses
     }
+}
+
+/// Whether what was written to a socket has not been read by its other end.
+fn has_sent(subject: &Subject) -> bool {
+    let Subject::Descriptor { pid, fd, .. } = subject else { return false };
+    let taken = ProcDir::open(*pid).and_then(|proc| proc.take_fd(*fd));
+    taken.is_ok_and(|socket| unix_socket::has_unread_output(socket.as_fd()))
+}
+
+/// Whether pages of the task are placed by a policy (set_mempolicy(2), mbind(2)), see numa(7).
+fn has_memory_policy(proc: &ProcDir) -> bool {
+    let text = proc.read("numa_maps").unwrap_or_default();
+    let policies = text.split(|byte| *byte == b'\n').filter_map(|line| {
+        let policy = line.split(|byte| *byte == b' ').nth(1)?;
+        Some(policy != b"default")
+    });
+    policies.into_iter().any(|differs| differs)
 }

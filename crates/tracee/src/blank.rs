@@ -47,7 +47,7 @@ const CLONE_SYSVSEM: u64 = 0x4_0000;
 #[derive(Debug)]
 pub struct Seed {
     pid: i32,
-    _child: Option<std::process::Child>,
+    settled: bool,
     _one_thread: OneThread,
 }
 
@@ -66,10 +66,11 @@ impl Seed {
             .spawn()
             .map_err(|error| Error::at(0, "execve of the blank")(error.into()))?;
         let pid = i32::try_from(child.id()).expect("a pid is positive and small");
+        let seed = Seed { pid, settled: false, _one_thread: OneThread::default() };
         seize(pid, Options::NONE)?;
         ptrace::interrupt(pid).map_err(Error::at(pid, "ptrace(INTERRUPT)"))?;
         wait_for_event(pid, wait::EVENT_STOP)?;
-        Ok(Seed { pid, _child: Some(child), _one_thread: OneThread::default() })
+        Ok(seed)
     }
 
     /// Seizes a process that waits to execute the blank program, lets it do so, and catches it before
@@ -78,9 +79,14 @@ impl Seed {
         seize(pid, Options::TRACE_EXEC)?;
         release()
             .map_err(|error| Error::at(pid, "release of the waiting process")(error.into()))?;
+        let seed = Seed { pid, settled: false, _one_thread: OneThread::default() };
         wait_for_event(pid, wait::EVENT_EXEC)?;
         ptrace::set_options(pid, blank_options()).map_err(Error::at(pid, "ptrace(SETOPTIONS)"))?;
-        Ok(Seed { pid, _child: None, _one_thread: OneThread::default() })
+        // Out of execve(2), whose return value would be written into the registers, but not a step further.
+        ptrace::interrupt(pid).map_err(Error::at(pid, "ptrace(INTERRUPT)"))?;
+        ptrace::cont(pid, 0).map_err(Error::at(pid, "ptrace(CONT)"))?;
+        wait_for_event(pid, wait::EVENT_STOP)?;
+        Ok(seed)
     }
 
     pub fn pid(&self) -> i32 {
@@ -93,7 +99,7 @@ impl Seed {
     }
 
     /// Turns it into a blank with a foothold.
-    pub fn settle(self, plan: FootholdPlan) -> Result<Blank> {
+    pub fn settle(mut self, plan: FootholdPlan) -> Result<Blank> {
         let pid = self.pid;
         let regs = ptrace::registers(pid).map_err(Error::at(pid, "ptrace(GETREGS)"))?;
         let mask = SignalMask::ALL.without(libc_signals::URG);
@@ -108,6 +114,7 @@ impl Seed {
         bare_call(pid, &regs, stub::BLANK_SYSCALL, ("mprotect", 10), code_page)?;
         let proc = ProcDir::open(pid)?;
         let own_pid = proc.status()?.namespace_pids.last().copied().unwrap_or(pid);
+        self.settled = true;
         Blank::new(proc, own_pid, plan, regs)
     }
 }
@@ -131,6 +138,15 @@ pub struct Birth {
     pub shares_descriptors: bool,
     /// It becomes a sibling instead of a child (`CLONE_PARENT`).
     pub as_sibling: bool,
+}
+
+/// A system call in which a thread is to sleep.
+#[derive(Clone, Copy, Debug)]
+pub struct Sleep {
+    /// Index among the threads of the process.
+    pub thread: usize,
+    pub number: u64,
+    pub arguments: [u64; 6],
 }
 
 /// A process to be morphed.
@@ -314,33 +330,44 @@ impl Blank {
         Ok(())
     }
 
-    /// Makes a thread enter a system call that sleeps and stops it there again, so that the kernel holds
-    /// the data for restarting it. Returns what the call returned; `ERESTART_RESTARTBLOCK` (-516) if it
-    /// sleeps.
-    pub fn enter_sleep(&mut self, index: usize, number: u64, arguments: [u64; 6]) -> Result<i64> {
-        let thread = &self.threads[index];
-        let tid = thread.tid;
-        let [di, si, dx, r10, r8, r9] = arguments;
-        let ip = self.plan.base + stub::SYSCALL;
-        let none = u64::MAX;
-        let regs =
-            UserRegs { ax: number, orig_ax: none, ip, di, si, dx, r10, r8, r9, ..thread.template };
-        ptrace::set_registers(tid, &regs).map_err(Error::at(tid, "ptrace(SETREGS)"))?;
-        ptrace::cont_to_syscall(tid).map_err(Error::at(tid, "ptrace(SYSCALL)"))?;
-        match wait::wait(Whom::Thread(tid)).map_err(Error::at(tid, "wait4"))? {
-            (_, Status::Stopped { signal: wait::SYSCALL_STOP, .. }) => {}
-            (_, Status::Ended { .. }) => return Err(Error::Died { pid: tid }),
-            (_, other) => {
-                let what = format!("{other:?} instead of the entry to a system call");
-                return Err(Error::Bug { pid: tid, what });
-            }
+    /// Makes threads enter system calls that sleep and stops them there again, so that the kernel holds the
+    /// data for restarting them. All go through it side by side.
+    ///
+    /// Returns for each what the call returned; `ERESTART_RESTARTBLOCK` (-516) if it sleeps.
+    pub fn enter_sleeps(&mut self, sleeps: &[Sleep]) -> Result<Vec<i64>> {
+        for sleep in sleeps {
+            let thread = &self.threads[sleep.thread];
+            let [di, si, dx, r10, r8, r9] = sleep.arguments;
+            let ip = self.plan.base + stub::SYSCALL;
+            let (ax, none) = (sleep.number, u64::MAX);
+            let regs =
+                UserRegs { ax, orig_ax: none, ip, di, si, dx, r10, r8, r9, ..thread.template };
+            let tid = thread.tid;
+            ptrace::set_registers(tid, &regs).map_err(Error::at(tid, "ptrace(SETREGS)"))?;
+            ptrace::cont_to_syscall(tid).map_err(Error::at(tid, "ptrace(SYSCALL)"))?;
         }
-        // With the interrupt already there the call goes to sleep and out again at once.
-        ptrace::interrupt(tid).map_err(Error::at(tid, "ptrace(INTERRUPT)"))?;
-        ptrace::cont(tid, 0).map_err(Error::at(tid, "ptrace(CONT)"))?;
-        wait_for_event(tid, wait::EVENT_STOP)?;
-        let regs = ptrace::registers(tid).map_err(Error::at(tid, "ptrace(GETREGS)"))?;
-        Ok(regs.ax.cast_signed())
+        for sleep in sleeps {
+            let tid = self.threads[sleep.thread].tid;
+            match wait::wait(Whom::Thread(tid)).map_err(Error::at(tid, "wait4"))? {
+                (_, Status::Stopped { signal: wait::SYSCALL_STOP, .. }) => {}
+                (_, Status::Ended { .. }) => return Err(Error::Died { pid: tid }),
+                (_, other) => {
+                    let what = format!("{other:?} instead of the entry to a system call");
+                    return Err(Error::Bug { pid: tid, what });
+                }
+            }
+            // With the interrupt already there the call goes to sleep and out again at once.
+            ptrace::interrupt(tid).map_err(Error::at(tid, "ptrace(INTERRUPT)"))?;
+            ptrace::cont(tid, 0).map_err(Error::at(tid, "ptrace(CONT)"))?;
+        }
+        let mut results = Vec::with_capacity(sleeps.len());
+        for sleep in sleeps {
+            let tid = self.threads[sleep.thread].tid;
+            wait_for_event(tid, wait::EVENT_STOP)?;
+            let regs = ptrace::registers(tid).map_err(Error::at(tid, "ptrace(GETREGS)"))?;
+            results.push(regs.ax.cast_signed());
+        }
+        Ok(results)
     }
 
     /// Address of the data area of thread `index`'s slot: what is written there stays until the next batch.
@@ -547,6 +574,14 @@ fn wait_for_event(tid: i32, wanted: i32) -> Result<()> {
                 ptrace::cont(tid, signal).map_err(Error::at(tid, "ptrace(CONT)"))?;
             }
             (_, Status::Ended { .. }) => return Err(Error::Died { pid: tid }),
+        }
+    }
+}
+
+impl Drop for Seed {
+    fn drop(&mut self) {
+        if !self.settled {
+            let _ = stasis_sys::process::kill(self.pid, 9);
         }
     }
 }

@@ -69,8 +69,6 @@ impl StoppedTree {
 
     /// Ends the tree, the root last so that nobody starts anew what he lost.
     pub fn kill(self) -> Result<()> {
-        // The leader's end is told only after that of the other threads; the init of a pid namespace
-        // ends only after all in it have been waited for.
         let tids: Vec<i32> = self
             .patients
             .iter()
@@ -82,10 +80,7 @@ impl StoppedTree {
         for patient in patients.drain(..) {
             result = result.and(patient.kill());
         }
-        for tid in tids {
-            result = result.and(wait_for_end(tid));
-        }
-        result
+        result.and(wait_for_ends(tids))
     }
 
     fn stop_newcomers(&mut self, known: &mut HashSet<i32>) -> Result<bool> {
@@ -149,16 +144,28 @@ fn as_zombie(pid: i32) -> Result<Option<Zombie>> {
     }))
 }
 
-/// Takes the end of a tracee that was killed, so that its parent is told.
-fn wait_for_end(pid: i32) -> Result<()> {
-    use stasis_sys::wait::{Status, Whom, wait};
-    loop {
-        match wait(Whom::Thread(pid)) {
-            Ok((_, Status::Ended { .. })) | Err(stasis_sys::Errno::CHILD) => return Ok(()),
-            Ok(_) => {}
-            Err(errno) => return Err(Error::at(pid, "wait4")(errno)),
+/// Takes the ends of tracees that were killed, so that their parents are told.
+///
+/// In no order: a leader's end is told only after that of its other threads, and of init's threads
+/// whichever is the last ends only after everything else in its pid namespace was waited for.
+fn wait_for_ends(mut tids: Vec<i32>) -> Result<()> {
+    use stasis_sys::wait::{Status, Whom, poll};
+    let mut result = Ok(());
+    while !tids.is_empty() {
+        let before = tids.len();
+        tids.retain(|tid| match poll(Whom::Thread(*tid)) {
+            Ok(Some((_, Status::Ended { .. }))) | Err(stasis_sys::Errno::CHILD) => false,
+            Ok(_) => true,
+            Err(errno) => {
+                result = Err(Error::at(*tid, "wait4")(errno));
+                false
+            }
+        });
+        if tids.len() == before {
+            std::thread::sleep(std::time::Duration::from_micros(100));
         }
     }
+    result
 }
 
 impl Sleepers {

@@ -1,5 +1,7 @@
 //! An engine of its own for each test: private directories, and nothing left behind.
 
+#![allow(dead_code)] // not every test file uses all of it
+
 use std::{
     io::Write,
     path::{Path, PathBuf},

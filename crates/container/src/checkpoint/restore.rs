@@ -7,9 +7,12 @@ use std::{
     collections::BTreeMap,
     fs::{self, File},
     io::{BufReader, ErrorKind, Read},
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
+use rustix::process::{Pid, WaitOptions, waitpid};
 use stasis_enclosure::rootfs_diff;
 use stasis_engine::{InheritedFds, Report, RestoreOptions, RestoreRoot};
 
@@ -22,8 +25,8 @@ use crate::{
     config::RootfsAccess,
     error::{Context, Error, Result},
     frame::{Frame, MAX_PAYLOAD_BYTES},
-    lifecycle::Starting,
-    monitor::{Mode, Order},
+    lifecycle::{Starting, wait_readable},
+    monitor::{Mode, Order, WAIT_FOR_ALL_KINDS},
     process::ProcessId,
     record,
     store::Container,
@@ -31,7 +34,8 @@ use crate::{
 };
 
 const COPY_BYTES: usize = 1 << 20;
-const KILL_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(30);
+const KILL_TIMEOUT: Duration = Duration::from_secs(30);
+const REAP_PERIOD: Duration = Duration::from_millis(5);
 
 /// A container made for a checkpoint, whose init waits to be filled.
 pub struct Restoring<'a> {
@@ -208,16 +212,30 @@ impl Restoring<'_> {
     fn undo(self, error: Error) -> Error {
         let Restoring { container, starting, .. } = self;
         let monitor = container.state().ok().and_then(|state| state.monitor);
-        let Starting { control, lock, .. } = starting;
+        let Starting { control, lock, pid } = starting;
         drop(control);
         if let Some(monitor) = monitor.as_ref().and_then(ProcessId::open) {
-            let _ = crate::lifecycle::wait_readable(&monitor, Some(KILL_TIMEOUT));
+            wait_while_reaping(&monitor, pid);
         }
         let undone = container.undo_rootfs();
         drop(lock);
         match undone {
             Ok(()) => error,
             Err(undo) => Error::invalid(format!("{error}; and then: {undo}")),
+        }
+    }
+}
+
+/// Waits for the end of the monitor, which waits for the end of init; and that one is told to its
+/// parent only after its tracer, which we may still be, has taken note of it (ptrace(2)).
+fn wait_while_reaping(monitor: &OwnedFd, init: i32) {
+    let options = WaitOptions::NOHANG | WaitOptions::from_bits_retain(WAIT_FOR_ALL_KINDS);
+    let deadline = Instant::now() + KILL_TIMEOUT;
+    while Instant::now() < deadline {
+        let _ = waitpid(Pid::from_raw(init), options);
+        match wait_readable(monitor, Some(REAP_PERIOD)) {
+            Ok(false) => {}
+            Ok(true) | Err(_) => return,
         }
     }
 }

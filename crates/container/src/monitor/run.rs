@@ -37,6 +37,9 @@ use crate::{
     wire,
 };
 
+/// `__WALL` (waitpid(2)): before it executes anything, init has no signal that tells of its end.
+pub(crate) const WAIT_FOR_ALL_KINDS: u32 = 0x4000_0000;
+
 /// How a run came to its end.
 #[derive(Debug)]
 pub(super) enum Ended {
@@ -252,7 +255,13 @@ impl Run {
             Source::Control => self.obey(),
             Source::Launcher => self.hear_launcher(),
             Source::Status => self.read_status(),
-            Source::Init => self.reap(),
+            Source::Init => {
+                self.reap();
+                if self.exit.is_none() {
+                    // Whoever traces it has to take note of its end first.
+                    sleep(Duration::from_millis(1));
+                }
+            }
             Source::Listener => self.welcome(),
             Source::Input => self.streams.write_input(),
             Source::Output(index) => {
@@ -353,7 +362,8 @@ impl Run {
 
     /// Init has ended if its pidfd is readable; others may have become our children.
     fn reap(&mut self) {
-        while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
+        let options = WaitOptions::NOHANG | WaitOptions::from_bits_retain(WAIT_FOR_ALL_KINDS);
+        while let Ok(Some((pid, status))) = wait(options) {
             if pid == self.init {
                 self.exit = Some(exit_code(status));
             }
