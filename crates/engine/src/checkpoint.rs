@@ -7,7 +7,11 @@ use stasis_model::{
     ClockReadings, GhostContent, Loss, NamespaceKind, NsPid, Process, State, Subject, TableId, Time,
 };
 use stasis_objects::{
-    Gathering, epoll, gathering::Stored, ghost, pages, process, segment, sharing, unix_socket,
+    Gathering, epoll,
+    gathering::Stored,
+    ghost, pages, process, segment, sharing,
+    terminal::{self, Outside},
+    unix_socket,
 };
 use stasis_plan::Job;
 use stasis_tracee::{Patient, Sleepers, StopKind, StoppedTree};
@@ -28,7 +32,11 @@ use crate::{
 pub fn checkpoint(mut options: CheckpointOptions<'_>) -> Result<Report, Error> {
     let _limit = own_limit::Raised::raise();
     let mut phases = Phases::start();
-    let (obstacles, losses) = survey::check(options.root, &options.externals)?;
+    let outside = match options.shell_job {
+        true => survey::outside_of_job(options.root, &options.externals),
+        false => survey::outside(&options.externals),
+    };
+    let (obstacles, losses) = survey::look(options.root, &options.externals, &outside)?;
     if !obstacles.is_empty() {
         return Err(Error::Obstacles(obstacles));
     }
@@ -37,7 +45,7 @@ pub fn checkpoint(mut options: CheckpointOptions<'_>) -> Result<Report, Error> {
     let stopped_since = Instant::now();
     let mut tree = StoppedTree::stop(options.root)?;
     phases.end("stop");
-    let written = freeze_and_write(&mut tree, &sleepers, &mut options, &mut phases);
+    let written = freeze_and_write(&mut tree, &sleepers, (&mut options, outside), &mut phases);
     // Only a checkpoint that is wholly on disk may cost the tree its life.
     let settled = match (&written, options.fate) {
         (Ok(_), Fate::Kill) => tree.kill(),
@@ -69,10 +77,10 @@ fn leave_stopped(tree: StoppedTree) -> stasis_tracee::Result<()> {
 fn freeze_and_write(
     tree: &mut StoppedTree,
     sleepers: &Sleepers,
-    options: &mut CheckpointOptions<'_>,
+    (options, outside): (&mut CheckpointOptions<'_>, Outside),
     phases: &mut Phases,
 ) -> Result<Report, Error> {
-    let mut gathering = freeze(tree, sleepers, options)?;
+    let mut gathering = freeze(tree, sleepers, options, outside)?;
     phases.end("freeze");
     let mut writer = Writer::create(&options.images_dir)?;
     let nr_pages = write_pages(tree, &gathering, &mut writer)?;
@@ -139,10 +147,12 @@ fn freeze(
     tree: &mut StoppedTree,
     sleepers: &Sleepers,
     options: &CheckpointOptions<'_>,
+    outside: Outside,
 ) -> Result<Gathering, Error> {
     let clocks = read_clocks();
     let mut gathering = Gathering::new(options.externals.files.clone());
     gathering.tree.clocks = Some(clocks);
+    gathering.terminals.outside = outside;
     note_ids(tree, &mut gathering);
     let procs: Vec<_> = tree.patients().iter().map(Patient::proc).collect();
     let (own, nested) = namespaces::survey(procs[0], &procs[1..])?;
@@ -172,6 +182,7 @@ fn freeze(
     // The root's own parent is not of the tree.
     gathering.tree.processes[0].parent = None;
     check_plan(&mut gathering, options);
+    terminal::resolve(&mut gathering)?;
     if !gathering.obstacles.is_empty() {
         return Err(Error::Obstacles(gathering.obstacles));
     }

@@ -2,14 +2,14 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    os::fd::OwnedFd,
+    os::fd::{AsFd, OwnedFd},
     path::Path,
 };
 
 use rustix::fs::OFlags;
 use stasis_files::Reader;
 use stasis_model::{FdNumber, NsPid, Process, State, Tree};
-use stasis_objects::{Thawing, descriptor, file_lock, link, process, segment, signal, unix_socket};
+use stasis_objects::{Thawing, descriptor, file_lock, link, process, segment, signal, terminal, unix_socket};
 use stasis_plan::{Job, Step};
 use stasis_tracee::{Batch, Birth, Blank, Channel, FootholdPlan, Seed};
 
@@ -47,11 +47,14 @@ pub fn restore(options: RestoreOptions<'_>) -> Result<Restored, Error> {
     let (root, channel, inherited) = make_root(&tree, &options.inherited, options.root)?;
     let host_root = root.pid();
     let mut family = Family { blanks: BTreeMap::from([(root.own_pid(), root)]) };
-    family.play(&steps)?;
-    phases.end("births");
     let namespace_root = open_root(host_root)?;
+    let shell = if options.shell_job { terminal::own_terminal() } else { None };
+    let mut terminals = terminal::Opened::open(&tree, namespace_root.as_fd(), &inherited, shell)?;
+    family.play(&steps, (&tree, &terminals, &channel))?;
+    phases.end("births");
     let contents = Directory(&reader);
     let mut thawing = Thawing::new(&tree, &contents, namespace_root, inherited);
+    family.give_terminals(&tree, &channel, &mut thawing, &mut terminals)?;
     // While the root blank's directories are those of the namespace, where names are looked up.
     unix_socket::thaw_all(&mut thawing, family.blank(tree.root().pid)?)?;
     let nr_pages = family.fill(&tree, &reader, &channel, &mut thawing)?;
@@ -73,6 +76,7 @@ pub fn restore(options: RestoreOptions<'_>) -> Result<Restored, Error> {
     let by_own = family.host_ids();
     descriptor::thaw_owners(&thawing, &|own: NsPid| by_own.get(&own.0).copied())?;
     let losses = std::mem::take(&mut thawing.losses);
+    drop(terminals);
     for process in live_processes(&tree) {
         let blank = family.blank(process.pid)?;
         morph::leave(blank, process.live().expect("live processes only"))?;
@@ -218,7 +222,11 @@ impl Family {
         threads.map(|thread| (thread.own_tid(), thread.tid())).collect()
     }
 
-    fn play(&mut self, steps: &[Step]) -> Result<(), Error> {
+    fn play(
+        &mut self,
+        steps: &[Step],
+        (tree, terminals, channel): (&Tree, &terminal::Opened, &Channel),
+    ) -> Result<(), Error> {
         const PRCTL: i64 = 157;
         const PR_SET_CHILD_SUBREAPER: i32 = 36;
         let mut rest = steps;
@@ -237,6 +245,8 @@ impl Family {
                     if self.blank(pid)?.proc().stat()?.session != self.blank(pid)?.pid() {
                         self.call(pid, "setsid", SETSID, [0, 0])?;
                     }
+                    // Whoever it bears from now on inherits its terminal.
+                    terminals.control(tree, pid, self.blank(pid)?, channel)?;
                     1
                 }
                 Step::JoinGroup { pid, group } => {
@@ -327,6 +337,30 @@ impl Family {
             nr_pages += morph::memory(blank, live, reader, channel, (thawing, &mut mapped))?;
         }
         Ok(nr_pages)
+    }
+
+    /// Opens what only a process of a session can, and puts groups in the foreground.
+    fn give_terminals(
+        &mut self,
+        tree: &Tree,
+        channel: &Channel,
+        thawing: &mut Thawing,
+        terminals: &mut terminal::Opened,
+    ) -> Result<(), Error> {
+        let root = tree.root().pid;
+        let leader = |session: NsPid| {
+            tree.process(session).filter(|process| process.live().is_some()).map_or(root, |p| p.pid)
+        };
+        for foreground in terminals.foregrounds(tree) {
+            let blank = self.blank(leader(foreground.session))?;
+            terminals.set_foreground(foreground, blank, channel)?;
+        }
+        for (file, session) in terminal::controlling_files(tree) {
+            let blank = self.blank(session.map_or(root, leader))?;
+            terminal::thaw_controlling(file, blank, channel, thawing)?;
+        }
+        terminals.hand_over(thawing);
+        Ok(())
     }
 
     fn give_files(

@@ -4,7 +4,9 @@ use std::os::{fd::AsFd, unix::ffi::OsStrExt};
 
 use stasis_model::{Loss, Obstacle, Subject};
 use stasis_objects::{
-    address_space, descriptor, file_lock, inet_socket, inotify, sharing, unix_socket,
+    address_space, descriptor, file_lock, inet_socket, inotify, sharing,
+    terminal::{self, Outside, ShellTerminal},
+    unix_socket,
 };
 use stasis_tracee::ProcDir;
 
@@ -19,6 +21,28 @@ use crate::{
 /// # Errors
 /// [`Error::Failed`] if the tree cannot be looked at, for instance because the root does not exist.
 pub fn check(root: i32, externals: &Externals) -> Result<(Vec<Obstacle>, Vec<Loss>), Error> {
+    look(root, externals, &outside(externals))
+}
+
+/// Terminals that may have their master outside.
+pub fn outside(externals: &Externals) -> Outside {
+    let console = externals.console.as_deref().and_then(terminal::index_in_path);
+    Outside { console, shell: None }
+}
+
+/// The same for the job of a shell.
+pub fn outside_of_job(root: i32, externals: &Externals) -> Outside {
+    let stat = ProcDir::open(root).and_then(|proc| proc.stat());
+    let index = stat.ok().and_then(|stat| terminal::controlling_index(&stat));
+    Outside { shell: Some(ShellTerminal(index)), ..outside(externals) }
+}
+
+/// As [`check`], with more terminals that may lie outside.
+pub fn look(
+    root: i32,
+    externals: &Externals,
+    outside: &Outside,
+) -> Result<(Vec<Obstacle>, Vec<Loss>), Error> {
     let tree = open_tree(root)?;
     let mut survey = Survey {
         externals,
@@ -26,6 +50,7 @@ pub fn check(root: i32, externals: &Externals) -> Result<(Vec<Obstacle>, Vec<Los
         pipes: Vec::new(),
         sockets: Vec::new(),
         losses: Vec::new(),
+        terminals: Vec::new(),
     };
     for proc in &tree {
         match survey.process(proc) {
@@ -40,6 +65,7 @@ pub fn check(root: i32, externals: &Externals) -> Result<(Vec<Obstacle>, Vec<Los
     survey.obstacles.extend(nested);
     survey.obstacles.extend(sharing::obstacles(&tree)?);
     survey.foreign_peers(&tree[0])?;
+    survey.obstacles.extend(terminal::obstacles(&survey.terminals, outside));
     let mut losses = survey.one_ended_pipes();
     losses.append(&mut survey.losses);
     Ok((survey.obstacles, losses))
@@ -66,6 +92,7 @@ struct Survey<'a> {
     pipes: Vec<(Vec<u8>, u32, Subject)>,
     sockets: Vec<(u64, Subject)>,
     losses: Vec<Loss>,
+    terminals: Vec<terminal::Found>,
 }
 
 impl Survey<'_> {
@@ -79,6 +106,11 @@ impl Survey<'_> {
         let status = proc.status()?;
         if status.tracer != 0 {
             self.obstacle(subject.clone(), format!("is being traced by process {}", status.tracer));
+        }
+        match terminal::of_leader(&stat, &subject) {
+            Some(Ok(found)) => self.terminals.push(found),
+            Some(Err(reason)) => self.obstacle(subject.clone(), reason),
+            None => {}
         }
         for map in proc.smaps()? {
             if map.has_flag(b"dp") {
@@ -116,6 +148,15 @@ impl Survey<'_> {
                     let reason = inotify::loss(taken.as_fd());
                     self.losses
                         .extend(reason.map(|reason| Loss { subject: open.subject(), reason }));
+                }
+                descriptor::Kind::Terminal => {
+                    let taken = proc.take_fd(fd)?;
+                    match terminal::identify(taken.as_fd(), open.stat.st_rdev) {
+                        Ok(end) => {
+                            self.terminals.push(terminal::Found { end, subject: open.subject() });
+                        }
+                        Err(reason) => self.obstacle(open.subject(), reason),
+                    }
                 }
                 descriptor::Kind::Pipe => {
                     self.pipes.push((link.to_vec(), open.flags() & 3, open.subject()));

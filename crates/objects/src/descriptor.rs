@@ -21,7 +21,7 @@ use crate::{
     error::{Error, Result},
     eventfd, fifo, file_lock,
     gathering::{Gathering, OpenFd, file_of},
-    inet_socket, inotify, memfd, path_file, pipe, signalfd,
+    inet_socket, inotify, memfd, path_file, pipe, signalfd, terminal,
     thawing::Thawing,
     timerfd, unix_socket,
 };
@@ -41,6 +41,8 @@ pub enum Kind {
     Signalfd,
     Memfd(Vec<u8>),
     Inotify,
+    /// Which end of it is known once it is in our hands.
+    Terminal,
     /// Its family is known once it is in our hands.
     Socket,
     /// Cannot be kept, and why.
@@ -100,6 +102,11 @@ fn classify_anonymous(inner: &[u8]) -> Kind {
 fn classify_device(rdev: u64) -> Kind {
     match (rustix::fs::major(rdev), rustix::fs::minor(rdev)) {
         (1, 3 | 5 | 7 | 8 | 9) => Kind::Path, // null, zero, full, random, urandom
+        (5, 0 | 2) | (136..=143, _) => Kind::Terminal,
+        (4, minor) | (5, minor) => Kind::Obstacle(format!(
+            "the terminal {}:{minor}, which is no pseudoterminal",
+            rustix::fs::major(rdev)
+        )),
         (major, minor) => Kind::Obstacle(format!("the character device {major}:{minor}")),
     }
 }
@@ -204,6 +211,10 @@ fn freeze_file(open: &OpenFd, table: TableId, gathering: &mut Gathering) -> Resu
         Kind::Signalfd => signalfd::freeze(open)?,
         Kind::Memfd(name) => memfd::freeze(open, &name, gathering)?,
         Kind::Inotify => inotify::freeze(open, gathering)?,
+        Kind::Terminal => match terminal::freeze(open, gathering)? {
+            Some(kind) => kind,
+            None => return Ok(None),
+        },
         Kind::Socket => match freeze_socket(open, gathering)? {
             Some(kind) => kind,
             None => return Ok(None),

@@ -78,6 +78,7 @@ pub struct Gathering {
     pub(crate) epolls: Vec<crate::epoll::Unresolved>,
     /// All unix sockets of the tree's network namespace, if it has any.
     pub unix_sockets: HashMap<u32, stasis_proctext::unix_diag::UnixSocket>,
+    pub terminals: crate::terminal::Gathered,
     /// Paths by inode, for watches; filled when first needed.
     pub(crate) inodes: HashMap<u64, PathBuf>,
     /// Locks that were met: file, kind, start, and the process if it is the process that holds it.

@@ -77,6 +77,7 @@ pub fn freeze(
     gathering: &mut Gathering,
 ) -> Result<Live> {
     let stat = patient.proc().stat()?;
+    crate::terminal::note_process(&stat, gathering);
     let name = String::from_utf8_lossy(&stat.name).into_owned();
     let subject = Subject::Task { pid: patient.pid(), name };
     // Before the foothold shows among the mappings.

@@ -48,8 +48,8 @@ fn unsupported(kind: &FileKind) -> Option<&'static str> {
         | FileKind::Memfd(_)
         | FileKind::Inotify(_)
         | FileKind::Unix(_)
-        | FileKind::Inet(_) => None,
-        FileKind::Terminal(_) => Some("terminal"),
+        | FileKind::Inet(_)
+        | FileKind::Terminal(_) => None,
         FileKind::Namespace { .. } => Some("namespace file"),
         FileKind::Pidfd { .. } => Some("pidfd"),
     }

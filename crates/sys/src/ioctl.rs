@@ -94,6 +94,58 @@ pub fn set_window_size(fd: BorrowedFd<'_>, size: [u16; 4]) -> Result<()> {
         .map(drop)
 }
 
+/// Modes that nobody may change (`TIOCGLCKTRMIOS`); a bit that is set is locked.
+pub fn locked_modes(fd: BorrowedFd<'_>) -> Result<KernelTermios> {
+    let mut modes = KernelTermios::default();
+    // SAFETY: the kernel writes one `struct termios` (36 bytes), the first fields of this layout.
+    cvt(i64::from(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TIOCGLCKTRMIOS, &raw mut modes) }))?;
+    Ok(modes)
+}
+
+/// Locks modes (`TIOCSLCKTRMIOS`).
+pub fn set_locked_modes(fd: BorrowedFd<'_>, modes: &KernelTermios) -> Result<()> {
+    // SAFETY: the kernel reads one `struct termios` (36 bytes), the first fields of this layout.
+    cvt(i64::from(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TIOCSLCKTRMIOS, &raw const *modes) }))
+        .map(drop)
+}
+
+/// Adds a byte to a terminal's input as if it had been typed (`TIOCSTI`).
+pub fn type_byte(fd: BorrowedFd<'_>, byte: u8) -> Result<()> {
+    // SAFETY: the kernel reads one byte.
+    cvt(i64::from(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TIOCSTI, &raw const byte) })).map(drop)
+}
+
+/// Whether a master tells of the slave's state in front of what is read from it (`TIOCPKT`).
+pub fn set_packet_mode(fd: BorrowedFd<'_>, on: bool) -> Result<()> {
+    let value = i32::from(on);
+    // SAFETY: the kernel reads one int.
+    cvt(i64::from(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TIOCPKT, &raw const value) }))
+        .map(drop)
+}
+
+/// Lets nobody but root open the terminal again (`TIOCEXCL`).
+pub fn set_exclusive(fd: BorrowedFd<'_>) -> Result<()> {
+    // SAFETY: takes nothing.
+    cvt(i64::from(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TIOCEXCL, 0usize) })).map(drop)
+}
+
+/// Opens the slave of a master (`TIOCGPTPEER`); `flags` as for open(2).
+pub fn open_pty_peer(master: BorrowedFd<'_>, flags: i32) -> Result<OwnedFd> {
+    // SAFETY: takes a number.
+    let made = cvt(i64::from(unsafe {
+        libc::ioctl(master.as_raw_fd(), libc::TIOCGPTPEER, i64::from(flags))
+    }))?;
+    let made = i32::try_from(made).map_err(|_| crate::Errno::BADF)?;
+    // SAFETY: the kernel has just made this descriptor for us and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(made) })
+}
+
+/// Device number of the terminal behind any of its names (`TIOCGDEV`): major, minor.
+pub fn terminal_device(fd: BorrowedFd<'_>) -> Result<(u32, u32)> {
+    let device = get_int(fd, libc::TIOCGDEV)?.cast_unsigned();
+    Ok((device >> 8 & 0xfff, device & 0xff | device >> 12 & 0xf_ff00))
+}
+
 /// An ioctl that takes nothing and returns a new descriptor, such as `SIOCUNIXFILE`.
 pub fn open_by(fd: BorrowedFd<'_>, request: u64) -> Result<OwnedFd> {
     // SAFETY: takes a number that such requests ignore.

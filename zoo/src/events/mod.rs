@@ -13,7 +13,13 @@ crate::programs! { "events";
     inotify_pending
     signalfd
     terminal_controlling
+    terminal_foreground
+    terminal_hung_up
+    terminal_line
+    terminal_opened_twice
+    terminal_packet
     terminal_pair
+    terminal_tty
     timerfd
     timerfd_absolute
 }
@@ -93,15 +99,27 @@ fn read_inotify(queue: impl AsFd) -> anyhow::Result<Vec<(i32, u32)>> {
 }
 
 /// Master and slave of a new pseudoterminal.
+///
+/// Its number is one that others hardly take while the tree is away: the kernel gives the lowest
+/// that is free, and tests run side by side.
 fn open_terminal() -> anyhow::Result<(OwnedFd, OwnedFd)> {
     use rustix::{
         fs::{Mode, OFlags, open},
         pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
     };
-    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY)?;
+    let from = 8 + std::process::id() % 48;
+    let mut held = Vec::new();
+    let (master, name) = loop {
+        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY)?;
+        let name = ptsname(&master, Vec::new())?;
+        let number = name.to_str()?.rsplit('/').next().and_then(|text| text.parse::<u32>().ok());
+        if number.is_some_and(|number| number >= from) {
+            break (master, name);
+        }
+        held.push(master);
+    };
     grantpt(&master)?;
     unlockpt(&master)?;
-    let name = ptsname(&master, Vec::new())?;
     let slave = open(name, OFlags::RDWR | OFlags::NOCTTY, Mode::empty())?;
     Ok((master, slave))
 }

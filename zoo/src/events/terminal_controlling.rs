@@ -4,7 +4,7 @@
 use crate::prelude::*;
 
 pub const GOAL: &str = "a controlling terminal survives, and its hang-up reaches the session";
-pub const KIND: Kind = Kind::KeptOrRefused("terminal");
+pub const KIND: Kind = Kind::Survives;
 
 pub fn run(stage: &Stage) -> Verdict {
     let (master, slave) = super::open_terminal()?;

@@ -7,7 +7,7 @@ use rustix::termios::{LocalModes, Winsize, tcgetattr, tcgetwinsize, tcsetattr, t
 use crate::prelude::*;
 
 pub const GOAL: &str = "a pseudoterminal whose two ends are in the tree survives";
-pub const KIND: Kind = Kind::KeptOrRefused("terminal");
+pub const KIND: Kind = Kind::Survives;
 
 pub fn run(stage: &Stage) -> Verdict {
     let (master, slave) = super::open_terminal()?;
