@@ -18,7 +18,13 @@ use crate::{
 /// [`Error::Failed`] if the tree cannot be looked at, for instance because the root does not exist.
 pub fn check(root: i32, externals: &Externals) -> Result<(Vec<Obstacle>, Vec<Loss>), Error> {
     let tree = open_tree(root)?;
-    let mut survey = Survey { externals, obstacles: Vec::new(), pipes: Vec::new(), sockets: Vec::new(), losses: Vec::new() };
+    let mut survey = Survey {
+        externals,
+        obstacles: Vec::new(),
+        pipes: Vec::new(),
+        sockets: Vec::new(),
+        losses: Vec::new(),
+    };
     for proc in &tree {
         match survey.process(proc) {
             // It ended while we were looking, which is its right.
@@ -74,7 +80,8 @@ impl Survey<'_> {
         for map in proc.smaps()? {
             if map.has_flag(b"dp") {
                 let subject = address_space::subject_of(proc.pid(), &stat.name, &map);
-                self.losses.push(Loss { subject, reason: "the content of droppable memory".into() });
+                self.losses
+                    .push(Loss { subject, reason: "the content of droppable memory".into() });
             }
             if let Some(reason) = address_space::obstacle_of(&map) {
                 self.obstacle(address_space::subject_of(proc.pid(), &stat.name, &map), reason);
@@ -86,19 +93,19 @@ impl Survey<'_> {
             let link = open.link.as_os_str().as_bytes();
             match descriptor::classify(link, &open.stat, open.flags()) {
                 descriptor::Kind::Obstacle(reason) => self.obstacle(open.subject(), reason),
-                descriptor::Kind::Socket => {
-                    match self.socket(proc, fd) {
-                        Ok(loss) => {
-                            self.sockets.push((open.stat.st_ino, open.subject()));
-                            self.losses.extend(loss.map(|reason| Loss { subject: open.subject(), reason }));
-                        }
-                        Err(reason) => self.obstacle(open.subject(), reason),
+                descriptor::Kind::Socket => match self.socket(proc, fd) {
+                    Ok(loss) => {
+                        self.sockets.push((open.stat.st_ino, open.subject()));
+                        self.losses
+                            .extend(loss.map(|reason| Loss { subject: open.subject(), reason }));
                     }
-                }
+                    Err(reason) => self.obstacle(open.subject(), reason),
+                },
                 descriptor::Kind::Inotify => {
                     let taken = proc.take_fd(fd)?;
                     let reason = inotify::loss(taken.as_fd());
-                    self.losses.extend(reason.map(|reason| Loss { subject: open.subject(), reason }));
+                    self.losses
+                        .extend(reason.map(|reason| Loss { subject: open.subject(), reason }));
                 }
                 descriptor::Kind::Pipe => {
                     self.pipes.push((link.to_vec(), open.flags() & 3, open.subject()));

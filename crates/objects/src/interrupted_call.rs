@@ -99,7 +99,8 @@ pub fn freeze(
             let mut examined = plain(regs);
             let call = examine_sleep(patient, regs, circumstances);
             if let Some(remaining) = call.remaining {
-                let deadline_ns = circumstances.stopped_at_ns.saturating_add(remaining.as_nanoseconds());
+                let deadline_ns =
+                    circumstances.stopped_at_ns.saturating_add(remaining.as_nanoseconds());
                 let note = Note { number: call.number, deadline_ns };
                 note.leave(regs.sp, |address, bytes| patient.write_memory(address, bytes).is_ok());
             }
@@ -180,7 +181,9 @@ fn remaining(
     };
     match number {
         // The kernel has written what remains to the place that the program gave for it.
-        NANOSLEEP if arguments[1] != 0 => timespec(patient, arguments[1]).map(Time::from_nanoseconds),
+        NANOSLEEP if arguments[1] != 0 => {
+            timespec(patient, arguments[1]).map(Time::from_nanoseconds)
+        }
         CLOCK_NANOSLEEP if arguments[3] != 0 => {
             timespec(patient, arguments[3]).map(Time::from_nanoseconds)
         }
@@ -222,7 +225,8 @@ impl Note {
 
     fn find(sp: u64, read: impl FnOnce(u64, usize) -> Option<Vec<u8>>) -> Option<Note> {
         let bytes = read(Self::place(sp), Self::LEN)?;
-        let word = |at: usize| u64::from_ne_bytes(bytes[at * 8..][..8].try_into().expect("eight bytes"));
+        let word =
+            |at: usize| u64::from_ne_bytes(bytes[at * 8..][..8].try_into().expect("eight bytes"));
         let ours = [word(0), word(1), word(2)] == [Self::MAGIC[0], Self::MAGIC[1], sp];
         ours.then(|| Note { number: word(3), deadline_ns: word(4) })
     }

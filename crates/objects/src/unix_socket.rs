@@ -495,7 +495,10 @@ fn connect(socket: &UnixSocket, to: &UnixSocket, remote: i32, nursery: &mut Blan
 /// A socket without a living peer; if it was connected, the other end is returned to be closed later.
 fn single(socket: &UnixSocket, nursery: &mut Blank) -> Result<(OwnedFd, Option<OwnedFd>)> {
     let connected = socket.state == SocketState::Established;
-    if connected && (socket.socket_type != DATAGRAM || socket.name.is_none()) && socket.peer.is_none() {
+    if connected
+        && (socket.socket_type != DATAGRAM || socket.name.is_none())
+        && socket.peer.is_none()
+    {
         let (one, two) = pair(socket, nursery)?;
         return Ok((one, Some(two)));
     }
@@ -577,7 +580,10 @@ fn fill_queues(
 }
 
 /// The address of a bound socket as we can reach it, with what keeps the address alive.
-fn target(receiver: &UnixSocket, thawing: &Thawing) -> Option<(rustix::net::SocketAddrUnix, Option<OwnedFd>)> {
+fn target(
+    receiver: &UnixSocket,
+    thawing: &Thawing,
+) -> Option<(rustix::net::SocketAddrUnix, Option<OwnedFd>)> {
     let name = receiver.name.as_ref()?;
     if let Some(abstract_name) = name.bytes.strip_prefix(&[0]) {
         return Some((rustix::net::SocketAddrUnix::new_abstract_name(abstract_name).ok()?, None));
@@ -609,9 +615,13 @@ fn send(
         }
         let rest = [IoSlice::new(&packet.data[sent..])];
         sent += match to {
-            Some((address, _)) => {
-                rustix::net::sendmsg_addr(from, address, &rest, &mut ancillary, SendFlags::DONTWAIT)?
-            }
+            Some((address, _)) => rustix::net::sendmsg_addr(
+                from,
+                address,
+                &rest,
+                &mut ancillary,
+                SendFlags::DONTWAIT,
+            )?,
             None => rustix::net::sendmsg(from, &rest, &mut ancillary, SendFlags::DONTWAIT)?,
         };
         if sent >= packet.data.len() {
