@@ -7,7 +7,7 @@
 
 use stasis_model::{GeneralRegisters, InterruptedCall, Time};
 use stasis_sys::ptrace::UserRegs;
-use stasis_tracee::{Blank, Patient, Sleepers};
+use stasis_tracee::{Blank, Patient, Sleep, Sleepers};
 
 use crate::error::Result;
 
@@ -239,33 +239,35 @@ fn timespec(patient: &Patient, address: u64) -> Option<u64> {
     word(0).checked_mul(1_000_000_000)?.checked_add(word(8))
 }
 
-/// Puts thread `index` of a blank back to sleep and returns the registers with which it goes on.
-///
-/// # Effect on the tracee
-/// Its memory must be whole, since the call may look at it.
-pub fn thaw(
-    blank: &mut Blank,
-    index: usize,
-    call: &InterruptedCall,
-    frozen: &GeneralRegisters,
-) -> Result<UserRegs> {
-    let mut regs = crate::registers::from_model(frozen);
+/// The call that puts thread `index` of a blank back to sleep; `None` if its call starts anew anyway.
+pub fn plan(blank: &Blank, index: usize, call: &InterruptedCall) -> Result<Option<Sleep>> {
+    if !matches!(call.number, POLL | NANOSLEEP | FUTEX | CLOCK_NANOSLEEP) {
+        return Ok(None);
+    }
     let mut arguments = call.arguments;
     if let Some(remaining) = call.remaining {
         shorten(blank, index, call.number, &mut arguments, remaining)?;
     }
-    if !matches!(call.number, POLL | NANOSLEEP | FUTEX | CLOCK_NANOSLEEP) {
-        return Ok(regs);
-    }
-    match blank.enter_sleep(index, call.number, arguments)? {
+    Ok(Some(Sleep { thread: index, number: call.number, arguments }))
+}
+
+/// The registers with which a thread goes on that was put back to sleep with this result.
+///
+/// # Effect on the tracee
+/// A note for the next checkpoint is left below the stack.
+pub fn thaw(
+    blank: &Blank,
+    call: &InterruptedCall,
+    frozen: &GeneralRegisters,
+    result: i64,
+) -> UserRegs {
+    let mut regs = crate::registers::from_model(frozen);
+    match result {
         ERESTART_RESTARTBLOCK => {
             regs.ax = RESTART_SYSCALL;
             regs.ip = regs.ip.wrapping_sub(2);
             if let Some(remaining) = call.remaining {
-                let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-                let now_ns = u64::try_from(now.tv_sec).unwrap_or(0) * 1_000_000_000
-                    + u64::try_from(now.tv_nsec).unwrap_or(0);
-                let deadline_ns = now_ns.saturating_add(remaining.as_nanoseconds());
+                let deadline_ns = monotonic_ns().saturating_add(remaining.as_nanoseconds());
                 let note = Note { number: call.number, deadline_ns };
                 note.leave(regs.sp, |address, bytes| blank.write_memory(address, bytes).is_ok());
             }
@@ -277,7 +279,13 @@ pub fn thaw(
         // What it waited for has come: it returns.
         result => regs.ax = result.cast_unsigned(),
     }
-    Ok(regs)
+    regs
+}
+
+fn monotonic_ns() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    let nanoseconds = u64::try_from(now.tv_nsec).unwrap_or(0);
+    u64::try_from(now.tv_sec).unwrap_or(0).saturating_mul(1_000_000_000) + nanoseconds
 }
 
 fn shorten(

@@ -102,9 +102,8 @@ pub fn freeze(open: &OpenFd, gathering: &mut Gathering) -> Result<Option<FileKin
         .find(|other| other.waiting_clients.contains(&inode))
         .map(|listener| listener.inode);
     let peer = told.peer.filter(|peer| *peer != 0).or(waiting_at).map(SocketId);
-    if waiting_at.is_some() && stasis_sys::ioctl::get_int(fd, libc::TIOCOUTQ).unwrap_or(0) > 0 {
-        let reason = "data was sent on it before the other side has accepted the connection";
-        gathering.obstacle(open.subject(), reason, None);
+    if waiting_at.is_some() && has_unread_output(fd) {
+        gathering.obstacle(open.subject(), SENT_TOO_EARLY, None);
     }
     Ok(Some(FileKind::Unix(UnixSocket {
         socket: SocketId(inode),
@@ -117,6 +116,15 @@ pub fn freeze(open: &OpenFd, gathering: &mut Gathering) -> Result<Option<FileKin
         shutdown: u32::from(told.shutdown),
         foreign_flags: 0,
     })))
+}
+
+/// What was sent lies in a socket that nobody has a descriptor of, so it cannot be read.
+pub const SENT_TOO_EARLY: &str =
+    "data was sent on it before the other side has accepted the connection";
+
+/// Whether what was written to a socket has not been read by its other end.
+pub fn has_unread_output(fd: BorrowedFd<'_>) -> bool {
+    stasis_sys::ioctl::get_int(fd, libc::TIOCOUTQ).unwrap_or(0) > 0
 }
 
 fn freeze_name(
