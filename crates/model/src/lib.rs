@@ -36,8 +36,8 @@ pub use mount::{Cgroup, CgroupSet, Mount, NamespaceKind, Namespaces, Tmpfs, UtsN
 pub use registers::{FpuState, GeneralRegisters, Registers, XsaveComponents};
 pub use signal::{PendingSignal, SIGINFO_SIZE, SignalAction, SignalMask};
 pub use socket::{
-    Ancillary, FurtherOption, InetSocket, IpOptions, SocketOptions, SocketState, TcpOptions, UnixName, UnixPacket,
-    UnixSocket,
+    Ancillary, FurtherOption, InetSocket, IpOptions, SocketOptions, SocketState, TcpOptions,
+    UnixName, UnixPacket, UnixSocket,
 };
 pub use task::{
     AltStack, Credentials, FsContext, InterruptedCall, Limit, Live, Process, RobustList, Rseq,
