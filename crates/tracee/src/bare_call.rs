@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 /// [`Error::Kernel`] if the call fails.
 ///
 /// # Effect on the tracee
-/// Two stops. It is left in a system-call-exit stop with foreign registers: the caller sets them.
+/// Two stops. It is left in a system-call-exit stop behind the instruction, with all signals blocked.
 pub fn bare_call(
     tid: i32,
     template: &UserRegs,
@@ -29,6 +29,8 @@ pub fn bare_call(
     let regs =
         UserRegs { ax, orig_ax: none, ip: instruction, di, si, dx, r10, r8, r9, ..*template };
     ptrace::set_registers(tid, &regs).map_err(Error::at(tid, "ptrace(SETREGS)"))?;
+    // Only now, when the thread is on its way to its own mask.
+    ptrace::set_signal_mask(tid, u64::MAX).map_err(Error::at(tid, "ptrace(SETSIGMASK)"))?;
     for _ in ["entry", "exit"] {
         ptrace::cont_to_syscall(tid).map_err(Error::at(tid, "ptrace(SYSCALL)"))?;
         wait_for_syscall_stop(tid)?;

@@ -25,6 +25,7 @@ mod sigframe;
 mod sleepers;
 mod stub;
 mod tree;
+mod way_back;
 
 pub use batch::{Arg, Batch, Call, Data, Outcome};
 pub use blank::{Birth, Blank, BlankThread, Seed, Sleep, blank_program};

@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags};
+use stasis_proctext::maps::Mapping;
 use stasis_sys::{
     memory::{self, RemoteRange},
     ptrace::{self, Options, UserRegs},
@@ -18,6 +19,7 @@ use crate::{
     procdir::ProcDir,
     run::{Runner, libc_signals},
     sigframe, stub,
+    way_back::{self, Trampolines},
 };
 
 /// How a thread stood when we came.
@@ -82,6 +84,7 @@ pub struct Patient {
     parent: i32,
     threads: Vec<PatientThread>,
     foothold: Option<Foothold>,
+    trampolines: Trampolines,
     late_signals: Vec<i32>,
     released: bool,
     _one_thread: OneThread,
@@ -91,8 +94,16 @@ pub struct Patient {
 struct Foothold {
     base: u64,
     len: u64,
+    bare: Bare,
+}
+
+/// How the leader makes single calls.
+#[derive(Clone, Copy, Debug)]
+struct Bare {
     /// A `syscall` instruction of the patient's own.
     instruction: u64,
+    /// Its registers, but for the stack pointer if there is a way back.
+    template: UserRegs,
 }
 
 impl Patient {
@@ -105,6 +116,10 @@ impl Patient {
     /// # Effect on the tracee
     /// System calls that wait are interrupted and go on when it is let go.
     pub fn stop(pid: i32) -> Result<Self> {
+        Self::stop_with(pid, &Trampolines::default())
+    }
+
+    pub(crate) fn stop_with(pid: i32, trampolines: &Trampolines) -> Result<Self> {
         let proc = ProcDir::open(pid)?;
         let raw = Pid::from_raw(pid).ok_or(Error::Died { pid })?;
         let pidfd = rustix::process::pidfd_open(raw, PidfdFlags::empty()).map_err(|errno| {
@@ -118,6 +133,7 @@ impl Patient {
             pidfd,
             threads: Vec::new(),
             foothold: None,
+            trampolines: Trampolines::clone(trampolines),
             late_signals: Vec::new(),
             released: false,
             _one_thread: OneThread::default(),
@@ -286,42 +302,39 @@ impl Patient {
             return Ok(());
         }
         let pid = self.pid();
-        let instruction = self.find_syscall_instruction()?;
         let stop_signal = self.choose_stop_signal()?;
         let frame_len = sigframe::len_bytes(self.leader().xsave.len()).next_multiple_of(PAGE);
         let slot_len = |index: usize| if index == 0 { 64 * PAGE } else { 2 * PAGE };
         let total: usize =
             PAGE + (0..self.threads.len()).map(|index| frame_len + slot_len(index)).sum::<usize>();
-        self.set_batch_mask(stop_signal)?;
-        let template = self.leader().regs;
+        let bare = self.prepare_bare_calls()?;
         const READ_WRITE: u64 = 3;
         const PRIVATE_ANONYMOUS: u64 = 0x22;
         let mmap = [0, total as u64, READ_WRITE, PRIVATE_ANONYMOUS, u64::MAX, 0];
-        let base = bare_call(pid, &template, instruction, ("mmap", 9), mmap);
-        // Whatever comes now, the thread must be able to go on.
-        ptrace::set_registers(pid, &template).map_err(Error::at(pid, "ptrace(SETREGS)"))?;
-        self.foothold = Some(Foothold { base: base?, len: total as u64, instruction });
-        let foothold = self.foothold.expect("just set");
-        self.settle_in(foothold, frame_len, slot_len, stop_signal)?;
-        self.leave_syscall_stop(pid)
+        let base = match bare_call(pid, &bare.template, bare.instruction, ("mmap", 9), mmap) {
+            Ok(base) => base,
+            Err(error) => {
+                self.leave_syscall_stop(pid)?;
+                return Err(error);
+            }
+        };
+        self.foothold = Some(Foothold { base, len: total as u64, bare });
+        write_all(pid, base, stub::CODE)?;
+        let code_page = [base, PAGE as u64, 5, 0, 0, 0]; // read, execute
+        bare_call(pid, &bare.template, bare.instruction, ("mprotect", 10), code_page)?;
+        self.settle_in(base, frame_len, slot_len, stop_signal)
     }
 
-    /// Writes the stub and the frames, and gives each thread its slot.
+    /// Writes the frames and gives each thread its slot.
     fn settle_in(
         &mut self,
-        foothold: Foothold,
+        base: u64,
         frame_len: usize,
         slot_len: impl Fn(usize) -> usize,
         stop_signal: i32,
     ) -> Result<()> {
         let pid = self.pid();
-        write_all(pid, foothold.base, stub::CODE)?;
-        let template = self.leader().regs;
-        let code_page = [foothold.base, PAGE as u64, 5, 0, 0, 0]; // read, execute
-        let made = bare_call(pid, &template, foothold.instruction, ("mprotect", 10), code_page);
-        ptrace::set_registers(pid, &template).map_err(Error::at(pid, "ptrace(SETREGS)"))?;
-        made?;
-        let mut address = foothold.base + PAGE as u64;
+        let mut address = base + PAGE as u64;
         for (index, thread) in self.threads.iter_mut().enumerate() {
             let back = sigframe::restarted(&thread.regs);
             let (frame, sp) = sigframe::build(address, &back, thread.mask, &thread.xsave);
@@ -332,7 +345,7 @@ impl Patient {
             thread.runner = Some(Runner {
                 tid: thread.tid,
                 own_ids: (self.own_pid, thread.own_tid),
-                code: foothold.base,
+                code: base,
                 slot,
                 stop_signal,
                 frame: sp,
@@ -341,14 +354,31 @@ impl Patient {
         Ok(())
     }
 
-    /// While batches run, no signal but the stub's own may come in between.
-    fn set_batch_mask(&self, stop_signal: i32) -> Result<()> {
-        let all_but = !(1u64 << (stop_signal - 1));
-        for thread in &self.threads {
-            ptrace::set_signal_mask(thread.tid, all_but)
-                .map_err(Error::at(thread.tid, "ptrace(SETSIGMASK)"))?;
+    /// Finds out how the leader can make single calls, and lays its way back for the case that we die.
+    fn prepare_bare_calls(&self) -> Result<Bare> {
+        let maps = self.proc.maps()?;
+        let leader = self.leader();
+        let read = |address, len| self.read_memory(address, len).ok();
+        let vdso = maps.iter().find(|map| map.name == b"[vdso]");
+        let returning = vdso.and_then(|map| {
+            let len = usize::try_from(map.range.end - map.range.start).ok()?.min(1 << 20);
+            let at = way_back::returning_syscall(&read(map.range.start, len)?)?;
+            Some(map.range.start + at as u64)
+        });
+        let laid = returning.and_then(|instruction| {
+            let trampoline = way_back::find_trampoline(&maps, &self.trampolines, read)?;
+            let way = way_back::build(&maps, &leader.regs, leader.mask, &leader.xsave, trampoline)?;
+            write_all(self.pid(), way.address, &way.bytes).ok()?;
+            Some(Bare { instruction, template: UserRegs { sp: way.sp, ..leader.regs } })
+        });
+        match laid {
+            Some(bare) => Ok(bare),
+            // Without a stack of its own or a C library: the time of a single call without a way back.
+            None => Ok(Bare {
+                instruction: self.find_syscall_instruction(&maps)?,
+                template: leader.regs,
+            }),
         }
-        Ok(())
     }
 
     /// A signal that does nothing if we die before taking it away: not caught, and none waiting.
@@ -364,9 +394,8 @@ impl Patient {
         })
     }
 
-    /// Address of a `syscall` instruction in the patient: the vDSO has some.
-    fn find_syscall_instruction(&self) -> Result<u64> {
-        let maps = self.proc.maps()?;
+    /// Address of any `syscall` instruction in the patient.
+    fn find_syscall_instruction(&self, maps: &[Mapping]) -> Result<u64> {
         let executable =
             maps.iter().filter(|map| map.protection & 4 != 0 && map.name != b"[vsyscall]");
         let mut candidates: Vec<_> = executable.collect();
@@ -398,10 +427,18 @@ impl Patient {
             return Ok(());
         }
         self.released = true;
-        let gone = self.remove_foothold();
-        let mut result = gone;
+        // The others first: they stand in the foothold, which is about to go.
+        let mut result = Ok(());
+        for thread in self.threads.iter().skip(1) {
+            result = result.and(reset_thread(thread));
+        }
+        result = result.and(self.remove_foothold());
+        for thread in self.threads.iter().take(1) {
+            result = result.and(reset_thread(thread));
+        }
         for thread in &self.threads {
-            result = result.and(release_thread(thread));
+            let detached = ptrace::detach(thread.tid, 0);
+            result = result.and(detached.map_err(Error::at(thread.tid, "ptrace(DETACH)")));
         }
         for signal in self.late_signals.drain(..) {
             let sent = stasis_sys::process::kill(self.proc.pid(), signal);
@@ -413,10 +450,10 @@ impl Patient {
     fn remove_foothold(&mut self) -> Result<()> {
         let Some(foothold) = self.foothold.take() else { return Ok(()) };
         let pid = self.pid();
-        let template = self.leader().regs;
+        // The way back may have been overwritten since: what lies below a stack is nobody's.
+        let bare = self.prepare_bare_calls().unwrap_or(foothold.bare);
         let range = [foothold.base, foothold.len, 0, 0, 0, 0];
-        let removed = bare_call(pid, &template, foothold.instruction, ("munmap", 11), range);
-        ptrace::set_registers(pid, &template).map_err(Error::at(pid, "ptrace(SETREGS)"))?;
+        let removed = bare_call(pid, &bare.template, bare.instruction, ("munmap", 11), range);
         removed.map(drop).and(self.leave_syscall_stop(pid))
     }
 }
@@ -495,12 +532,11 @@ fn read_thread(tid: i32, own_tid: i32, kind: StopKind) -> Result<PatientThread> 
     })
 }
 
-fn release_thread(thread: &PatientThread) -> Result<()> {
+fn reset_thread(thread: &PatientThread) -> Result<()> {
     let tid = thread.tid;
     ptrace::set_registers(tid, &thread.regs)
         .and_then(|()| ptrace::set_signal_mask(tid, thread.mask))
-        .and_then(|()| ptrace::detach(tid, 0))
-        .map_err(Error::at(tid, "ptrace(DETACH)"))
+        .map_err(Error::at(tid, "ptrace(SETREGS)"))
 }
 
 fn write_all(pid: i32, address: u64, bytes: &[u8]) -> Result<()> {

@@ -48,6 +48,10 @@ impl Runner {
             ..*template
         };
         ptrace::set_registers(self.tid, &regs).map_err(Error::at(self.tid, "ptrace(SETREGS)"))?;
+        // No signal but the stub's own may come in between. A patient's own mask is in its frame.
+        let all_but = !(1u64 << (self.stop_signal - 1));
+        ptrace::set_signal_mask(self.tid, all_but)
+            .map_err(Error::at(self.tid, "ptrace(SETSIGMASK)"))?;
         ptrace::cont(self.tid, 0).map_err(Error::at(self.tid, "ptrace(CONT)"))
     }
 

@@ -7,6 +7,7 @@ use crate::{
     patient::{Patient, PatientThread},
     procdir::ProcDir,
     sleepers::Sleepers,
+    way_back::Trampolines,
 };
 
 /// A process of the tree that has ended and was not waited for.
@@ -38,9 +39,11 @@ impl StoppedTree {
     /// # Errors
     /// As [`Patient::stop`]; whatever was stopped runs on.
     pub fn stop(root: i32) -> Result<Self> {
-        let mut tree = StoppedTree { patients: vec![Patient::stop(root)?], zombies: Vec::new() };
+        let trampolines = Trampolines::default();
+        let patients = vec![Patient::stop_with(root, &trampolines)?];
+        let mut tree = StoppedTree { patients, zombies: Vec::new() };
         let mut known = HashSet::from([root]);
-        while tree.stop_newcomers(&mut known)? {}
+        while tree.stop_newcomers(&mut known, &trampolines)? {}
         Ok(tree)
     }
 
@@ -83,7 +86,11 @@ impl StoppedTree {
         result.and(wait_for_ends(tids))
     }
 
-    fn stop_newcomers(&mut self, known: &mut HashSet<i32>) -> Result<bool> {
+    fn stop_newcomers(
+        &mut self,
+        known: &mut HashSet<i32>,
+        trampolines: &Trampolines,
+    ) -> Result<bool> {
         let mut found = false;
         let mut index = 0;
         while index < self.patients.len() {
@@ -92,7 +99,7 @@ impl StoppedTree {
                     continue;
                 }
                 found = true;
-                match zombie_or_patient(child) {
+                match zombie_or_patient(child, trampolines) {
                     Ok(Kin::Zombie(zombie)) => self.zombies.push(zombie),
                     Ok(Kin::Patient(patient)) => self.patients.push(*patient),
                     // It ended and was collected; its children, if any, turn up elsewhere.
@@ -111,11 +118,11 @@ enum Kin {
     Patient(Box<Patient>),
 }
 
-fn zombie_or_patient(pid: i32) -> Result<Kin> {
+fn zombie_or_patient(pid: i32, trampolines: &Trampolines) -> Result<Kin> {
     if let Some(zombie) = as_zombie(pid)? {
         return Ok(Kin::Zombie(zombie));
     }
-    match Patient::stop(pid) {
+    match Patient::stop_with(pid, trampolines) {
         Ok(patient) => Ok(Kin::Patient(Box::new(patient))),
         // It may have ended since.
         Err(error) => match as_zombie(pid)? {

@@ -1,0 +1,123 @@
+//! How a patient goes on by itself if the supervisor dies in the middle of a single call, before there is
+//! a foothold or after it is gone.
+//!
+//! The call is made at a `syscall` instruction of the vDSO that is followed by a `ret`. The stack pointer
+//! leads to memory below the red zone of the thread's stack, where the address of the C library's own
+//! rt_sigreturn(2) trampoline lies, and then a frame of the thread's context. Whatever the call returns,
+//! the thread then finds its way back by itself.
+
+use std::{cell::RefCell, collections::HashMap, rc::Rc};
+
+use stasis_proctext::maps::Mapping;
+use stasis_sys::ptrace::UserRegs;
+
+use crate::sigframe;
+
+/// Where trampolines lie in mapped files, by device, inode and offset: found once for all processes.
+pub(crate) type Trampolines = Rc<RefCell<HashMap<((u32, u32), u64, u64), Option<u64>>>>;
+
+/// `mov rax, 15; syscall`, as C libraries have it.
+const TRAMPOLINE: [u8; 9] = [0x48, 0xc7, 0xc0, 0x0f, 0x00, 0x00, 0x00, 0x0f, 0x05];
+
+/// Below the red zone and what else may be noted there.
+const DISTANCE: u64 = 128 + 512;
+
+/// What is to be written, and with which registers a single call is made.
+pub(crate) struct WayBack {
+    pub address: u64,
+    pub bytes: Vec<u8>,
+    /// Stack pointer for the call.
+    pub sp: u64,
+}
+
+/// Offset of a `syscall` that is followed by nothing but clearing of registers and `ret`.
+pub(crate) fn returning_syscall(vdso: &[u8]) -> Option<usize> {
+    let candidates = vdso.windows(2).enumerate().filter(|(_, pair)| *pair == [0x0f, 0x05]);
+    candidates.map(|(at, _)| at).find(|at| returns(&vdso[at + 2..]))
+}
+
+fn returns(mut code: &[u8]) -> bool {
+    loop {
+        code = match code {
+            [0xc3, ..] => return true,
+            // xor of a register with itself
+            [0x31, operands, rest @ ..] | [0x45, 0x31, operands, rest @ ..]
+                if operands & 0xc0 == 0xc0 && operands >> 3 & 7 == operands & 7 =>
+            {
+                rest
+            }
+            _ => return false,
+        };
+    }
+}
+
+/// Builds the way back of a thread with these registers; `None` if its stack is not the process's own
+/// one, so that nobody can tell what lies below it.
+pub(crate) fn build(
+    maps: &[Mapping],
+    regs: &UserRegs,
+    mask: u64,
+    xsave: &[u8],
+    trampoline: u64,
+) -> Option<WayBack> {
+    let stack = maps.iter().find(|map| map.name == b"[stack]" && map.range.contains(&regs.sp))?;
+    let len = sigframe::len_bytes(xsave.len()) as u64;
+    let frame_at = regs.sp.checked_sub(DISTANCE + len)? & !63;
+    let sp = frame_at.checked_sub(8)?;
+    if sp < stack.range.start {
+        return None;
+    }
+    let (frame, start) = sigframe::build(frame_at, &sigframe::restarted(regs), mask, xsave);
+    debug_assert_eq!(start, frame_at, "an aligned address stays as it is");
+    let mut bytes = trampoline.to_ne_bytes().to_vec();
+    bytes.extend(frame);
+    Some(WayBack { address: sp, bytes, sp })
+}
+
+/// Address of a trampoline in the process; `read` reads its memory.
+pub(crate) fn find_trampoline(
+    maps: &[Mapping],
+    known: &Trampolines,
+    read: impl Fn(u64, usize) -> Option<Vec<u8>>,
+) -> Option<u64> {
+    const MOST: u64 = 4 << 20;
+    let mut candidates: Vec<&Mapping> =
+        maps.iter().filter(|map| map.protection == 5 && map.inode != 0 && !map.shared).collect();
+    let is_library =
+        |map: &&Mapping| map.name.windows(4).any(|part| part == b"libc" || part == b"musl");
+    candidates.sort_by_key(|map| !is_library(map));
+    for map in candidates {
+        let key = (map.device, map.inode, map.offset);
+        let found = known.borrow().get(&key).copied();
+        let offset = found.unwrap_or_else(|| {
+            let len = (map.range.end - map.range.start).min(MOST) as usize;
+            let text = read(map.range.start, len)?;
+            text.windows(TRAMPOLINE.len()).position(|part| part == TRAMPOLINE).map(|at| at as u64)
+        });
+        known.borrow_mut().insert(key, offset);
+        let address = offset.map(|offset| map.range.start + offset);
+        // Somebody may have changed the text of this process.
+        if let Some(address) = address
+            && read(address, TRAMPOLINE.len()).as_deref() == Some(&TRAMPOLINE)
+        {
+            return Some(address);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::returning_syscall;
+
+    #[test]
+    fn only_a_plain_return_will_do() {
+        let check = |code: &[u8], at| assert_eq!(returning_syscall(code), at);
+        check(&[0x0f, 0x05, 0xc3], Some(0));
+        check(&[0x90, 0x0f, 0x05, 0x31, 0xd2, 0x31, 0xff, 0x45, 0x31, 0xdb, 0xc3], Some(1));
+        check(&[0x0f, 0x05, 0x31, 0xd1, 0xc3], None);
+        check(&[0x0f, 0x05, 0xc9, 0xc3], None);
+        check(&[0x0f, 0x05], None);
+        check(&[0x0f, 0x05, 0xc9, 0x0f, 0x05, 0xc3], Some(3));
+    }
+}
