@@ -28,10 +28,11 @@ pub fn freeze(
     }
     let mut chain = Vec::new();
     let failed = |errno| Error::at(subject.to_string(), "ptrace(SECCOMP_GET_FILTER)")(errno);
+    // ptrace(2) says that the newest has the index 0. It is the oldest: the kernel counts the chain
+    // and then walks from the newest as far as the index is from the end (`get_nth_filter`).
     while let Some(program) = ptrace::seccomp_filter(tid, chain.len()).map_err(failed)? {
         chain.push(program);
     }
-    chain.reverse(); // the kernel tells the newest first
     if chain.is_empty() {
         return Ok(SeccompMode::Disabled);
     }

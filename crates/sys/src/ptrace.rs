@@ -215,7 +215,7 @@ pub fn stop_signal_info(tid: i32) -> Result<[u8; 128]> {
     Ok(info)
 }
 
-/// Filter number `index` of a stopped thread, the newest being 0; `None` past the oldest.
+/// Filter number `index` of a stopped thread, the oldest being 0; `None` past the newest.
 pub fn seccomp_filter(tid: i32, index: usize) -> Result<Option<Vec<u8>>> {
     // SAFETY: with a null pointer the kernel only tells the number of instructions.
     let count = match cvt(unsafe { libc::ptrace(SECCOMP_GET_FILTER, tid, index, 0usize) }) {

@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, bail, ensure};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 
 use super::{
     Figure,
@@ -189,8 +189,7 @@ impl Tree {
         command.args(["process", "dump", "-t", &pid, "-D"]).arg(images);
         let measured = meter::measure(&mut command)?;
         self.child.wait()?;
-        // Its children are collected by init, which takes a moment.
-        std::thread::sleep(Duration::from_millis(100));
+        reap_orphans();
         Ok(measured)
     }
 
@@ -213,5 +212,11 @@ impl Drop for Tree {
             }
         }
         let _ = self.child.wait();
+        reap_orphans();
     }
+}
+
+/// Collects what is left of a killed tree: it came to us, and a pid is free only after that.
+fn reap_orphans() {
+    while matches!(waitpid(None, WaitOptions::empty()), Ok(Some(_))) {}
 }

@@ -3,12 +3,16 @@
 #![allow(dead_code)] // not every test file uses all of it
 
 use std::{
-    io::Write,
+    io::{Read, Seek, Write},
+    os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     thread::sleep,
     time::{Duration, Instant},
 };
+
+/// No command of a test may take longer; one that hangs is killed and has failed.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 pub struct Engine {
     pub dir: tempfile::TempDir,
@@ -46,7 +50,7 @@ impl Engine {
 
     /// Runs a command to its end, whatever comes out.
     pub fn try_run(&self, args: &[&str]) -> Done {
-        Done::from(self.command(args).output().unwrap())
+        finish(&mut self.command(args), |_| ())
     }
 
     /// Runs a command that must succeed; gives its standard output.
@@ -59,10 +63,9 @@ impl Engine {
     /// Runs a command with something on its standard input.
     pub fn run_with_input(&self, args: &[&str], input: &str) -> Done {
         let mut command = self.command(args);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-        Done::from(child.wait_with_output().unwrap())
+        finish(command.stdin(Stdio::piped()), |child| {
+            child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        })
     }
 
     /// Starts a shell script in the background.
@@ -123,17 +126,43 @@ pub fn groups_of(id: &str) -> Vec<PathBuf> {
 impl Drop for Engine {
     fn drop(&mut self) {
         for id in self.try_run(&["ps", "-aq", "--no-trunc"]).out.lines() {
-            let _ = self.command(&["rm", "-f", id]).output();
+            self.try_run(&["rm", "-f", id]);
         }
     }
 }
 
-impl From<Output> for Done {
-    fn from(output: Output) -> Done {
-        Done {
-            code: output.status.code().unwrap_or(-1),
-            out: String::from_utf8_lossy(&output.stdout).into_owned(),
-            err: String::from_utf8_lossy(&output.stderr).into_owned(),
+/// Runs a command to its end, or kills it when the patience is over. Its output goes to files: what
+/// it leaves running in the background must not keep us waiting for the end of a pipe.
+fn finish(command: &mut Command, feed: impl FnOnce(&mut Child)) -> Done {
+    let (mut out, mut err) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
+    command.stdout(out.try_clone().unwrap()).stderr(err.try_clone().unwrap());
+    let mut child = command.spawn().unwrap();
+    feed(&mut child);
+    let status = wait_for(&mut child, PATIENCE);
+    let read = |file: &mut std::fs::File| {
+        let mut bytes = Vec::new();
+        file.rewind().unwrap();
+        file.read_to_end(&mut bytes).unwrap();
+        String::from_utf8_lossy(&bytes).into_owned()
+    };
+    let (out, mut err) = (read(&mut out), read(&mut err));
+    if let Some(signal) = status.signal() {
+        err += &format!("(died by signal {signal}; patience is {PATIENCE:?})");
+    }
+    Done { code: status.code().unwrap_or(-1), out, err }
+}
+
+/// Waits for a child, and kills it when the patience is over.
+pub fn wait_for(child: &mut Child, patience: Duration) -> ExitStatus {
+    let deadline = Instant::now() + patience;
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status;
         }
+        if Instant::now() > deadline {
+            child.kill().unwrap();
+            return child.wait().unwrap();
+        }
+        sleep(Duration::from_millis(2));
     }
 }
