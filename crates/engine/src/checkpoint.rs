@@ -4,11 +4,12 @@ use std::{collections::HashMap, os::fd::AsFd, time::Instant};
 
 use stasis_files::{DumpStats, Facts, PageOwner, Writer};
 use stasis_model::{
-    ClockReadings, GhostContent, NamespaceKind, NsPid, Process, State, TableId, Time,
+    ClockReadings, GhostContent, Loss, NamespaceKind, NsPid, Process, State, Subject, TableId, Time,
 };
 use stasis_objects::{
-    Gathering, epoll, gathering::Stored, ghost, pages, process, segment, unix_socket,
+    Gathering, epoll, gathering::Stored, ghost, pages, process, segment, sharing, unix_socket,
 };
+use stasis_plan::Job;
 use stasis_tracee::{Patient, Sleepers, StopKind, StoppedTree};
 
 use crate::{
@@ -95,6 +96,7 @@ fn freeze_and_write(
         while_stopped().map_err(|error| Error::Failed(error.to_string()))?;
         phases.end("while stopped");
     }
+    settle_links(&mut gathering, options.fate);
     Ok(Report {
         stats: Stats {
             nr_tasks: gathering.tree.processes.len(),
@@ -109,6 +111,20 @@ fn freeze_and_write(
         },
         losses: gathering.losses,
     })
+}
+
+/// Links to deleted files are only for the restore: a tree that runs on must not find them.
+fn settle_links(gathering: &mut Gathering, fate: Fate) {
+    for link in std::mem::take(&mut gathering.links) {
+        match fate {
+            Fate::Kill | Fate::LeaveStopped => link.keep(),
+            Fate::LeaveRunning => {
+                let reason = "a deleted file with another link is open; it is kept only \
+                              if the checkpoint ends the tree";
+                gathering.losses.push(Loss { subject: Subject::Tree, reason: reason.into() });
+            }
+        }
+    }
 }
 
 fn facts() -> Facts {
@@ -130,8 +146,13 @@ fn freeze(
     let procs: Vec<_> = tree.patients().iter().map(Patient::proc).collect();
     let (own, nested) = namespaces::survey(procs[0], &procs[1..])?;
     gathering.obstacles.extend(nested);
+    gathering.obstacles.extend(sharing::obstacles(procs.iter().copied())?);
     gathering.tree.namespaces =
         namespaces::freeze(&mut tree.patients_mut()[0], own, &options.externals.mounts)?;
+    if gathering.tree.namespaces.owns(NamespaceKind::Mount) {
+        let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::DIRECTORY;
+        gathering.root = Some(tree.patients()[0].proc().open_file("root", flags)?);
+    }
     if procs_have_sockets(tree) {
         gathering.unix_sockets = unix_socket::survey(tree.patients()[0].proc())?;
     }
@@ -149,6 +170,7 @@ fn freeze(
     add_zombies(tree, &mut gathering);
     // The root's own parent is not of the tree.
     gathering.tree.processes[0].parent = None;
+    check_plan(&mut gathering, options);
     if !gathering.obstacles.is_empty() {
         return Err(Error::Obstacles(gathering.obstacles));
     }
@@ -156,6 +178,14 @@ fn freeze(
         Error::Failed(format!("internal error: the frozen tree contradicts itself: {invalid}"))
     })?;
     Ok(gathering)
+}
+
+/// What could never be made again is not frozen.
+fn check_plan(gathering: &mut Gathering, options: &CheckpointOptions<'_>) {
+    let job = if options.shell_job { Job::Shell } else { Job::Own };
+    if let Err(impossible) = stasis_plan::steps(&gathering.tree, job, &|_| false) {
+        gathering.obstacle(Subject::Tree, impossible.to_string(), None);
+    }
 }
 
 fn procs_have_sockets(tree: &StoppedTree) -> bool {

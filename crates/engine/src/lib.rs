@@ -11,6 +11,7 @@ mod ipc_sysctls;
 mod morph;
 mod namespaces;
 mod phases;
+mod pids;
 mod restore;
 mod survey;
 

@@ -131,7 +131,8 @@ fn hand_over(
         channel.send(blank.pid(), chunk)?;
         messages += 1;
     }
-    let mut next = 0..;
+    // What is received gets the lowest free numbers.
+    let mut next = (0..).filter(|number| *number != channel.remote_fd());
     let mut number = || next.next().expect("an endless range");
     let fs = process::FsFds {
         executable: number(),
@@ -180,7 +181,8 @@ pub fn threads(
             let mut batch = Batch::new();
             if index == 0 {
                 const CLOSE: i64 = 3;
-                batch.call("close", CLOSE, [channel.remote_fd().into()]);
+                // Where a table is shared, another process was quicker.
+                batch.try_call("close", CLOSE, [channel.remote_fd().into()]);
                 signal::flush_child_signals(&mut batch);
             }
             thread::thaw(frozen, &mut batch);
@@ -205,11 +207,9 @@ pub fn threads(
 
 /// Takes our pages out of a process that has everything else.
 pub fn leave(blank: &mut Blank, live: &Live) -> Result<(), Error> {
-    let mut ends: Vec<(UserRegs, SignalMask)> = Vec::new();
-    for (index, frozen) in live.threads.iter().enumerate() {
-        let regs = thread::thaw_registers(blank, index, frozen)?;
-        ends.push((regs, frozen.blocked));
-    }
+    let regs = thread::thaw_registers(blank, &live.threads)?;
+    let masks = live.threads.iter().map(|thread| thread.blocked);
+    let ends: Vec<(UserRegs, SignalMask)> = regs.into_iter().zip(masks).collect();
     blank.take_leave(&ends)?;
     Ok(())
 }

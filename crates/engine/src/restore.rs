@@ -8,8 +8,8 @@ use std::{
 
 use rustix::fs::OFlags;
 use stasis_files::Reader;
-use stasis_model::{NsPid, Process, State, Tree};
-use stasis_objects::{Thawing, descriptor, process, segment, signal, unix_socket};
+use stasis_model::{FdNumber, NsPid, Process, State, Tree};
+use stasis_objects::{Thawing, descriptor, file_lock, link, process, segment, signal, unix_socket};
 use stasis_plan::{Job, Step};
 use stasis_tracee::{Batch, Birth, Blank, Channel, FootholdPlan, Seed};
 
@@ -18,6 +18,7 @@ use crate::{
     facade::{Error, Report, RestoreOptions, RestoreRoot, Restored, Stats},
     morph,
     phases::Phases,
+    pids,
 };
 
 /// Brings a tree back; all tasks are let go together.
@@ -33,7 +34,14 @@ pub fn restore(options: RestoreOptions<'_>) -> Result<Restored, Error> {
         return Err(Error::Obstacles(obstacles));
     }
     let job = if options.shell_job { Job::Shell } else { Job::Own };
-    let steps = stasis_plan::steps(&tree, job).map_err(|error| Error::Failed(error.to_string()))?;
+    let is_new = matches!(options.root, RestoreRoot::New);
+    // In a container nobody else has pids.
+    let is_taken = |pid: NsPid| is_new && pids::is_taken(pid.0);
+    let steps = stasis_plan::steps(&tree, job, &is_taken)
+        .map_err(|error| Error::Failed(error.to_string()))?;
+    if is_new {
+        pids::wait_until_free(&tree, &steps)?;
+    }
     phases.end("read");
     let (root, channel, inherited) = make_root(&tree, &options.inherited, options.root)?;
     let host_root = root.pid();
@@ -57,14 +65,13 @@ pub fn restore(options: RestoreOptions<'_>) -> Result<Restored, Error> {
         process::thaw_from_outside(blank, live, &mut thawing)?;
         morph::threads(blank, &tree, live, bounding, &channel)?;
         for (thread, frozen) in blank.threads().iter().zip(&live.threads) {
-            stasis_objects::scheduling::thaw(thread.tid(), &frozen.scheduling)?;
+            stasis_objects::scheduling::thaw(thread.tid(), &frozen.scheduling, &mut thawing)?;
         }
     }
     phases.end("threads");
     let by_own = family.host_ids();
     descriptor::thaw_owners(&thawing, &|own: NsPid| by_own.get(&own.0).copied())?;
     let losses = std::mem::take(&mut thawing.losses);
-    drop(thawing);
     for process in live_processes(&tree) {
         let blank = family.blank(process.pid)?;
         morph::leave(blank, process.live().expect("live processes only"))?;
@@ -73,6 +80,8 @@ pub fn restore(options: RestoreOptions<'_>) -> Result<Restored, Error> {
         let blank = family.blank(process.pid)?;
         morph::stop(blank, process)?;
     }
+    link::remove(&thawing)?;
+    drop(thawing);
     phases.end("leave");
     family.let_go(&tree)?;
     phases.end("go");
@@ -108,7 +117,7 @@ fn make_root(
         given.insert(key.clone(), first.take_fd(*fd)?);
     }
     raise_descriptor_limit(&first);
-    let number = free_number(tree);
+    let number = free_number(tree, &first)?;
     let channel = first.open_channel(number)?;
     let mut batch = Batch::new();
     morph::close_all_but(number, &mut batch);
@@ -135,20 +144,14 @@ fn taken(error: stasis_tracee::Error, pid: i32) -> Error {
     if !is_taken {
         return error.into();
     }
-    let holder = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-    let holder = match holder.trim() {
-        "" => "a thread, group or session of another process".into(),
-        name => format!("\"{name}\""),
-    };
-    Error::Failed(format!(
-        "pid {pid} is taken by {holder}; wait for its end, or restore in a container, \
-         where pids are never taken"
-    ))
+    // It was free a moment ago.
+    Error::Failed(format!("pid {pid} was taken meanwhile; try again, or restore in a container"))
 }
+
+const RLIMIT_NOFILE: u32 = 7;
 
 /// Blanks need numbers for descriptors that may be higher than our own limit.
 fn raise_descriptor_limit(blank: &Blank) {
-    const RLIMIT_NOFILE: u32 = 7;
     let Ok(limits) = blank.proc().parse("limits", stasis_proctext::limits::parse) else { return };
     let hard = limits[RLIMIT_NOFILE as usize].1;
     // Without success a high number is refused where it is used.
@@ -169,12 +172,20 @@ fn plan_foothold(tree: &Tree, seed: &Seed) -> Result<FootholdPlan, Error> {
         .ok_or_else(|| Error::Failed("no room for the foothold in the processes' memory".into()))
 }
 
-/// A number that no process of the tree uses for a descriptor.
-fn free_number(tree: &Tree) -> i32 {
-    let used = tree.tables.values().flat_map(|table| table.descriptors.keys().map(|fd| fd.0));
-    let highest = used.max().unwrap_or(2);
-    // Well above what is handed over for mappings, so that those numbers can be foretold.
-    (highest + 1).max(1000)
+/// A number that no process of the tree uses for a descriptor, below the blank's own limit.
+fn free_number(tree: &Tree, blank: &Blank) -> Result<i32, Error> {
+    /// Above what is usually handed over for mappings, and below the usual limits.
+    const WISHED: i32 = 1000;
+    let limits = blank.proc().parse("limits", stasis_proctext::limits::parse)?;
+    let limit = i32::try_from(limits[RLIMIT_NOFILE as usize].0).unwrap_or(i32::MAX);
+    let is_free = |number: &i32| {
+        let fd = FdNumber(*number);
+        *number < limit && tree.tables.values().all(|table| !table.descriptors.contains_key(&fd))
+    };
+    let tried = (WISHED..limit).chain((0..WISHED).rev());
+    tried.into_iter().find(is_free).ok_or_else(|| {
+        Error::Failed(format!("no descriptor number below the limit of {limit} is free"))
+    })
 }
 
 fn open_root(pid: i32) -> Result<OwnedFd, Error> {
@@ -207,6 +218,8 @@ impl Family {
     }
 
     fn play(&mut self, steps: &[Step]) -> Result<(), Error> {
+        const PRCTL: i64 = 157;
+        const PR_SET_CHILD_SUBREAPER: i32 = 36;
         let mut rest = steps;
         while let Some(step) = rest.first() {
             let count = match *step {
@@ -235,9 +248,11 @@ impl Family {
                     1
                 }
                 Step::Adopt { pid } => {
-                    const PRCTL: i64 = 157;
-                    const PR_SET_CHILD_SUBREAPER: i32 = 36;
                     self.call(pid, "prctl", PRCTL, [PR_SET_CHILD_SUBREAPER, 1])?;
+                    1
+                }
+                Step::StopAdopting { pid } => {
+                    self.call(pid, "prctl", PRCTL, [PR_SET_CHILD_SUBREAPER, 0])?;
                     1
                 }
             };
@@ -310,7 +325,6 @@ impl Family {
             let blank = self.blank(process.pid)?;
             nr_pages += morph::memory(blank, live, reader, channel, (thawing, &mut mapped))?;
         }
-        segment::seal(thawing)?;
         Ok(nr_pages)
     }
 
@@ -337,10 +351,14 @@ impl Family {
             let blank = self.blank(process.pid)?;
             descriptor::thaw_table(table, blank, channel, thawing)?;
             let mut batch = Batch::new();
-            descriptor::thaw_watches(table, thawing, &mut watched, &mut batch);
+            descriptor::thaw_watches(table, (thawing, channel), &mut watched, &mut batch);
             if !batch.is_empty() {
                 blank.run(&batch)?;
             }
+        }
+        segment::seal(thawing)?;
+        for lock in &tree.locks {
+            file_lock::thaw(lock, thawing, self.blank(lock.owner)?)?;
         }
         Ok(())
     }

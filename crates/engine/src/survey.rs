@@ -3,7 +3,9 @@
 use std::os::{fd::AsFd, unix::ffi::OsStrExt};
 
 use stasis_model::{Loss, Obstacle, Subject};
-use stasis_objects::{address_space, descriptor, inet_socket, inotify, unix_socket};
+use stasis_objects::{
+    address_space, descriptor, file_lock, inet_socket, inotify, sharing, unix_socket,
+};
 use stasis_tracee::ProcDir;
 
 use crate::{
@@ -18,7 +20,13 @@ use crate::{
 /// [`Error::Failed`] if the tree cannot be looked at, for instance because the root does not exist.
 pub fn check(root: i32, externals: &Externals) -> Result<(Vec<Obstacle>, Vec<Loss>), Error> {
     let tree = open_tree(root)?;
-    let mut survey = Survey { externals, obstacles: Vec::new(), pipes: Vec::new(), sockets: Vec::new(), losses: Vec::new() };
+    let mut survey = Survey {
+        externals,
+        obstacles: Vec::new(),
+        pipes: Vec::new(),
+        sockets: Vec::new(),
+        losses: Vec::new(),
+    };
     for proc in &tree {
         match survey.process(proc) {
             // It ended while we were looking, which is its right.
@@ -30,6 +38,7 @@ pub fn check(root: i32, externals: &Externals) -> Result<(Vec<Obstacle>, Vec<Los
     let others: Vec<&ProcDir> = tree.iter().skip(1).collect();
     let (_, nested) = namespaces::survey(&tree[0], &others)?;
     survey.obstacles.extend(nested);
+    survey.obstacles.extend(sharing::obstacles(&tree)?);
     survey.foreign_peers(&tree[0])?;
     let mut losses = survey.one_ended_pipes();
     losses.append(&mut survey.losses);
@@ -74,7 +83,8 @@ impl Survey<'_> {
         for map in proc.smaps()? {
             if map.has_flag(b"dp") {
                 let subject = address_space::subject_of(proc.pid(), &stat.name, &map);
-                self.losses.push(Loss { subject, reason: "the content of droppable memory".into() });
+                self.losses
+                    .push(Loss { subject, reason: "the content of droppable memory".into() });
             }
             if let Some(reason) = address_space::obstacle_of(&map) {
                 self.obstacle(address_space::subject_of(proc.pid(), &stat.name, &map), reason);
@@ -83,22 +93,25 @@ impl Survey<'_> {
         for fd in proc.descriptors()? {
             // Whoever runs may close a descriptor while we look.
             let Ok(open) = descriptor::look_from_outside(proc, &name, fd) else { continue };
+            if let Some(reason) = file_lock::obstacle(&open.info) {
+                self.obstacle(open.subject(), reason.into());
+            }
             let link = open.link.as_os_str().as_bytes();
-            match descriptor::classify(link, &open.stat, open.flags()) {
+            match descriptor::kind_of(&open) {
                 descriptor::Kind::Obstacle(reason) => self.obstacle(open.subject(), reason),
-                descriptor::Kind::Socket => {
-                    match self.socket(proc, fd) {
-                        Ok(loss) => {
-                            self.sockets.push((open.stat.st_ino, open.subject()));
-                            self.losses.extend(loss.map(|reason| Loss { subject: open.subject(), reason }));
-                        }
-                        Err(reason) => self.obstacle(open.subject(), reason),
+                descriptor::Kind::Socket => match self.socket(proc, fd) {
+                    Ok(loss) => {
+                        self.sockets.push((open.stat.st_ino, open.subject()));
+                        self.losses
+                            .extend(loss.map(|reason| Loss { subject: open.subject(), reason }));
                     }
-                }
+                    Err(reason) => self.obstacle(open.subject(), reason),
+                },
                 descriptor::Kind::Inotify => {
                     let taken = proc.take_fd(fd)?;
                     let reason = inotify::loss(taken.as_fd());
-                    self.losses.extend(reason.map(|reason| Loss { subject: open.subject(), reason }));
+                    self.losses
+                        .extend(reason.map(|reason| Loss { subject: open.subject(), reason }));
                 }
                 descriptor::Kind::Pipe => {
                     self.pipes.push((link.to_vec(), open.flags() & 3, open.subject()));
@@ -130,6 +143,12 @@ impl Survey<'_> {
         let told = unix_socket::survey(root)?;
         let sockets = std::mem::take(&mut self.sockets);
         for (inode, subject) in &sockets {
+            let waits = told.values().any(|listener| {
+                listener.waiting_clients.iter().any(|client| u64::from(*client) == *inode)
+            });
+            if waits && has_sent(subject) {
+                self.obstacle(subject.clone(), unix_socket::SENT_TOO_EARLY.into());
+            }
             let socket = u32::try_from(*inode).ok().and_then(|inode| told.get(&inode));
             let Some(peer) = socket.and_then(|socket| socket.peer).filter(|peer| *peer != 0) else {
                 continue;
@@ -164,4 +183,11 @@ impl Survey<'_> {
         }
         losses
     }
+}
+
+/// Whether what was written to a socket has not been read by its other end.
+fn has_sent(subject: &Subject) -> bool {
+    let Subject::Descriptor { pid, fd, .. } = subject else { return false };
+    let taken = ProcDir::open(*pid).and_then(|proc| proc.take_fd(*fd));
+    taken.is_ok_and(|socket| unix_socket::has_unread_output(socket.as_fd()))
 }

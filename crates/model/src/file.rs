@@ -146,6 +146,8 @@ pub struct Fifo {
 pub struct PipeContent {
     pub data: Vec<u8>,
     pub capacity: Option<u32>,
+    /// Lengths of the packets that the data consists of (`O_DIRECT`); empty if it is a plain stream.
+    pub packets: Vec<u32>,
 }
 
 /// eventfd(2).

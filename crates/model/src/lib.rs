@@ -36,7 +36,7 @@ pub use mount::{Cgroup, CgroupSet, Mount, NamespaceKind, Namespaces, Tmpfs, UtsN
 pub use registers::{FpuState, GeneralRegisters, Registers, XsaveComponents};
 pub use signal::{PendingSignal, SIGINFO_SIZE, SignalAction, SignalMask};
 pub use socket::{
-    Ancillary, InetSocket, IpOptions, SocketOptions, SocketState, TcpOptions, UnixName, UnixPacket,
+    Ancillary, FurtherOption, InetSocket, IpOptions, SocketOptions, SocketState, TcpOptions, UnixName, UnixPacket,
     UnixSocket,
 };
 pub use task::{

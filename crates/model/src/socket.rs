@@ -31,6 +31,16 @@ pub struct SocketOptions {
     /// Seconds, if lingering is on.
     pub linger: Option<u32>,
     pub buffer_lock: Option<u32>,
+    /// Options that are an `int`, of any level, and not as in a new socket.
+    pub further: Vec<FurtherOption>,
+}
+
+/// getsockopt(2): an option by its numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FurtherOption {
+    pub level: i32,
+    pub name: i32,
+    pub value: i32,
 }
 
 /// The kernel's TCP state numbers, used for all sockets.

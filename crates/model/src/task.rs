@@ -123,12 +123,18 @@ pub struct Rseq {
     pub critical_section: Option<u64>,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Scheduling {
     pub nice: i32,
     /// `SCHED_*`, with `SCHED_RESET_ON_FORK` if set.
     pub policy: u32,
     pub priority: u32,
+    /// Class and level as ioprio_set(2) takes them; `None` if none was set.
+    pub io_priority: Option<u32>,
+    /// Bit mask of the processors that the thread is bound to, lowest first; `None` if it is not bound.
+    pub processors: Option<Vec<u64>>,
+    /// `None` if the checkpoint does not tell.
+    pub timer_slack_ns: Option<u64>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use std::{
 
 use rustix::fs::{FileType, Mode, OFlags};
 use stasis_model::{
-    AddressSpace, Backing, FileId, FileKind, Layout, MapFlags, Memfd, OpenFile, Protection, Remap,
+    AddressSpace, Backing, FileId, FileKind, Layout, MapFlags, Memfd, OpenFile, Protection,
     Subject, Vma,
 };
 use stasis_proctext::{maps::Mapping, stat::Stat};
@@ -17,7 +17,7 @@ use stasis_tracee::{Batch, Patient};
 use crate::{
     error::{Error, Result},
     gathering::Gathering,
-    ghost, memfd, path_file, segment,
+    memfd, path_file, segment,
 };
 
 /// Advice codes of `VmFlags` and their madvise(2) numbers.
@@ -108,14 +108,14 @@ pub fn freeze_file_behind(
 ) -> Result<FileId> {
     let what = link.display().to_string();
     let stat = rustix::fs::fstat(file).map_err(Error::at(&what, "fstat"))?;
-    let (path, deleted) = path_file::without_deleted_mark(link);
+    let (path, deleted) = path_file::name_of(link, &stat, gathering)?;
     let key = (stat.st_dev, stat.st_ino, path.clone(), open_mode);
     if let Some(id) = gathering.mapped.get(&key) {
         return Ok(*id);
     }
     let mut frozen = path_file::describe(path, &stat, 0);
-    if deleted || stat.st_nlink == 0 {
-        frozen.remap = Some(Remap::Ghost(ghost::freeze(file, &stat, gathering)?));
+    if deleted {
+        frozen.remap = Some(path_file::remap(file, &stat, &frozen.path, gathering)?);
     }
     let id = gathering.add_file(OpenFile { flags: 0, owner: None, kind: FileKind::Path(frozen) });
     gathering.mapped.insert(key, id);
@@ -180,6 +180,9 @@ pub fn obstacle_of(map: &Mapping) -> Option<String> {
     }
     if map.name.starts_with(b"/SYSV") && map.shared {
         return Some("System V shared memory (shmat(2))".into());
+    }
+    if map.name == b"/secretmem (deleted)" {
+        return Some("secret memory (memfd_secret(2))".into());
     }
     if map.name.starts_with(b"socket:") {
         return Some("the ring of a packet socket".into());

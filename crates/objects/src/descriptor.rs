@@ -19,7 +19,7 @@ use stasis_tracee::{Batch, Blank, Channel, MAX_FDS, Patient, ProcDir};
 use crate::{
     epoll,
     error::{Error, Result},
-    eventfd, fifo,
+    eventfd, fifo, file_lock,
     gathering::{Gathering, OpenFd, file_of},
     inet_socket, inotify, memfd, path_file, pipe, signalfd,
     thawing::Thawing,
@@ -106,16 +106,19 @@ fn classify_device(rdev: u64) -> Kind {
 
 /// Reads a task's table; tables shared by clone(2) are read once.
 pub fn freeze_table(patient: &Patient, gathering: &mut Gathering) -> Result<TableId> {
-    if let Some(shared) = known_table(patient, gathering)? {
-        return Ok(shared);
-    }
+    let place = match find_table(patient, gathering)? {
+        Ok(shared) => return Ok(shared),
+        Err(place) => place,
+    };
     let id = TableId(u32::try_from(patient.pid()).unwrap_or(0));
+    gathering.tables.insert(place, (patient.pid(), id));
     gathering.tree.tables.insert(id, DescriptorTable::default());
     let name = String::from_utf8_lossy(&patient.proc().stat()?.name).into_owned();
     let mut descriptors = BTreeMap::new();
     for fd in patient.proc().descriptors()? {
         let open = look_at(patient, &name, fd)?;
         let Some(file) = freeze_file(&open, id, gathering)? else { continue };
+        file_lock::freeze(&open, file, NsPid(patient.own_pid()), gathering);
         let close_on_exec = open.common.flags & O_CLOEXEC != 0;
         descriptors.insert(FdNumber(fd), Descriptor { file, close_on_exec });
     }
@@ -123,16 +126,24 @@ pub fn freeze_table(patient: &Patient, gathering: &mut Gathering) -> Result<Tabl
     Ok(id)
 }
 
-fn known_table(patient: &Patient, gathering: &Gathering) -> Result<Option<TableId>> {
-    for table in gathering.tree.tables.keys() {
-        let other = i32::try_from(table.0).unwrap_or(0);
+/// Finds the table among those that were met, or its place among them.
+fn find_table(
+    patient: &Patient,
+    gathering: &Gathering,
+) -> Result<std::result::Result<TableId, usize>> {
+    let (mut low, mut high) = (0, gathering.tables.len());
+    while low < high {
+        let middle = low.midpoint(high);
+        let (other, id) = gathering.tables[middle];
         let order = kcmp::compare((patient.pid(), other), kcmp::Kind::DescriptorTable, (0, 0))
             .map_err(Error::at(format!("task {}", patient.pid()), "kcmp"))?;
-        if order.is_eq() {
-            return Ok(Some(*table));
+        match order {
+            std::cmp::Ordering::Equal => return Ok(Ok(id)),
+            std::cmp::Ordering::Less => high = middle,
+            std::cmp::Ordering::Greater => low = middle + 1,
         }
     }
-    Ok(None)
+    Ok(Err(low))
 }
 
 fn look_at(patient: &Patient, name: &str, fd: i32) -> Result<OpenFd> {
@@ -156,11 +167,34 @@ pub fn look_from_outside(proc: &ProcDir, name: &str, fd: i32) -> Result<OpenFd> 
     Ok(OpenFd { pid: proc.pid(), name: name.into(), fd, link, info, common, stat, file: None })
 }
 
+/// Tells the kind of an open file of a task.
+pub fn kind_of(open: &OpenFd) -> Kind {
+    let kind = classify(open.link.as_os_str().as_bytes(), &open.stat, open.flags());
+    match kind {
+        Kind::Path => obstacle_of_file_system(open).map_or(Kind::Path, Kind::Obstacle),
+        other => other,
+    }
+}
+
+/// Some file systems have files that look like any others.
+fn obstacle_of_file_system(open: &OpenFd) -> Option<String> {
+    const MQUEUE_MAGIC: u32 = 0x1980_0202;
+    const SECRETMEM_MAGIC: u32 = 0x5345_434d;
+    let path = format!("/proc/{}/fd/{}", open.pid, open.fd);
+    let is_regular = FileType::from_raw_mode(open.stat.st_mode) == FileType::RegularFile;
+    let kind = is_regular.then(|| rustix::fs::statfs(path).ok()).flatten()?;
+    match kind.f_type as u32 {
+        MQUEUE_MAGIC => Some("a POSIX message queue".into()),
+        SECRETMEM_MAGIC => Some("secret memory (memfd_secret(2))".into()),
+        _ => None,
+    }
+}
+
 fn freeze_file(open: &OpenFd, table: TableId, gathering: &mut Gathering) -> Result<Option<FileId>> {
     if let Some(known) = gathering.known_file(open)? {
         return Ok(Some(known));
     }
-    let kind = match classify(open.link.as_os_str().as_bytes(), &open.stat, open.flags()) {
+    let kind = match kind_of(open) {
         Kind::Path => path_file::freeze(open, gathering)?,
         Kind::Pipe => pipe::freeze(open, gathering)?,
         Kind::Fifo => fifo::freeze(open, gathering)?,
@@ -235,6 +269,10 @@ pub fn freeze_in_flight(
     let mut open = look_from_outside(&me, &carrier.name, number)?;
     if open.flags() & O_PATH == 0 {
         open.file = Some(file);
+    }
+    if stasis_proctext::fdinfo::locks(&open.info).is_ok_and(|locks| !locks.is_empty()) {
+        let reason = "a file with a lock is on its way through it";
+        gathering.obstacle(carrier.subject(), reason, None);
     }
     let id = freeze_file(&open, TableId(0), gathering)?;
     // Kept open, so that another descriptor of it can still be compared with it.
@@ -345,8 +383,10 @@ pub fn thaw_table(
         channel.send(blank.pid(), &files)?;
         let mut batch = Batch::new();
         channel.receive(&mut batch);
-        for (received, (fd, descriptor)) in chunk.iter().enumerate().rev() {
-            place(i32::try_from(received).expect("at most 253"), *fd, descriptor, &mut batch);
+        let free = (0..).filter(|number| *number != channel.remote_fd());
+        let received: Vec<(i32, &(i32, &Descriptor))> = free.zip(chunk).collect();
+        for (received, (fd, descriptor)) in received.into_iter().rev() {
+            place(received, *fd, descriptor, &mut batch);
         }
         blank.run(&batch)?;
         end = start;
@@ -373,7 +413,7 @@ fn place(received: i32, wanted: i32, descriptor: &Descriptor, batch: &mut Batch)
 /// Adds the watches of the epoll files in a table that is in place.
 pub fn thaw_watches(
     table: &DescriptorTable,
-    thawing: &Thawing,
+    (thawing, channel): (&Thawing, &Channel),
     done: &mut Vec<FileId>,
     batch: &mut Batch,
 ) {
@@ -385,7 +425,7 @@ pub fn thaw_watches(
         }
         done.push(descriptor.file);
         for watch in &epoll.watches {
-            add_watch(table, watch, *fd, batch);
+            add_watch(table, watch, (*fd, channel.remote_fd()), batch);
         }
     }
 }
@@ -393,7 +433,7 @@ pub fn thaw_watches(
 fn add_watch(
     table: &DescriptorTable,
     watch: &stasis_model::EpollWatch,
-    epoll_fd: FdNumber,
+    (epoll_fd, channel): (FdNumber, i32),
     batch: &mut Batch,
 ) {
     let Some(target) = watch.file else {
@@ -403,8 +443,9 @@ fn add_watch(
     };
     let holder = table.descriptors.iter().find(|(_, descriptor)| descriptor.file == target);
     let Some((holder, _)) = holder else { return };
-    let highest = table.descriptors.keys().map(|fd| fd.0).max().unwrap_or(0);
-    let parking = FdNumber(highest + 2);
+    let is_free =
+        |fd: &FdNumber| !table.descriptors.contains_key(fd) && fd.0 != channel && *fd != watch.fd;
+    let parking = (0..).map(FdNumber).find(is_free).expect("numbers are endless");
     let occupied = table.descriptors.get(&watch.fd).map(|descriptor| descriptor.close_on_exec);
     epoll::add_displaced_watch(watch, epoll_fd, (*holder, parking, occupied), batch);
 }

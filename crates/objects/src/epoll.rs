@@ -7,6 +7,7 @@
 use std::os::fd::OwnedFd;
 
 use stasis_model::{Epoll, EpollWatch, FdNumber, FileId, FileKind, OpenFile, TableId};
+use stasis_sys::kcmp::{self, EpollSlot};
 use stasis_tracee::Batch;
 
 use crate::{
@@ -21,6 +22,7 @@ const EPOLL_CTL_ADD: i32 = 1;
 pub struct Unresolved {
     file: FileId,
     pid: i32,
+    fd: i32,
     subject: stasis_model::Subject,
     table: TableId,
 }
@@ -44,7 +46,8 @@ pub fn freeze(open: &OpenFd) -> Result<FileKind> {
 
 /// Remembers an epoll file for [`resolve`].
 pub fn resolve_later(file: FileId, open: &OpenFd, table: TableId, gathering: &mut Gathering) {
-    gathering.epolls.push(Unresolved { file, pid: open.pid, subject: open.subject(), table });
+    let (pid, fd, subject) = (open.pid, open.fd, open.subject());
+    gathering.epolls.push(Unresolved { file, pid, fd, subject, table });
 }
 
 /// Finds the watched file of each watch whose number leads elsewhere by now.
@@ -59,8 +62,11 @@ pub fn resolve(
             continue;
         };
         let mut watches = epoll.watches.clone();
-        for watch in &mut watches {
-            match find_target(&unresolved, watch, gathering, host_pids) {
+        for index in 0..watches.len() {
+            let before = watches[..index].iter().filter(|other| other.fd == watches[index].fd);
+            let slot = slot(unresolved.fd, watches[index].fd, before.count());
+            let watch = &mut watches[index];
+            match find_target(&unresolved, (watch, slot), gathering, host_pids) {
                 Some(target) => watch.file = target,
                 None => {
                     let reason =
@@ -78,33 +84,39 @@ pub fn resolve(
     Ok(())
 }
 
+fn slot(set: i32, number: FdNumber, index: usize) -> EpollSlot {
+    EpollSlot {
+        set: set.cast_unsigned(),
+        number: number.0.cast_unsigned(),
+        index: u32::try_from(index).unwrap_or(u32::MAX),
+    }
+}
+
 /// `Some(None)` if the number still leads to the file, `Some(Some(id))` if another one does.
 fn find_target(
     unresolved: &Unresolved,
-    watch: &EpollWatch,
+    (watch, slot): (&EpollWatch, EpollSlot),
     gathering: &Gathering,
     host_pids: &dyn Fn(TableId) -> Option<i32>,
 ) -> Option<Option<FileId>> {
-    let (_, inode, _) = watch.target?;
+    // Many files share one inode (both ends of a pipe, all eventfds), so the kernel is asked.
+    let is_watched = |pid: i32, fd: FdNumber| {
+        let candidate = (pid, fd.0.cast_unsigned());
+        kcmp::is_watched(candidate, (unresolved.pid, slot)).unwrap_or(false)
+    };
     let own_table = gathering.tree.tables.get(&unresolved.table)?;
-    if own_table.descriptors.contains_key(&watch.fd)
-        && inode_of(unresolved.pid, watch.fd.0) == Some(inode)
-    {
+    if own_table.descriptors.contains_key(&watch.fd) && is_watched(unresolved.pid, watch.fd) {
         return Some(None);
     }
     for (table, entry) in &gathering.tree.tables {
         let Some(pid) = host_pids(*table) else { continue };
         for (fd, descriptor) in &entry.descriptors {
-            if inode_of(pid, fd.0) == Some(inode) {
+            if is_watched(pid, *fd) {
                 return Some(Some(descriptor.file));
             }
         }
     }
     None
-}
-
-fn inode_of(pid: i32, fd: i32) -> Option<u64> {
-    rustix::fs::stat(format!("/proc/{pid}/fd/{fd}")).ok().map(|stat| stat.st_ino)
 }
 
 /// Makes an empty one; the watches are added by [`add_watches`] in the task, because the kernel keeps

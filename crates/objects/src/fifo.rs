@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use rustix::fs::{Mode, OFlags};
-use stasis_model::{Fifo, FileId, FileKind, OpenFile, PipeId, Remap};
+use stasis_model::{Fifo, FileId, FileKind, OpenFile, PipeId};
 
 use crate::{
     error::{Error, Result},
@@ -20,11 +20,12 @@ pub fn freeze(open: &OpenFd, gathering: &mut Gathering) -> Result<FileKind> {
         let content = pipe::read_content(open)?;
         gathering.tree.pipes.insert(pipe, content);
     }
-    let (path, deleted) = path_file::without_deleted_mark(&open.link);
-    if deleted {
-        gathering.obstacle(open.subject(), "a named pipe whose name is gone", None);
-    }
+    let (path, deleted) = path_file::name_of(&open.link, &open.stat, gathering)?;
     let mut path = path_file::describe(path, &open.stat, open.flags());
+    if deleted {
+        let file = path_file::reopen(open)?;
+        path.remap = Some(path_file::remap(&file, &open.stat, &path.path, gathering)?);
+    }
     path.position = Some(open.common.position);
     let path_id: FileId = gathering.new_file_id();
     Ok(FileKind::Fifo(Fifo { pipe, path, path_id }))
@@ -33,10 +34,6 @@ pub fn freeze(open: &OpenFd, gathering: &mut Gathering) -> Result<FileKind> {
 /// Opens one end; opening for both directions first keeps open(2) from waiting for the other one.
 pub fn thaw(fifo: &Fifo, file: &OpenFile, thawing: &mut Thawing) -> Result<OwnedFd> {
     let what = fifo.path.path.display().to_string();
-    if matches!(fifo.path.remap, Some(Remap::Ghost(_) | Remap::Linked(_) | Remap::DeadProcess(_))) {
-        let reason = "a named pipe whose name is gone".into();
-        return Err(Error::Unsupported { object: what, reason });
-    }
     let (reader, writer) = match thawing.take_pipe(fifo.pipe) {
         Some(ends) => ends,
         None => {

@@ -1,7 +1,7 @@
 //! What is gathered while a tree is frozen: the model so far, and who shares what with whom.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::PathBuf,
 };
@@ -9,7 +9,7 @@ use std::{
 use stasis_model::{FileId, GhostId, Loss, NsPid, Obstacle, OpenFile, SegmentId, Subject, Tree};
 use stasis_sys::kcmp;
 
-use crate::error::Result;
+use crate::{error::Result, link::Link};
 
 /// An open descriptor of a patient as it is being frozen.
 #[derive(Debug)]
@@ -71,6 +71,8 @@ pub struct Gathering {
     pub(crate) segments: HashMap<(u64, u64), SegmentId>,
     pub(crate) ghosts: HashMap<(u64, u64), GhostId>,
     opens: HashMap<(u64, u64, u32), Vec<Known>>,
+    /// Tables of descriptors that were met, by a process that has each, in the order of kcmp(2).
+    pub(crate) tables: Vec<(i32, stasis_model::TableId)>,
     next_file: u32,
     /// Open files that need a second look when all descriptors are known.
     pub(crate) epolls: Vec<crate::epoll::Unresolved>,
@@ -78,6 +80,15 @@ pub struct Gathering {
     pub unix_sockets: HashMap<u32, stasis_proctext::unix_diag::UnixSocket>,
     /// Paths by inode, for watches; filled when first needed.
     pub(crate) inodes: HashMap<u64, PathBuf>,
+    /// Locks that were met: file, kind, start, and the process if it is the process that holds it.
+    pub(crate) locks: HashSet<(FileId, u32, i64, Option<NsPid>)>,
+    /// Root of the tree's mount namespace, if that is not ours.
+    pub root: Option<OwnedFd>,
+    /// Links that were made for deleted files with another name.
+    pub links: Vec<Link>,
+    pub(crate) linked: HashMap<(u64, u64), FileId>,
+    /// Processors of this machine, once somebody asked.
+    pub(crate) online: Option<Vec<u64>>,
     /// Open files in the user's words.
     pub(crate) subjects: HashMap<FileId, Subject>,
     /// A descriptor of ours for each open file description, for comparison with those in flight.
@@ -106,6 +117,16 @@ impl Gathering {
         if !self.losses.contains(&loss) {
             self.losses.push(loss);
         }
+    }
+
+    /// Root directory of the tree's mount namespace.
+    pub(crate) fn open_root(&self) -> Result<OwnedFd> {
+        use rustix::fs::{Mode, OFlags};
+        let root = match &self.root {
+            Some(root) => rustix::io::fcntl_dupfd_cloexec(root, 0),
+            None => rustix::fs::open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()),
+        };
+        root.map_err(crate::Error::at("/", "open"))
     }
 
     /// A number for a new open file.

@@ -7,7 +7,7 @@
 
 use stasis_model::{GeneralRegisters, InterruptedCall, Time};
 use stasis_sys::ptrace::UserRegs;
-use stasis_tracee::{Blank, Patient, Sleepers};
+use stasis_tracee::{Blank, Patient, Sleep, Sleepers};
 
 use crate::error::Result;
 
@@ -99,7 +99,8 @@ pub fn freeze(
             let mut examined = plain(regs);
             let call = examine_sleep(patient, regs, circumstances);
             if let Some(remaining) = call.remaining {
-                let deadline_ns = circumstances.stopped_at_ns.saturating_add(remaining.as_nanoseconds());
+                let deadline_ns =
+                    circumstances.stopped_at_ns.saturating_add(remaining.as_nanoseconds());
                 let note = Note { number: call.number, deadline_ns };
                 note.leave(regs.sp, |address, bytes| patient.write_memory(address, bytes).is_ok());
             }
@@ -180,7 +181,9 @@ fn remaining(
     };
     match number {
         // The kernel has written what remains to the place that the program gave for it.
-        NANOSLEEP if arguments[1] != 0 => timespec(patient, arguments[1]).map(Time::from_nanoseconds),
+        NANOSLEEP if arguments[1] != 0 => {
+            timespec(patient, arguments[1]).map(Time::from_nanoseconds)
+        }
         CLOCK_NANOSLEEP if arguments[3] != 0 => {
             timespec(patient, arguments[3]).map(Time::from_nanoseconds)
         }
@@ -222,7 +225,8 @@ impl Note {
 
     fn find(sp: u64, read: impl FnOnce(u64, usize) -> Option<Vec<u8>>) -> Option<Note> {
         let bytes = read(Self::place(sp), Self::LEN)?;
-        let word = |at: usize| u64::from_ne_bytes(bytes[at * 8..][..8].try_into().expect("eight bytes"));
+        let word =
+            |at: usize| u64::from_ne_bytes(bytes[at * 8..][..8].try_into().expect("eight bytes"));
         let ours = [word(0), word(1), word(2)] == [Self::MAGIC[0], Self::MAGIC[1], sp];
         ours.then(|| Note { number: word(3), deadline_ns: word(4) })
     }
@@ -235,33 +239,35 @@ fn timespec(patient: &Patient, address: u64) -> Option<u64> {
     word(0).checked_mul(1_000_000_000)?.checked_add(word(8))
 }
 
-/// Puts thread `index` of a blank back to sleep and returns the registers with which it goes on.
-///
-/// # Effect on the tracee
-/// Its memory must be whole, since the call may look at it.
-pub fn thaw(
-    blank: &mut Blank,
-    index: usize,
-    call: &InterruptedCall,
-    frozen: &GeneralRegisters,
-) -> Result<UserRegs> {
-    let mut regs = crate::registers::from_model(frozen);
+/// The call that puts thread `index` of a blank back to sleep; `None` if its call starts anew anyway.
+pub fn plan(blank: &Blank, index: usize, call: &InterruptedCall) -> Result<Option<Sleep>> {
+    if !matches!(call.number, POLL | NANOSLEEP | FUTEX | CLOCK_NANOSLEEP) {
+        return Ok(None);
+    }
     let mut arguments = call.arguments;
     if let Some(remaining) = call.remaining {
         shorten(blank, index, call.number, &mut arguments, remaining)?;
     }
-    if !matches!(call.number, POLL | NANOSLEEP | FUTEX | CLOCK_NANOSLEEP) {
-        return Ok(regs);
-    }
-    match blank.enter_sleep(index, call.number, arguments)? {
+    Ok(Some(Sleep { thread: index, number: call.number, arguments }))
+}
+
+/// The registers with which a thread goes on that was put back to sleep with this result.
+///
+/// # Effect on the tracee
+/// A note for the next checkpoint is left below the stack.
+pub fn thaw(
+    blank: &Blank,
+    call: &InterruptedCall,
+    frozen: &GeneralRegisters,
+    result: i64,
+) -> UserRegs {
+    let mut regs = crate::registers::from_model(frozen);
+    match result {
         ERESTART_RESTARTBLOCK => {
             regs.ax = RESTART_SYSCALL;
             regs.ip = regs.ip.wrapping_sub(2);
             if let Some(remaining) = call.remaining {
-                let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-                let now_ns = u64::try_from(now.tv_sec).unwrap_or(0) * 1_000_000_000
-                    + u64::try_from(now.tv_nsec).unwrap_or(0);
-                let deadline_ns = now_ns.saturating_add(remaining.as_nanoseconds());
+                let deadline_ns = monotonic_ns().saturating_add(remaining.as_nanoseconds());
                 let note = Note { number: call.number, deadline_ns };
                 note.leave(regs.sp, |address, bytes| blank.write_memory(address, bytes).is_ok());
             }
@@ -273,7 +279,13 @@ pub fn thaw(
         // What it waited for has come: it returns.
         result => regs.ax = result.cast_unsigned(),
     }
-    Ok(regs)
+    regs
+}
+
+fn monotonic_ns() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    let nanoseconds = u64::try_from(now.tv_nsec).unwrap_or(0);
+    u64::try_from(now.tv_sec).unwrap_or(0).saturating_mul(1_000_000_000) + nanoseconds
 }
 
 fn shorten(

@@ -16,7 +16,7 @@ use stasis_model::{FileKind, OpenFile, PathFile, Remap};
 use crate::{
     error::{Error, Result},
     gathering::{Gathering, OpenFd},
-    ghost,
+    ghost, link,
     thawing::Thawing,
 };
 
@@ -26,20 +26,39 @@ const O_ACCMODE: u32 = 3;
 const O_WRONLY: u32 = 1;
 /// Flags that open(2) must not see again.
 const O_CREATION: u32 = 0o100 | 0o200 | 0o1000;
-const O_TMPFILE: u32 = 0o20_200_000 & !0o200_000;
+/// `O_TMPFILE`, of which `O_DIRECTORY` is a part.
+const TMPFILE: u32 = 0o20_000_000;
+const O_DIRECTORY: u32 = 0o200_000;
+/// The flags that go with `O_PATH`: `O_DIRECTORY`, `O_NOFOLLOW`.
+const WITH_PATH: u32 = O_PATH | O_DIRECTORY | O_NOFOLLOW;
+const O_NOFOLLOW: u32 = 0o400_000;
 
 /// Freezes an open file that has a path.
 pub fn freeze(open: &OpenFd, gathering: &mut Gathering) -> Result<FileKind> {
-    let (path, deleted) = without_deleted_mark(&open.link);
+    let (path, deleted) = name_of(&open.link, &open.stat, gathering)?;
     let file_type = FileType::from_raw_mode(open.stat.st_mode);
     let mut frozen = describe(path, &open.stat, open.flags());
     frozen.position = (open.flags() & O_PATH == 0 && file_type != FileType::CharacterDevice)
         .then_some(open.common.position);
-    if deleted || open.stat.st_nlink == 0 {
+    if deleted {
         let file = reopen(open)?;
-        frozen.remap = Some(Remap::Ghost(ghost::freeze(&file, &open.stat, gathering)?));
+        frozen.remap = Some(remap(&file, &open.stat, &frozen.path, gathering)?);
     }
     Ok(FileKind::Path(frozen))
+}
+
+/// How a file comes back whose name is gone.
+pub fn remap(
+    file: &OwnedFd,
+    stat: &rustix::fs::Stat,
+    path: &Path,
+    gathering: &mut Gathering,
+) -> Result<Remap> {
+    let is_directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+    if stat.st_nlink > 0 && !is_directory {
+        return Ok(Remap::Linked(link::freeze(file, stat, path, gathering)?));
+    }
+    Ok(Remap::Ghost(ghost::freeze(file, stat, gathering)?))
 }
 
 /// A path file without position, as directories and mapped files are recorded.
@@ -58,6 +77,25 @@ pub fn describe(path: PathBuf, stat: &rustix::fs::Stat, flags: u32) -> PathFile 
     }
 }
 
+/// The name of an open file and whether it is gone. A file may really be called `x (deleted)`.
+pub fn name_of(
+    link: &Path,
+    stat: &rustix::fs::Stat,
+    gathering: &Gathering,
+) -> Result<(PathBuf, bool)> {
+    let (path, marked) = without_deleted_mark(link);
+    if marked && stat.st_nlink > 0 {
+        let root = gathering.open_root()?;
+        let opened = open_below(root.as_fd(), link, O_PATH | O_NOFOLLOW);
+        let same =
+            |found: rustix::fs::Stat| (found.st_dev, found.st_ino) == (stat.st_dev, stat.st_ino);
+        if opened.and_then(rustix::fs::fstat).is_ok_and(same) {
+            return Ok((link.to_owned(), false));
+        }
+    }
+    Ok((path, marked || stat.st_nlink == 0))
+}
+
 /// Takes the kernel's mark for files without a name off a path.
 pub fn without_deleted_mark(link: &Path) -> (PathBuf, bool) {
     match link.as_os_str().as_bytes().strip_suffix(b" (deleted)") {
@@ -67,7 +105,7 @@ pub fn without_deleted_mark(link: &Path) -> (PathBuf, bool) {
 }
 
 /// The file behind a descriptor, readable whatever it was opened for.
-fn reopen(open: &OpenFd) -> Result<OwnedFd> {
+pub fn reopen(open: &OpenFd) -> Result<OwnedFd> {
     let path = format!("/proc/{}/fd/{}", open.pid, open.fd);
     let flags = if FileType::from_raw_mode(open.stat.st_mode) == FileType::RegularFile {
         OFlags::RDONLY | OFlags::NONBLOCK
@@ -94,10 +132,11 @@ pub fn thaw(path: &PathFile, file: &OpenFile, thawing: &mut Thawing) -> Result<O
 pub fn open(path: &PathFile, flags: u32, thawing: &mut Thawing) -> Result<OwnedFd> {
     let opened = match path.remap {
         Some(Remap::Ghost(id)) => ghost::open(id, path, flags, thawing)?,
-        Some(Remap::Linked(_) | Remap::DeadProcess(_)) => {
+        Some(Remap::Linked(other)) => link::open(other, path, flags, thawing)?,
+        Some(Remap::DeadProcess(pid)) => {
             return Err(Error::Unsupported {
                 object: path.path.display().to_string(),
-                reason: "it was deleted but had another name, which is not supported".into(),
+                reason: format!("it tells of process {pid}, which was dead already"),
             });
         }
         None => open_below(thawing.root(), &path.path, flags)
@@ -112,10 +151,17 @@ pub fn open_below(root: BorrowedFd<'_>, path: &Path, flags: u32) -> rustix::io::
     let relative = path.strip_prefix("/").unwrap_or(path);
     let relative = if relative.as_os_str().is_empty() { Path::new(".") } else { relative };
     // FIFOs and devices must not block us, and no terminal may become ours.
-    let flags = OFlags::from_bits_retain(flags & !O_CREATION & !O_TMPFILE)
-        | OFlags::NOCTTY
-        | OFlags::CLOEXEC;
-    rustix::fs::openat2(root, relative, flags, Mode::empty(), ResolveFlags::IN_ROOT)
+    rustix::fs::openat2(root, relative, again(flags), Mode::empty(), ResolveFlags::IN_ROOT)
+}
+
+/// Flags that open a file again which was once opened or made with the given ones.
+pub fn again(flags: u32) -> OFlags {
+    if flags & O_PATH != 0 {
+        return OFlags::from_bits_retain(flags & WITH_PATH) | OFlags::CLOEXEC;
+    }
+    let made_unnamed = flags & TMPFILE != 0;
+    let dropped = O_CREATION | if made_unnamed { TMPFILE | O_DIRECTORY } else { 0 };
+    OFlags::from_bits_retain(flags & !dropped) | OFlags::NOCTTY | OFlags::CLOEXEC
 }
 
 fn seek(file: &OwnedFd, position: u64, path: &PathFile) -> Result<()> {

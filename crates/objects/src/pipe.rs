@@ -7,6 +7,7 @@ use rustix::{
     pipe::{PipeFlags, SpliceFlags},
 };
 use stasis_model::{FileKind, OpenFile, PipeContent, PipeEnd, PipeId};
+use stasis_sys::fcntl;
 
 use crate::{
     error::{Error, Result},
@@ -29,11 +30,12 @@ pub fn freeze(open: &OpenFd, gathering: &mut Gathering) -> Result<FileKind> {
     let known = gathering.tree.pipes.get(&pipe).is_some_and(|content| content.capacity.is_some());
     if !known {
         let content = read_content(open)?;
-        if open.flags() & O_DIRECT != 0 && !content.data.is_empty() {
-            let reason = "a pipe in packet mode (O_DIRECT) with data in it";
-            gathering.obstacle(open.subject(), reason, None);
-        }
         gathering.tree.pipes.insert(pipe, content);
+    }
+    let content = gathering.tree.pipes.entry(pipe).or_default();
+    if open.flags() & O_DIRECT != 0 && content.packets.is_empty() && !content.data.is_empty() {
+        // One packet alone looks like a stream.
+        content.packets = vec![u32::try_from(content.data.len()).unwrap_or(u32::MAX)];
     }
     Ok(FileKind::Pipe(PipeEnd { pipe }))
 }
@@ -46,12 +48,15 @@ pub fn read_content(open: &OpenFd) -> Result<PipeContent> {
         rustix::pipe::fcntl_getpipe_size(end).map_err(Error::at(&what, "F_GETPIPE_SZ"))?;
     let waiting =
         stasis_sys::ioctl::readable_bytes(end).map_err(Error::at(&what, "ioctl(FIONREAD)"))?;
-    let data = if waiting == 0 { Vec::new() } else { peek(open, waiting, capacity)? };
-    Ok(PipeContent { data, capacity: Some(u32::try_from(capacity).unwrap_or(u32::MAX)) })
+    let (data, packets) =
+        if waiting == 0 { (Vec::new(), Vec::new()) } else { peek(open, waiting, capacity)? };
+    let capacity = Some(u32::try_from(capacity).unwrap_or(u32::MAX));
+    Ok(PipeContent { data, capacity, packets })
 }
 
-/// Copies the content into a pipe of our own by tee(2), which takes nothing out.
-fn peek(open: &OpenFd, waiting: usize, capacity: usize) -> Result<Vec<u8>> {
+/// Copies the content into a pipe of our own by tee(2), which takes nothing out; also tells the lengths
+/// of packets, if there are several.
+fn peek(open: &OpenFd, waiting: usize, capacity: usize) -> Result<(Vec<u8>, Vec<u32>)> {
     let what = open.what();
     // The end at hand may be the one for writing; another one is opened for reading.
     let path = format!("/proc/{}/fd/{}", open.pid, open.fd);
@@ -65,11 +70,18 @@ fn peek(open: &OpenFd, waiting: usize, capacity: usize) -> Result<Vec<u8>> {
         .map_err(Error::at(&what, "tee"))?;
     let mut data = vec![0; copied];
     let mut filled = 0;
+    let mut packets = Vec::new();
     while filled < copied {
-        filled += rustix::io::read(&out, &mut data[filled..]).map_err(Error::at(&what, "read"))?;
+        // The copies are packets as well: read(2) gives one at a time, of a stream all at once.
+        let len = rustix::io::read(&out, &mut data[filled..]).map_err(Error::at(&what, "read"))?;
+        filled += len;
+        packets.push(u32::try_from(len).unwrap_or(u32::MAX));
+    }
+    if packets.len() < 2 {
+        packets.clear();
     }
     if copied == waiting {
-        return Ok(data);
+        return Ok((data, packets));
     }
     let reason = format!("only {copied} of {waiting} bytes could be read from it");
     Err(Error::Changed { object: what, reason })
@@ -124,10 +136,25 @@ pub fn fill(what: &str, end: BorrowedFd<'_>, content: &PipeContent) -> Result<()
         let reason = format!("{} bytes do not fit into it", content.data.len());
         return Err(Error::Unsupported { object: what.into(), reason });
     }
+    if content.packets.is_empty() {
+        return write_all(end, &content.data).map_err(Error::at(what, "write"));
+    }
+    let flags = fcntl::status_flags(end).map_err(Error::at(what, "F_GETFL"))?;
+    fcntl::set_status_flags(end, flags | O_DIRECT).map_err(Error::at(what, "F_SETFL"))?;
     let mut rest = content.data.as_slice();
-    while !rest.is_empty() {
-        let written = rustix::io::write(end, rest).map_err(Error::at(what, "write"))?;
-        rest = &rest[written..];
+    for len in &content.packets {
+        let Some((packet, tail)) = rest.split_at_checked(*len as usize) else { break };
+        rustix::io::write(end, packet).map_err(Error::at(what, "write"))?;
+        rest = tail;
+    }
+    fcntl::set_status_flags(end, flags).map_err(Error::at(what, "F_SETFL"))?;
+    write_all(end, rest).map_err(Error::at(what, "write"))
+}
+
+fn write_all(end: BorrowedFd<'_>, mut bytes: &[u8]) -> rustix::io::Result<()> {
+    while !bytes.is_empty() {
+        let written = rustix::io::write(end, bytes)?;
+        bytes = &bytes[written..];
     }
     Ok(())
 }

@@ -1,28 +1,138 @@
-//! sched_setattr(2): policy, nice value, priority.
+//! How a thread gets its time: sched_setattr(2) (policy, priority), nice value, processors, priority of
+//! its disk access, timer slack. All but the last is asked and set from outside.
 
-use stasis_model::Scheduling;
+use rustix::{process::Pid, thread::CpuSet};
+use stasis_model::{Scheduling, Subject};
 use stasis_sys::sched::{self, Attributes};
+use stasis_tracee::Batch;
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    gathering::Gathering,
+    thawing::Thawing,
+};
 
-pub fn freeze(tid: i32) -> Result<Scheduling> {
-    let attributes =
-        sched::attributes(tid).map_err(Error::at(format!("thread {tid}"), "sched_getattr"))?;
+/// `timer_slack_ns`: what the thread told of itself.
+pub fn freeze(
+    tid: i32,
+    timer_slack_ns: Option<u64>,
+    gathering: &mut Gathering,
+) -> Result<Scheduling> {
+    let what = || format!("thread {tid}");
+    let attributes = sched::attributes(tid).map_err(Error::at(what(), "sched_getattr"))?;
+    let pid = Pid::from_raw(tid);
+    // sched_getattr(2) tells no nice value of a real-time thread, which has one all the same.
+    let nice =
+        rustix::process::getpriority_process(pid).map_err(Error::at(what(), "getpriority"))?;
+    let bound =
+        rustix::thread::sched_getaffinity(pid).map_err(Error::at(what(), "sched_getaffinity"))?;
+    let io_priority = sched::io_priority(tid).map_err(Error::at(what(), "ioprio_get"))?;
+    let bound = mask(&bound);
+    let online = gathering.online.get_or_insert_with(online);
     Ok(Scheduling {
-        nice: attributes.nice,
+        nice,
         policy: attributes.policy,
         priority: attributes.priority,
+        io_priority: (io_priority != 0).then_some(io_priority),
+        processors: (!covers(&bound, online)).then_some(bound),
+        timer_slack_ns,
     })
 }
 
 /// Sets it from outside, if it is not what a new thread has anyway.
-pub fn thaw(tid: i32, scheduling: &Scheduling) -> Result<()> {
-    let Scheduling { nice, policy, priority } = *scheduling;
-    let wanted = Attributes { policy, nice, priority };
-    let has =
-        sched::attributes(tid).map_err(Error::at(format!("thread {tid}"), "sched_getattr"))?;
-    if has == wanted {
-        return Ok(());
+pub fn thaw(tid: i32, scheduling: &Scheduling, thawing: &mut Thawing) -> Result<()> {
+    let what = || format!("thread {tid}");
+    let pid = Pid::from_raw(tid);
+    let wanted = Attributes {
+        policy: scheduling.policy,
+        nice: scheduling.nice,
+        priority: scheduling.priority,
+    };
+    let has = sched::attributes(tid).map_err(Error::at(what(), "sched_getattr"))?;
+    if has != wanted {
+        sched::set_attributes(tid, wanted).map_err(Error::at(what(), "sched_setattr"))?;
+        // Policies other than the two usual ones take no nice value there.
+        rustix::process::setpriority_process(pid, scheduling.nice)
+            .map_err(Error::at(what(), "setpriority"))?;
     }
-    sched::set_attributes(tid, wanted).map_err(Error::at(format!("thread {tid}"), "sched_setattr"))
+    if let Some(priority) = scheduling.io_priority {
+        sched::set_io_priority(tid, priority).map_err(Error::at(what(), "ioprio_set"))?;
+    }
+    if let Some(processors) = &scheduling.processors
+        && rustix::thread::sched_setaffinity(pid, &set(processors)).is_err()
+    {
+        let subject = Subject::Task { pid: tid, name: String::new() };
+        thawing.loss(subject, "the processors that it was bound to are not there");
+    }
+    Ok(())
+}
+
+/// Adds what a thread sets for itself.
+pub fn thaw_own(scheduling: &Scheduling, batch: &mut Batch) {
+    const PRCTL: i64 = 157;
+    const PR_SET_TIMERSLACK: i32 = 29;
+    // Real-time threads have none, which comes with their policy.
+    if let Some(slack) = scheduling.timer_slack_ns.filter(|slack| *slack != 0) {
+        batch.call("prctl(PR_SET_TIMERSLACK)", PRCTL, [PR_SET_TIMERSLACK.into(), slack.into()]);
+    }
+}
+
+fn mask(set: &CpuSet) -> Vec<u64> {
+    let mut words = vec![0u64; CpuSet::MAX_CPU / 64];
+    for number in (0..CpuSet::MAX_CPU).filter(|number| set.is_set(*number)) {
+        words[number / 64] |= 1 << (number % 64);
+    }
+    while words.last() == Some(&0) {
+        words.pop();
+    }
+    words
+}
+
+fn set(mask: &[u64]) -> CpuSet {
+    let mut set = CpuSet::new();
+    for number in 0..CpuSet::MAX_CPU.min(mask.len() * 64) {
+        if mask[number / 64] & 1 << (number % 64) != 0 {
+            set.set(number);
+        }
+    }
+    set
+}
+
+/// Whether a thread may use all of these processors: then it is not bound.
+fn covers(mask: &[u64], all: &[u64]) -> bool {
+    all.iter().enumerate().all(|(at, word)| mask.get(at).copied().unwrap_or(0) & word == *word)
+}
+
+fn online() -> Vec<u64> {
+    let text = std::fs::read_to_string("/sys/devices/system/cpu/online").unwrap_or_default();
+    parse_list(&text)
+}
+
+/// A list such as `0-3,8`.
+fn parse_list(text: &str) -> Vec<u64> {
+    let mut words = vec![0u64; CpuSet::MAX_CPU / 64];
+    for part in text.trim().split(',') {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let (Ok(first), Ok(last)) = (first.parse::<usize>(), last.parse::<usize>()) else {
+            continue;
+        };
+        for number in first..=last.min(CpuSet::MAX_CPU - 1) {
+            words[number / 64] |= 1 << (number % 64);
+        }
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_of_processors() {
+        let all = parse_list("0-3,64\n");
+        assert_eq!(all[..2], [0b1111, 1]);
+        assert!(covers(&[0b1_1111, 1], &all));
+        assert!(!covers(&[0b1111], &all));
+        assert_eq!(mask(&set(&[0b101, 2])), [0b101, 2]);
+    }
 }

@@ -1,8 +1,8 @@
 //! Options that all sockets have, socket(7).
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
-use stasis_model::SocketOptions;
+use stasis_model::{FurtherOption, SocketOptions};
 use stasis_sys::{Errno, socket};
 
 use crate::error::{Error, Result};
@@ -35,7 +35,63 @@ pub fn freeze(what: &str, fd: BorrowedFd<'_>) -> Result<SocketOptions> {
         out_of_band_inline: Some(number(libc::SO_OOBINLINE)?),
         linger: linger(what, fd)?,
         buffer_lock: number(SO_BUF_LOCK).ok(),
+        further: further(fd),
     })
+}
+
+const IP: i32 = 0;
+const TCP: i32 = 6;
+const IPV6: i32 = 41;
+
+/// Options beyond those of the format, by level and name: socket(7), ip(7), ipv6(7), tcp(7).
+const FURTHER: &[(i32, i32)] = &[
+    (SOCKET, libc::SO_TIMESTAMP),
+    (SOCKET, libc::SO_TIMESTAMPNS),
+    (SOCKET, libc::SO_RXQ_OVFL),
+    (SOCKET, libc::SO_INCOMING_CPU),
+    (IP, libc::IP_MTU_DISCOVER),
+    (IP, libc::IP_RECVERR),
+    (IP, libc::IP_RECVTTL),
+    (IP, libc::IP_RECVTOS),
+    (IP, libc::IP_TRANSPARENT),
+    (IP, libc::IP_BIND_ADDRESS_NO_PORT),
+    (IP, libc::IP_MULTICAST_TTL),
+    (IP, libc::IP_MULTICAST_LOOP),
+    (IPV6, libc::IPV6_UNICAST_HOPS),
+    (IPV6, libc::IPV6_MULTICAST_HOPS),
+    (IPV6, libc::IPV6_MULTICAST_LOOP),
+    (IPV6, libc::IPV6_MTU_DISCOVER),
+    (IPV6, libc::IPV6_RECVERR),
+    (IPV6, libc::IPV6_RECVHOPLIMIT),
+    (IPV6, libc::IPV6_RECVTCLASS),
+    (IPV6, libc::IPV6_TCLASS),
+    (TCP, libc::TCP_SYNCNT),
+    (TCP, libc::TCP_LINGER2),
+    (TCP, libc::TCP_DEFER_ACCEPT),
+    (TCP, libc::TCP_WINDOW_CLAMP),
+    (TCP, libc::TCP_USER_TIMEOUT),
+    (TCP, libc::TCP_FASTOPEN),
+    (TCP, libc::TCP_NOTSENT_LOWAT),
+];
+
+/// Those that differ from a new socket's.
+fn further(fd: BorrowedFd<'_>) -> Vec<FurtherOption> {
+    let int = |name| socket::get_int(fd, SOCKET, name).ok();
+    let (Some(family), Some(kind), Some(protocol)) =
+        (int(libc::SO_DOMAIN), int(libc::SO_TYPE), int(libc::SO_PROTOCOL))
+    else {
+        return Vec::new();
+    };
+    if family == libc::AF_UNIX {
+        return Vec::new();
+    }
+    let Ok(fresh) = socket::create(family, kind, protocol) else { return Vec::new() };
+    let differing = |&(level, name): &(i32, i32)| {
+        let value = socket::get_int(fd, level, name).ok()?;
+        let usual = socket::get_int(fresh.as_fd(), level, name).ok()?;
+        (value != usual).then_some(FurtherOption { level, name, value })
+    };
+    FURTHER.iter().filter_map(differing).collect()
 }
 
 const SO_BUF_LOCK: i32 = 72;
@@ -139,6 +195,13 @@ pub fn thaw(what: &str, options: &SocketOptions, fd: BorrowedFd<'_>) -> Result<(
     {
         let bytes = [seconds.to_ne_bytes(), micros.to_ne_bytes()].concat();
         socket::set_bytes(fd, SOCKET, name, &bytes).map_err(Error::at(what, "setsockopt"))?;
+    }
+    for option in &options.further {
+        // The checkpoint may ask for nothing that we would not have noted.
+        if FURTHER.contains(&(option.level, option.name)) {
+            socket::set_int(fd, option.level, option.name, option.value)
+                .map_err(Error::at(what, "setsockopt"))?;
+        }
     }
     if let Some(seconds) = options.linger {
         let bytes = [1u32.to_ne_bytes(), seconds.to_ne_bytes()].concat();

@@ -1,9 +1,10 @@
 //! What is at hand while a tree is thawed: open files that several tasks share, and contents.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
+    path::{Path, PathBuf},
 };
 
 use stasis_model::{FileId, GhostFile, GhostId, Loss, OpenFile, PipeId, SegmentId, Subject, Tree};
@@ -33,6 +34,7 @@ pub struct Thawing<'a> {
     pipes: HashMap<PipeId, (OwnedFd, OwnedFd)>,
     ghosts: HashMap<GhostId, OwnedFd>,
     segments: HashMap<SegmentId, OwnedFd>,
+    links: BTreeSet<PathBuf>,
     pub losses: Vec<Loss>,
 }
 
@@ -52,6 +54,7 @@ impl<'a> Thawing<'a> {
             pipes: HashMap::new(),
             ghosts: HashMap::new(),
             segments: HashMap::new(),
+            links: BTreeSet::new(),
             losses: Vec::new(),
         }
     }
@@ -126,6 +129,15 @@ impl<'a> Thawing<'a> {
     /// All memory files, once the tree has them.
     pub fn segments(&self) -> impl Iterator<Item = (SegmentId, BorrowedFd<'_>)> {
         self.segments.iter().map(|(id, file)| (*id, file.as_fd()))
+    }
+
+    /// A link that was made for the checkpoint only.
+    pub(crate) fn note_link(&mut self, path: &Path) {
+        self.links.insert(path.to_owned());
+    }
+
+    pub(crate) fn links(&self) -> impl Iterator<Item = &Path> {
+        self.links.iter().map(PathBuf::as_path)
     }
 
     /// Our own copy of a file's descriptor.

@@ -24,6 +24,7 @@ const PR_SET_PDEATHSIG: i32 = 1;
 const PR_GET_PDEATHSIG: i32 = 2;
 const PR_SET_NAME: i32 = 15;
 const PR_GET_SECUREBITS: i32 = 27;
+const PR_GET_TIMERSLACK: i32 = 30;
 const PR_GET_TID_ADDRESS: i32 = 40;
 const SS_ONSTACK: u32 = 1;
 const SS_DISABLE: u32 = 2;
@@ -35,6 +36,7 @@ pub struct Asked {
     tid_address: Data,
     death_signal: Data,
     securebits: Call,
+    timer_slack: Call,
 }
 
 pub fn ask(batch: &mut Batch) -> Asked {
@@ -45,7 +47,8 @@ pub fn ask(batch: &mut Batch) -> Asked {
     let death_signal = batch.space(8);
     batch.call("prctl", PRCTL, [PR_GET_PDEATHSIG.into(), death_signal.into()]);
     let securebits = batch.call("prctl", PRCTL, [PR_GET_SECUREBITS.into()]);
-    Asked { alt_stack, tid_address, death_signal, securebits }
+    let timer_slack = batch.try_call("prctl", PRCTL, [PR_GET_TIMERSLACK.into()]);
+    Asked { alt_stack, tid_address, death_signal, securebits, timer_slack }
 }
 
 /// Freezes thread `index` of a patient.
@@ -99,7 +102,7 @@ pub fn freeze(
         },
         robust_list: RobustList { head, len },
         rseq,
-        scheduling: scheduling::freeze(tid)?,
+        scheduling: scheduling::freeze(tid, outcome.result(asked.timer_slack).ok(), gathering)?,
         parent_death_signal: (death_signal != 0).then_some(death_signal),
         credentials: credentials::freeze(&status, securebits as u32),
         seccomp: seccomp::freeze(tid, status.seccomp, &subject, gathering)?,
@@ -172,6 +175,7 @@ pub fn thaw(thread: &Thread, batch: &mut Batch) {
         let arguments = [rseq.address.into(), rseq.size.into(), 0.into(), rseq.signature.into()];
         batch.call("rseq", RSEQ, arguments);
     }
+    scheduling::thaw_own(&thread.scheduling, batch);
     let name = batch.text(&thread.name[..thread.name.len().min(15)]);
     batch.call("prctl(PR_SET_NAME)", PRCTL, [PR_SET_NAME.into(), name.into()]);
 }
@@ -210,15 +214,30 @@ pub fn len_bytes(tree: &Tree, live: &Live, thread: &Thread) -> usize {
     6000 + filters + groups + thread.pending.len() * 256
 }
 
-/// The registers with which thread `index` goes on.
-pub fn thaw_registers(blank: &mut Blank, index: usize, thread: &Thread) -> Result<UserRegs> {
-    let what = format!("task {}", thread.tid);
-    let template = blank.extended_state(index)?;
-    let area = registers::thaw_fpu(&what, &thread.registers.fpu, &template)?;
-    let regs = match &thread.interrupted {
-        Some(call) => interrupted_call::thaw(blank, index, call, &thread.registers.general)?,
-        None => registers::from_model(&thread.registers.general),
-    };
-    blank.set_extended_state(index, &area)?;
+/// Sets the extended registers of all threads and returns the general ones with which they go on.
+///
+/// # Effect on the tracee
+/// Its memory must be whole: threads that slept go to sleep again, and their calls may look at it.
+pub fn thaw_registers(blank: &mut Blank, threads: &[Thread]) -> Result<Vec<UserRegs>> {
+    let mut sleeps = Vec::new();
+    for (index, thread) in threads.iter().enumerate() {
+        let what = format!("task {}", thread.tid);
+        let template = blank.extended_state(index)?;
+        let area = registers::thaw_fpu(&what, &thread.registers.fpu, &template)?;
+        blank.set_extended_state(index, &area)?;
+        if let Some(call) = &thread.interrupted {
+            sleeps.extend(interrupted_call::plan(blank, index, call)?);
+        }
+    }
+    let results = blank.enter_sleeps(&sleeps)?;
+    let mut regs: Vec<UserRegs> =
+        threads.iter().map(|thread| registers::from_model(&thread.registers.general)).collect();
+    for (sleep, result) in sleeps.iter().zip(results) {
+        let thread = &threads[sleep.thread];
+        if let Some(call) = &thread.interrupted {
+            let frozen = &thread.registers.general;
+            regs[sleep.thread] = interrupted_call::thaw(blank, call, frozen, result);
+        }
+    }
     Ok(regs)
 }

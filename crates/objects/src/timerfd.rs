@@ -1,20 +1,22 @@
 //! timerfd_create(2): a timer behind a descriptor. Frozen from fdinfo with the time that remains.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec};
 use stasis_model::{FileKind, IntervalTimer, OpenFile, Time, Timerfd};
 
 use crate::{
     error::{Error, Result},
-    gathering::OpenFd,
+    gathering::{OpenFd, file_of},
 };
 
 const TFD_TIMER_ABSTIME: u32 = 1;
 
 pub fn freeze(open: &OpenFd) -> Result<FileKind> {
-    let info = stasis_proctext::fdinfo::timerfd(&open.info).map_err(|malformed| {
-        Error::Unsupported { object: open.what(), reason: malformed.to_string() }
+    let text = count_expirations(open)?;
+    let info = stasis_proctext::fdinfo::timerfd(&text).map_err(|malformed| Error::Unsupported {
+        object: open.what(),
+        reason: malformed.to_string(),
     })?;
     Ok(FileKind::Timerfd(Timerfd {
         clock: info.clock,
@@ -25,6 +27,14 @@ pub fn freeze(open: &OpenFd) -> Result<FileKind> {
             remaining: Time::from_nanoseconds(info.remaining),
         },
     }))
+}
+
+/// Expirations after the first are counted only when somebody asks: so we ask, and fdinfo tells.
+fn count_expirations(open: &OpenFd) -> Result<Vec<u8>> {
+    let timer = file_of(open)?;
+    rustix::time::timerfd_gettime(timer).map_err(Error::at(open.what(), "timerfd_gettime"))?;
+    let path = format!("/proc/self/fdinfo/{}", timer.as_raw_fd());
+    std::fs::read(path).map_err(Error::at(open.what(), "read of fdinfo"))
 }
 
 pub fn thaw(timer: &Timerfd, file: &OpenFile) -> Result<OwnedFd> {

@@ -102,9 +102,8 @@ pub fn freeze(open: &OpenFd, gathering: &mut Gathering) -> Result<Option<FileKin
         .find(|other| other.waiting_clients.contains(&inode))
         .map(|listener| listener.inode);
     let peer = told.peer.filter(|peer| *peer != 0).or(waiting_at).map(SocketId);
-    if waiting_at.is_some() && stasis_sys::ioctl::get_int(fd, libc::TIOCOUTQ).unwrap_or(0) > 0 {
-        let reason = "data was sent on it before the other side has accepted the connection";
-        gathering.obstacle(open.subject(), reason, None);
+    if waiting_at.is_some() && has_unread_output(fd) {
+        gathering.obstacle(open.subject(), SENT_TOO_EARLY, None);
     }
     Ok(Some(FileKind::Unix(UnixSocket {
         socket: SocketId(inode),
@@ -117,6 +116,15 @@ pub fn freeze(open: &OpenFd, gathering: &mut Gathering) -> Result<Option<FileKin
         shutdown: u32::from(told.shutdown),
         foreign_flags: 0,
     })))
+}
+
+/// What was sent lies in a socket that nobody has a descriptor of, so it cannot be read.
+pub const SENT_TOO_EARLY: &str =
+    "data was sent on it before the other side has accepted the connection";
+
+/// Whether what was written to a socket has not been read by its other end.
+pub fn has_unread_output(fd: BorrowedFd<'_>) -> bool {
+    stasis_sys::ioctl::get_int(fd, libc::TIOCOUTQ).unwrap_or(0) > 0
 }
 
 fn freeze_name(
@@ -495,7 +503,10 @@ fn connect(socket: &UnixSocket, to: &UnixSocket, remote: i32, nursery: &mut Blan
 /// A socket without a living peer; if it was connected, the other end is returned to be closed later.
 fn single(socket: &UnixSocket, nursery: &mut Blank) -> Result<(OwnedFd, Option<OwnedFd>)> {
     let connected = socket.state == SocketState::Established;
-    if connected && (socket.socket_type != DATAGRAM || socket.name.is_none()) && socket.peer.is_none() {
+    if connected
+        && (socket.socket_type != DATAGRAM || socket.name.is_none())
+        && socket.peer.is_none()
+    {
         let (one, two) = pair(socket, nursery)?;
         return Ok((one, Some(two)));
     }
@@ -577,7 +588,10 @@ fn fill_queues(
 }
 
 /// The address of a bound socket as we can reach it, with what keeps the address alive.
-fn target(receiver: &UnixSocket, thawing: &Thawing) -> Option<(rustix::net::SocketAddrUnix, Option<OwnedFd>)> {
+fn target(
+    receiver: &UnixSocket,
+    thawing: &Thawing,
+) -> Option<(rustix::net::SocketAddrUnix, Option<OwnedFd>)> {
     let name = receiver.name.as_ref()?;
     if let Some(abstract_name) = name.bytes.strip_prefix(&[0]) {
         return Some((rustix::net::SocketAddrUnix::new_abstract_name(abstract_name).ok()?, None));
@@ -609,9 +623,13 @@ fn send(
         }
         let rest = [IoSlice::new(&packet.data[sent..])];
         sent += match to {
-            Some((address, _)) => {
-                rustix::net::sendmsg_addr(from, address, &rest, &mut ancillary, SendFlags::DONTWAIT)?
-            }
+            Some((address, _)) => rustix::net::sendmsg_addr(
+                from,
+                address,
+                &rest,
+                &mut ancillary,
+                SendFlags::DONTWAIT,
+            )?,
             None => rustix::net::sendmsg(from, &rest, &mut ancillary, SendFlags::DONTWAIT)?,
         };
         if sent >= packet.data.len() {

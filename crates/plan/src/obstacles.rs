@@ -26,8 +26,12 @@ pub fn obstacles(tree: &Tree) -> Vec<Obstacle> {
             obstacles.push(obstacle(format!("process {pid}: guard ranges (MADV_GUARD_INSTALL)")));
         }
     }
-    if !tree.locks.is_empty() {
-        obstacles.push(obstacle("file locks".into()));
+    for lock in &tree.locks {
+        const LEASE: u32 = 8;
+        if lock.kind & LEASE != 0 {
+            let (pid, fd) = (lock.owner, lock.fd);
+            obstacles.push(obstacle(format!("process {pid}, descriptor {fd}: a lease")));
+        }
     }
     obstacles
 }

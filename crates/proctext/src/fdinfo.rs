@@ -54,6 +54,62 @@ pub struct Timerfd {
     pub interval: u64,
 }
 
+/// What `lock:` lines tell of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LockKind {
+    /// fcntl(2) `F_SETLK`: of a process.
+    Posix,
+    /// flock(2): of an open file description.
+    Flock,
+    /// fcntl(2) `F_OFD_SETLK`: a range, of an open file description.
+    Description,
+    /// fcntl(2) `F_SETLEASE`.
+    Lease,
+    /// Delegations of file servers and what is yet to come.
+    Other,
+}
+
+/// One `lock:` line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lock {
+    pub kind: LockKind,
+    pub for_writing: bool,
+    pub start: i64,
+    /// Last byte; `None` for the end of the file.
+    pub last: Option<i64>,
+}
+
+/// Locks that were taken through the open file by the task (or through the open file description).
+pub fn locks(text: &[u8]) -> Result<Vec<Lock>> {
+    lines(text).filter_map(|line| line.strip_prefix(b"lock:")).map(lock).collect()
+}
+
+/// `1: POSIX  ADVISORY  WRITE 1234 08:01:123 0 EOF`
+fn lock(line: &[u8]) -> Result<Lock> {
+    let bad = || malformed("lock in fdinfo", line);
+    let words: Vec<&[u8]> =
+        line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).collect();
+    let [_, kind, _, mode, _, _, start, last] = words[..] else { return Err(bad()) };
+    let offset =
+        |word| number("lock in fdinfo", word, 10).and_then(|n| i64::try_from(n).map_err(|_| bad()));
+    Ok(Lock {
+        kind: match kind {
+            b"POSIX" => LockKind::Posix,
+            b"FLOCK" => LockKind::Flock,
+            b"OFDLCK" => LockKind::Description,
+            b"LEASE" => LockKind::Lease,
+            _ => LockKind::Other,
+        },
+        for_writing: match mode {
+            b"READ" | b"UNLCK" => false,
+            b"WRITE" => true,
+            _ => return Err(bad()),
+        },
+        start: offset(start)?,
+        last: if last == b"EOF" { None } else { Some(offset(last)?) },
+    })
+}
+
 /// The lines that all files have.
 pub fn common(text: &[u8]) -> Result<Common> {
     Ok(Common {
@@ -215,6 +271,22 @@ mod tests {
             b"clockid: 1\nticks: 3\nsettime flags: 01\nit_value: (1, 5)\nit_interval: (0, 7)\n";
         let timer = timerfd(text).unwrap();
         assert_eq!((timer.remaining, timer.interval, timer.ticks), (1_000_000_005, 7, 3));
+    }
+
+    #[test]
+    fn locks_of_all_kinds() {
+        let text = b"pos:\t0\nlock:\t1: POSIX  ADVISORY  WRITE 1234 08:01:123 0 EOF\nlock:\t2: OFDLCK ADVISORY  READ -1 08:01:123 2 6\nlock:\t3: LEASE  ACTIVE    READ 12 08:01:123 0 EOF\n";
+        let locks = locks(text).unwrap();
+        assert_eq!(
+            locks[0],
+            Lock { kind: LockKind::Posix, for_writing: true, start: 0, last: None }
+        );
+        assert_eq!(
+            (locks[1].kind, locks[1].start, locks[1].last),
+            (LockKind::Description, 2, Some(6))
+        );
+        assert_eq!(locks[2].kind, LockKind::Lease);
+        assert!(super::locks(b"lock:\t1: POSIX\n").is_err());
     }
 
     #[test]

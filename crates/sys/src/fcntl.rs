@@ -19,6 +19,32 @@ const F_SETOWN_EX: i32 = 15;
 const F_GETOWN_EX: i32 = 16;
 const F_GETOWNER_UIDS: i32 = 17;
 
+/// Kind of a record lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LockType {
+    Read = 0,
+    Write = 1,
+}
+
+/// Locks a range for the open file description itself, without waiting (`F_OFD_SETLK`); `len` 0 means
+/// up to the end of the file.
+pub fn lock_for_description(
+    fd: BorrowedFd<'_>,
+    kind: LockType,
+    (start, len): (i64, i64),
+) -> Result<()> {
+    let lock = libc::flock {
+        l_type: kind as i16,
+        l_whence: 0, // SEEK_SET
+        l_start: start,
+        l_len: len,
+        l_pid: 0,
+    };
+    // SAFETY: the kernel reads one `struct flock`.
+    cvt(i64::from(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_OFD_SETLK, &raw const lock) }))
+        .map(drop)
+}
+
 pub fn owner(fd: BorrowedFd<'_>) -> Result<Owner> {
     let mut owner = Owner::default();
     // SAFETY: the kernel writes one `struct f_owner_ex`.

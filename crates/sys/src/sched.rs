@@ -51,6 +51,21 @@ pub fn set_attributes(tid: i32, attributes: Attributes) -> Result<()> {
     cvt(unsafe { libc::syscall(libc::SYS_sched_setattr, tid, &raw const attr, 0) }).map(drop)
 }
 
+const IOPRIO_WHO_PROCESS: i32 = 1;
+
+/// ioprio_get(2) of one thread; 0 if none was set.
+pub fn io_priority(tid: i32) -> Result<u32> {
+    // SAFETY: takes numbers only.
+    let priority = cvt(unsafe { libc::syscall(libc::SYS_ioprio_get, IOPRIO_WHO_PROCESS, tid) })?;
+    u32::try_from(priority).map_err(|_| Errno::INVAL)
+}
+
+/// ioprio_set(2) of one thread.
+pub fn set_io_priority(tid: i32, priority: u32) -> Result<()> {
+    // SAFETY: takes numbers only.
+    cvt(unsafe { libc::syscall(libc::SYS_ioprio_set, IOPRIO_WHO_PROCESS, tid, priority) }).map(drop)
+}
+
 /// get_robust_list(2): address and length of the list's head.
 pub fn robust_list(tid: i32) -> Result<(u64, u32)> {
     let mut head = 0u64;

@@ -1,8 +1,17 @@
 //! Socket options as numbers or bytes.
 
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use crate::errno::{Result, cvt};
+
+/// socket(2), close-on-exec.
+pub fn create(family: i32, kind: i32, protocol: i32) -> Result<OwnedFd> {
+    // SAFETY: takes numbers.
+    let made = unsafe { libc::socket(family, kind | libc::SOCK_CLOEXEC, protocol) };
+    cvt(i64::from(made))?;
+    // SAFETY: the kernel has just made this descriptor for us and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(made) })
+}
 
 /// getsockopt(2) of an option that is one `int`.
 pub fn get_int(fd: BorrowedFd<'_>, level: i32, name: i32) -> Result<i32> {

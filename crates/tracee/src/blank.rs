@@ -140,6 +140,15 @@ pub struct Birth {
     pub as_sibling: bool,
 }
 
+/// A system call in which a thread is to sleep.
+#[derive(Clone, Copy, Debug)]
+pub struct Sleep {
+    /// Index among the threads of the process.
+    pub thread: usize,
+    pub number: u64,
+    pub arguments: [u64; 6],
+}
+
 /// A process to be morphed.
 #[derive(Debug)]
 pub struct Blank {
@@ -321,33 +330,44 @@ impl Blank {
         Ok(())
     }
 
-    /// Makes a thread enter a system call that sleeps and stops it there again, so that the kernel holds
-    /// the data for restarting it. Returns what the call returned; `ERESTART_RESTARTBLOCK` (-516) if it
-    /// sleeps.
-    pub fn enter_sleep(&mut self, index: usize, number: u64, arguments: [u64; 6]) -> Result<i64> {
-        let thread = &self.threads[index];
-        let tid = thread.tid;
-        let [di, si, dx, r10, r8, r9] = arguments;
-        let ip = self.plan.base + stub::SYSCALL;
-        let none = u64::MAX;
-        let regs =
-            UserRegs { ax: number, orig_ax: none, ip, di, si, dx, r10, r8, r9, ..thread.template };
-        ptrace::set_registers(tid, &regs).map_err(Error::at(tid, "ptrace(SETREGS)"))?;
-        ptrace::cont_to_syscall(tid).map_err(Error::at(tid, "ptrace(SYSCALL)"))?;
-        match wait::wait(Whom::Thread(tid)).map_err(Error::at(tid, "wait4"))? {
-            (_, Status::Stopped { signal: wait::SYSCALL_STOP, .. }) => {}
-            (_, Status::Ended { .. }) => return Err(Error::Died { pid: tid }),
-            (_, other) => {
-                let what = format!("{other:?} instead of the entry to a system call");
-                return Err(Error::Bug { pid: tid, what });
-            }
+    /// Makes threads enter system calls that sleep and stops them there again, so that the kernel holds the
+    /// data for restarting them. All go through it side by side.
+    ///
+    /// Returns for each what the call returned; `ERESTART_RESTARTBLOCK` (-516) if it sleeps.
+    pub fn enter_sleeps(&mut self, sleeps: &[Sleep]) -> Result<Vec<i64>> {
+        for sleep in sleeps {
+            let thread = &self.threads[sleep.thread];
+            let [di, si, dx, r10, r8, r9] = sleep.arguments;
+            let ip = self.plan.base + stub::SYSCALL;
+            let (ax, none) = (sleep.number, u64::MAX);
+            let regs =
+                UserRegs { ax, orig_ax: none, ip, di, si, dx, r10, r8, r9, ..thread.template };
+            let tid = thread.tid;
+            ptrace::set_registers(tid, &regs).map_err(Error::at(tid, "ptrace(SETREGS)"))?;
+            ptrace::cont_to_syscall(tid).map_err(Error::at(tid, "ptrace(SYSCALL)"))?;
         }
-        // With the interrupt already there the call goes to sleep and out again at once.
-        ptrace::interrupt(tid).map_err(Error::at(tid, "ptrace(INTERRUPT)"))?;
-        ptrace::cont(tid, 0).map_err(Error::at(tid, "ptrace(CONT)"))?;
-        wait_for_event(tid, wait::EVENT_STOP)?;
-        let regs = ptrace::registers(tid).map_err(Error::at(tid, "ptrace(GETREGS)"))?;
-        Ok(regs.ax.cast_signed())
+        for sleep in sleeps {
+            let tid = self.threads[sleep.thread].tid;
+            match wait::wait(Whom::Thread(tid)).map_err(Error::at(tid, "wait4"))? {
+                (_, Status::Stopped { signal: wait::SYSCALL_STOP, .. }) => {}
+                (_, Status::Ended { .. }) => return Err(Error::Died { pid: tid }),
+                (_, other) => {
+                    let what = format!("{other:?} instead of the entry to a system call");
+                    return Err(Error::Bug { pid: tid, what });
+                }
+            }
+            // With the interrupt already there the call goes to sleep and out again at once.
+            ptrace::interrupt(tid).map_err(Error::at(tid, "ptrace(INTERRUPT)"))?;
+            ptrace::cont(tid, 0).map_err(Error::at(tid, "ptrace(CONT)"))?;
+        }
+        let mut results = Vec::with_capacity(sleeps.len());
+        for sleep in sleeps {
+            let tid = self.threads[sleep.thread].tid;
+            wait_for_event(tid, wait::EVENT_STOP)?;
+            let regs = ptrace::registers(tid).map_err(Error::at(tid, "ptrace(GETREGS)"))?;
+            results.push(regs.ax.cast_signed());
+        }
+        Ok(results)
     }
 
     /// Address of the data area of thread `index`'s slot: what is written there stays until the next batch.

@@ -27,7 +27,7 @@ mod stub;
 mod tree;
 
 pub use batch::{Arg, Batch, Call, Data, Outcome};
-pub use blank::{Birth, Blank, BlankThread, Seed, blank_program};
+pub use blank::{Birth, Blank, BlankThread, Seed, Sleep, blank_program};
 pub use channel::{Channel, MAX_FDS};
 pub use error::{Error, Result};
 pub use foothold::{FootholdPlan, Slot, find_gap};

@@ -30,7 +30,8 @@ fn fifo(kind: &FileKind) -> Option<PipeId> {
 fn encode_content(id: PipeId, pipe: &PipeContent) -> Result<(PipeDataEntry, &[u8])> {
     let bytes = u32::try_from(pipe.data.len())
         .map_err(|_| Error::unwritable(format!("pipe {id}"), "more than 4 GiB are in it"))?;
-    Ok((PipeDataEntry { pipe_id: id.0, bytes, size: pipe.capacity }, &pipe.data))
+    let (size, packets) = (pipe.capacity, pipe.packets.clone());
+    Ok((PipeDataEntry { pipe_id: id.0, bytes, size, packets }, &pipe.data))
 }
 
 pub(super) fn decode(input: Input) -> Result<BTreeMap<PipeId, PipeContent>> {
@@ -38,7 +39,7 @@ pub(super) fn decode(input: Input) -> Result<BTreeMap<PipeId, PipeContent>> {
     for name in [PIPES, FIFOS] {
         let entries = input.with_payload(name, |entry: &PipeDataEntry| entry.bytes.into())?;
         for (index, (entry, data)) in entries.into_iter().enumerate() {
-            let content = PipeContent { data, capacity: entry.size };
+            let content = PipeContent { data, capacity: entry.size, packets: entry.packets };
             if pipes.insert(PipeId(entry.pipe_id), content).is_some() {
                 let reason = format!("{} occurs twice", entry.pipe_id);
                 return Err(Place::new(name, index + 1).field("pipe_id", reason));

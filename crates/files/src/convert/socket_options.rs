@@ -1,8 +1,8 @@
 //! Options of all sockets.
 
-use stasis_model::SocketOptions;
+use stasis_model::{FurtherOption, SocketOptions};
 
-use crate::wire::sk_opts::SkOptsEntry;
+use crate::wire::{extension, sk_opts::SkOptsEntry};
 
 /// What the family of a socket makes different.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -37,6 +37,7 @@ pub(super) fn encode(options: &SocketOptions, family: Family) -> SkOptsEntry {
         so_oobinline: options.out_of_band_inline,
         so_linger: options.linger,
         so_buf_lock: options.buffer_lock,
+        further: options.further.iter().map(encode_further).collect(),
         ..Default::default()
     }
 }
@@ -63,5 +64,16 @@ pub(super) fn decode(entry: &SkOptsEntry) -> SocketOptions {
         out_of_band_inline: entry.so_oobinline,
         linger: entry.so_linger,
         buffer_lock: entry.so_buf_lock,
+        further: entry.further.iter().map(decode_further).collect(),
     }
+}
+
+fn encode_further(option: &FurtherOption) -> extension::FurtherOption {
+    let FurtherOption { level, name, value } = *option;
+    extension::FurtherOption { level, name, value }
+}
+
+fn decode_further(option: &extension::FurtherOption) -> FurtherOption {
+    let extension::FurtherOption { level, name, value } = *option;
+    FurtherOption { level, name, value }
 }

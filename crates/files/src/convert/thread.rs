@@ -97,6 +97,9 @@ fn encode_thread_core(
         rseq_entry: thread.rseq.as_ref().map(encode_rseq),
         cg_set: Some(cg_set),
         interrupted_call: thread.interrupted.as_ref().map(encode_interrupted),
+        io_priority: thread.scheduling.io_priority,
+        processors: thread.scheduling.processors.clone().unwrap_or_default(),
+        timer_slack_ns: thread.scheduling.timer_slack_ns,
         blk_sigset: None,
         blk_sigset_extended: None,
     })
@@ -112,6 +115,9 @@ fn decode_scheduling(entry: &ThreadCoreEntry) -> Scheduling {
         nice: entry.sched_nice.unwrap_or(0),
         policy: entry.sched_policy.unwrap_or(0),
         priority: entry.sched_prio.unwrap_or(0),
+        io_priority: entry.io_priority,
+        processors: (!entry.processors.is_empty()).then(|| entry.processors.clone()),
+        timer_slack_ns: entry.timer_slack_ns,
     }
 }
 

@@ -151,6 +151,15 @@ pub struct ThreadCoreEntry {
     /// Extension: a sleeping system call that was cut short, see [`super::extension`].
     #[prost(message, optional, tag = "1000")]
     pub interrupted_call: Option<InterruptedCall>,
+    /// Extension: ioprio_set(2), see [`super::extension`].
+    #[prost(uint32, optional, tag = "1001")]
+    pub io_priority: Option<u32>,
+    /// Extension: mask of processors, lowest first, see [`super::extension`].
+    #[prost(uint64, repeated, packed = "false", tag = "1002")]
+    pub processors: Vec<u64>,
+    /// Extension: `PR_SET_TIMERSLACK`, see [`super::extension`].
+    #[prost(uint64, optional, tag = "1003")]
+    pub timer_slack_ns: Option<u64>,
 }
 
 /// `thread_sas_entry`

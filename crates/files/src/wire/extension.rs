@@ -11,7 +11,12 @@
 //! | `eventfd_file_entry` | 1000 | `semaphore` | `EFD_SEMAPHORE` |
 //! | `eventpoll_tfd_entry` | 1000 | `file_id` | the watched file is no longer behind the number it was added under |
 //! | `sk_packet_entry` | 1000 | `sender` | recvfrom(2) of a datagram tells its sender |
+//! | `sk_opts_entry` | 1000 | `further` | socket options that are not among the format's |
 //! | `mm_entry` | 1000 | `auxv_rest` | CRIU takes 44 words of the auxiliary vector, kernels give more |
+//! | `pipe_data_entry` | 1000 | `packets` | boundaries of packets in a pipe with `O_DIRECT` |
+//! | `thread_core_entry` | 1001 | `io_priority` | ioprio_set(2) |
+//! | `thread_core_entry` | 1002 | `processors` | sched_setaffinity(2) |
+//! | `thread_core_entry` | 1003 | `timer_slack_ns` | prctl(2) `PR_SET_TIMERSLACK` |
 //! | `memfd_inode_entry` | 1000 | `named` | a memfd that is really called `/dev/zero`, which else means plain shared memory |
 
 /// A system call with a time-out that was cut short by the freeze.
@@ -26,4 +31,15 @@ pub struct InterruptedCall {
     /// Time that remained, nanoseconds; absent if unknown.
     #[prost(uint64, optional, tag = "3")]
     pub remaining_ns: Option<u64>,
+}
+
+/// A socket option that is an `int`.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct FurtherOption {
+    #[prost(int32, required, tag = "1")]
+    pub level: i32,
+    #[prost(int32, required, tag = "2")]
+    pub name: i32,
+    #[prost(int32, required, tag = "3")]
+    pub value: i32,
 }

@@ -46,4 +46,7 @@ pub struct PipeDataEntry {
     /// Capacity (F_SETPIPE_SZ) to set.
     #[prost(uint32, optional, tag = "3")]
     pub size: Option<u32>,
+    /// Extension: lengths of packets, see [`super::extension`].
+    #[prost(uint32, repeated, packed = "false", tag = "1000")]
+    pub packets: Vec<u32>,
 }

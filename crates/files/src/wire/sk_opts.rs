@@ -1,6 +1,8 @@
 //! Options of all sockets.
 
 /// `sk_opts_entry`
+use super::extension::FurtherOption;
+
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct SkOptsEntry {
     /// SO_SNDBUF as read (already doubled by the kernel).
@@ -78,4 +80,7 @@ pub struct SkOptsEntry {
     /// SO_BUF_LOCK bits.
     #[prost(uint32, optional, tag = "25")]
     pub so_buf_lock: Option<u32>,
+    /// Ours: options that the format does not know.
+    #[prost(message, repeated, tag = "1000")]
+    pub further: Vec<FurtherOption>,
 }

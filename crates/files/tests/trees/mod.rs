@@ -290,7 +290,11 @@ impl Builder<'_, '_> {
         let id = PipeId(self.draw.u32());
         if self.draw.flag() {
             let draw = &mut *self.draw;
-            let content = PipeContent { data: draw.bytes(20), capacity: draw.option(Draw::u32) };
+            let content = PipeContent {
+                data: draw.bytes(20),
+                capacity: draw.option(Draw::u32),
+                packets: vec![draw.u32(), draw.u32()],
+            };
             self.tree.pipes.insert(id, content);
         }
         id
@@ -422,6 +426,9 @@ impl Builder<'_, '_> {
                 nice: draw.below(40) as i32 - 20,
                 policy,
                 priority: if real_time { draw.u32() } else { 0 },
+                io_priority: draw.option(Draw::u32),
+                processors: draw.option(|draw| vec![draw.u64()]),
+                timer_slack_ns: draw.option(Draw::u64),
             },
             parent_death_signal: draw.option(|draw| 1 + draw.below(64) as i32),
             credentials: credentials(draw),
@@ -650,6 +657,7 @@ fn options(draw: &mut Draw) -> SocketOptions {
         out_of_band_inline: draw.option(Draw::u32),
         linger: draw.option(Draw::u32),
         buffer_lock: draw.option(Draw::u32),
+        further: draw.option(Draw::u32).into_iter().map(further_option).collect(),
     }
 }
 
@@ -840,4 +848,9 @@ fn cgroup_set(draw: &mut Draw) -> CgroupSet {
     });
     members.sort_by(|a, b| a.controllers.cmp(&b.controllers));
     CgroupSet { id: draw.u32(), members }
+}
+
+fn further_option(number: u32) -> stasis_model::FurtherOption {
+    let number = number.cast_signed();
+    stasis_model::FurtherOption { level: number % 60, name: number % 100, value: number }
 }

@@ -1,0 +1,127 @@
+//! What tasks share, or do not share, besides what makes them threads or processes (clone(2),
+//! unshare(2)). None of it can be kept, so it is found by kcmp(2) and refused by name.
+
+use std::{cmp::Ordering, path::PathBuf};
+
+use stasis_model::{NamespaceKind, Obstacle, Subject};
+use stasis_sys::{
+    Errno,
+    kcmp::{self, Kind},
+};
+use stasis_tracee::ProcDir;
+
+use crate::error::{Error, Result};
+
+/// Tells what stands in the way, without touching anybody; tasks that end meanwhile are passed over.
+pub fn obstacles<'a>(procs: impl IntoIterator<Item = &'a ProcDir>) -> Result<Vec<Obstacle>> {
+    let mut obstacles = Vec::new();
+    let (mut by_memory, mut by_context) = (Sorted::new(Kind::Memory), Sorted::new(Kind::FsContext));
+    for proc in procs {
+        let Ok(stat) = proc.stat() else { continue };
+        let threads = proc.threads().unwrap_or_default();
+        let name = String::from_utf8_lossy(&stat.name).into_owned();
+        let subject = Subject::Task { pid: proc.pid(), name };
+        let mut found = |reason| {
+            obstacles.push(Obstacle { subject: subject.clone(), reason, hint: None });
+        };
+        if stat.state == b'Z' {
+            if threads.len() > 1 {
+                found("its main thread has ended while others live on".into());
+            }
+            continue;
+        }
+        if let Some(other) = by_memory.insert(proc.pid())? {
+            found(format!("shares its memory with process {other} (CLONE_VM, as in vfork(2))"));
+        } else if let Some(other) = by_context.insert(proc.pid())? {
+            let what = "its working directory, root and umask";
+            found(format!("shares {what} with process {other} (CLONE_FS)"));
+        }
+        let namespaces = if threads.len() > 1 { namespaces_of(proc) } else { Vec::new() };
+        for tid in threads.into_iter().filter(|tid| *tid != proc.pid()) {
+            if let Some(reason) = apart(proc, tid, &namespaces)? {
+                found(reason);
+            }
+        }
+    }
+    Ok(obstacles)
+}
+
+/// What a thread has for itself that threads normally share.
+fn apart(
+    proc: &ProcDir,
+    tid: i32,
+    namespaces: &[(NamespaceKind, PathBuf)],
+) -> Result<Option<String>> {
+    let differs =
+        |kind| compare((proc.pid(), tid), kind).map(|order| order.is_some_and(Ordering::is_ne));
+    if differs(Kind::DescriptorTable)? {
+        return Ok(Some(format!(
+            "its thread {tid} has a descriptor table of its own (CLONE_FILES)"
+        )));
+    }
+    if differs(Kind::FsContext)? {
+        let what = "a working directory, root and umask";
+        return Ok(Some(format!("its thread {tid} has {what} of its own (CLONE_FS)")));
+    }
+    let is_elsewhere = |(kind, of_process): &&(NamespaceKind, PathBuf)| {
+        let of_thread = proc.read_link(format!("task/{tid}/ns/{}", kind.proc_name()));
+        of_thread.is_ok_and(|of_thread| of_thread != *of_process)
+    };
+    Ok(namespaces.iter().find(is_elsewhere).map(|(kind, _)| {
+        format!("its thread {tid} is in a {} namespace of its own", kind.proc_name())
+    }))
+}
+
+/// The namespaces that a thread can leave alone; those of mounts come with a directory of its own.
+fn namespaces_of(proc: &ProcDir) -> Vec<(NamespaceKind, PathBuf)> {
+    use NamespaceKind::{Cgroup, Ipc, Net, Uts};
+    let kinds = [Net, Ipc, Uts, Cgroup];
+    let link = |kind: NamespaceKind| {
+        Some((kind, proc.read_link(format!("ns/{}", kind.proc_name())).ok()?))
+    };
+    kinds.into_iter().filter_map(link).collect()
+}
+
+/// Processes in the order that kcmp(2) gives their objects of one kind.
+struct Sorted {
+    kind: Kind,
+    pids: Vec<i32>,
+}
+
+impl Sorted {
+    fn new(kind: Kind) -> Self {
+        Sorted { kind, pids: Vec::new() }
+    }
+
+    /// Adds a process, unless another one has the same object, which is told.
+    fn insert(&mut self, pid: i32) -> Result<Option<i32>> {
+        let mut failure = None;
+        let place = self.pids.binary_search_by(|other| match compare((*other, pid), self.kind) {
+            // One that has ended stands where it stood.
+            Ok(order) => order.unwrap_or(Ordering::Less),
+            Err(error) => {
+                failure = Some(error);
+                Ordering::Less
+            }
+        });
+        if let Some(error) = failure {
+            return Err(error);
+        }
+        match place {
+            Ok(at) => Ok(Some(self.pids[at])),
+            Err(at) => {
+                self.pids.insert(at, pid);
+                Ok(None)
+            }
+        }
+    }
+}
+
+/// `None` if one of the two has ended.
+fn compare(pids: (i32, i32), kind: Kind) -> Result<Option<Ordering>> {
+    match kcmp::compare(pids, kind, (0, 0)) {
+        Ok(order) => Ok(Some(order)),
+        Err(Errno::SRCH) => Ok(None),
+        Err(errno) => Err(Error::at(format!("task {}", pids.1), "kcmp")(errno)),
+    }
+}
