@@ -90,6 +90,10 @@ impl Survey<'_> {
                 self.obstacle(address_space::subject_of(proc.pid(), &stat.name, &map), reason);
             }
         }
+        if has_memory_policy(proc) {
+            let reason = "its NUMA memory policy".into();
+            self.losses.push(Loss { subject: subject.clone(), reason });
+        }
         for fd in proc.descriptors()? {
             // Whoever runs may close a descriptor while we look.
             let Ok(open) = descriptor::look_from_outside(proc, &name, fd) else { continue };
@@ -190,4 +194,14 @@ fn has_sent(subject: &Subject) -> bool {
     let Subject::Descriptor { pid, fd, .. } = subject else { return false };
     let taken = ProcDir::open(*pid).and_then(|proc| proc.take_fd(*fd));
     taken.is_ok_and(|socket| unix_socket::has_unread_output(socket.as_fd()))
+}
+
+/// Whether pages of the task are placed by a policy (set_mempolicy(2), mbind(2)), see numa(7).
+fn has_memory_policy(proc: &ProcDir) -> bool {
+    let text = proc.read("numa_maps").unwrap_or_default();
+    let policies = text.split(|byte| *byte == b'\n').filter_map(|line| {
+        let policy = line.split(|byte| *byte == b' ').nth(1)?;
+        Some(policy != b"default")
+    });
+    policies.into_iter().any(|differs| differs)
 }

@@ -61,6 +61,8 @@ impl Protection {
 pub struct MapFlags {
     pub grows_down: bool,
     pub locked: bool,
+    /// Locked as pages come in (`MLOCK_ONFAULT`).
+    pub locked_on_fault: bool,
     pub no_reserve: bool,
     /// log2 of the size of the huge pages.
     pub huge_page_shift: Option<u8>,

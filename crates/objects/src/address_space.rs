@@ -143,6 +143,7 @@ fn freeze_mapping(
         flags: MapFlags {
             grows_down: map.has_flag(b"gd"),
             locked: map.has_flag(b"lo"),
+            locked_on_fault: map.has_flag(b"lf"),
             no_reserve: map.has_flag(b"nr"),
             huge_page_shift: map
                 .has_flag(b"ht")
@@ -287,7 +288,7 @@ const MPROTECT: i64 = 10;
 const MUNMAP: i64 = 11;
 const MREMAP: i64 = 25;
 const MADVISE: i64 = 28;
-const MLOCK: i64 = 149;
+const MLOCK2: i64 = 325;
 const MAP_SHARED: u64 = 1;
 const MAP_PRIVATE: u64 = 2;
 const MAP_DROPPABLE: u64 = 8;
@@ -461,7 +462,8 @@ pub fn finish(vma: &Vma, has_content: bool, batch: &mut Batch) {
         }
     }
     if vma.flags.locked {
-        batch.call("mlock", MLOCK, [start.into(), len.into()]);
+        let on_fault = u32::from(vma.flags.locked_on_fault);
+        batch.call("mlock2", MLOCK2, [start.into(), len.into(), on_fault.into()]);
     }
 }
 

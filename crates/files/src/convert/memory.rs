@@ -237,6 +237,7 @@ fn encode_vma(vma: &Vma, segment_files: &BTreeMap<SegmentId, FileId>) -> VmaEntr
         fd: -1,
         madv: (vma.advice != 0).then_some(vma.advice),
         fdflags: kind.open_mode,
+        locked_on_fault: vma.flags.locked_on_fault.then_some(true),
     }
 }
 
@@ -254,6 +255,7 @@ fn decode_flags(flags: u32) -> MapFlags {
     MapFlags {
         grows_down: flags & map::GROWSDOWN != 0,
         locked: flags & map::LOCKED != 0,
+        locked_on_fault: false,
         no_reserve: flags & map::NORESERVE != 0,
         huge_page_shift: huge.then_some((flags >> map::HUGE_SHIFT) as u8),
     }
@@ -263,7 +265,10 @@ fn decode_vma(place: Place, pid: NsPid, vma: &VmaEntry, shared: &SharedFiles) ->
     Ok(Vma {
         range: vma.start..vma.end,
         protection: Protection(vma.prot),
-        flags: decode_flags(vma.flags),
+        flags: MapFlags {
+            locked_on_fault: vma.locked_on_fault == Some(true),
+            ..decode_flags(vma.flags)
+        },
         backing: decode_backing(place, pid, vma, shared)?,
         advice: vma.madv.unwrap_or(0),
     })

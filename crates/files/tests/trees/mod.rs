@@ -464,6 +464,7 @@ impl Builder<'_, '_> {
                 flags: MapFlags {
                     grows_down: draw.flag(),
                     locked: draw.flag(),
+                    locked_on_fault: draw.flag(),
                     no_reserve: draw.flag(),
                     huge_page_shift: draw.option(|draw| draw.below(64) as u8),
                 },
