@@ -263,6 +263,25 @@ fn the_zoo_declares_all_its_programs() {
     }
 }
 
+/// What the test of checkpoint and restore leaves out, the text must not hide.
+#[test]
+fn gaps_are_told() {
+    let test = read("crates/cli/tests/process_zoo.rs");
+    let gaps = test.split_once("const GAPS").unwrap().1.split_once("];").unwrap().0;
+    let text = read("ARCHITECTURE.md");
+    let told = text.split_once("### Known gaps").unwrap().1.split_once("\n## ").unwrap().0;
+    let zoo = zoo();
+    let programs = gaps.split('"').filter_map(|word| word.split("::").next());
+    let is_program = |program: &&str| {
+        program.split_once('/').is_some_and(|(group, name)| {
+            zoo.get(group).is_some_and(|programs| programs.contains(name))
+        })
+    };
+    for program in programs.filter(is_program) {
+        assert!(quoted(told).any(|name| name == program), "{program} is no known gap of the text");
+    }
+}
+
 // Texts
 
 /// Texts are about the project and not about a machine on which it was written.
