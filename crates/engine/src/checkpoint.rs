@@ -13,7 +13,6 @@ use stasis_objects::{
     terminal::{self, Outside},
     unix_socket,
 };
-use stasis_plan::Job;
 use stasis_tracee::{Patient, Sleepers, StopKind, StoppedTree};
 
 use crate::{
@@ -193,7 +192,7 @@ fn freeze(
 
 /// What could never be made again is not frozen.
 fn check_plan(gathering: &mut Gathering, options: &CheckpointOptions<'_>) {
-    let job = if options.shell_job { Job::Shell } else { Job::Own };
+    let job = crate::restore::job_of(&gathering.tree, options.shell_job);
     if let Err(impossible) = stasis_plan::steps(&gathering.tree, job, &|_| false) {
         gathering.obstacle(Subject::Tree, impossible.to_string(), None);
     }
