@@ -13,6 +13,7 @@ use stasis_objects::{
     terminal::{self, Outside},
     unix_socket,
 };
+use stasis_plan::Job;
 use stasis_tracee::{Patient, Sleepers, StopKind, StoppedTree};
 
 use crate::{
@@ -20,6 +21,7 @@ use crate::{
     facade::{CheckpointOptions, Error, Fate, Report, Stats},
     ipc_sysctls, namespaces,
     phases::Phases,
+    restore::job_of,
     survey,
 };
 
@@ -192,7 +194,8 @@ fn freeze(
 
 /// What could never be made again is not frozen.
 fn check_plan(gathering: &mut Gathering, options: &CheckpointOptions<'_>) {
-    let job = crate::restore::job_of(&gathering.tree, options.shell_job);
+    let wanted = if options.shell_job { Job::Shell } else { Job::Own };
+    let job = job_of(&gathering.tree, wanted);
     if let Err(impossible) = stasis_plan::steps(&gathering.tree, job, &|_| false) {
         gathering.obstacle(Subject::Tree, impossible.to_string(), None);
     }

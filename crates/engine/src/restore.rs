@@ -35,7 +35,8 @@ pub fn restore(options: RestoreOptions<'_>) -> Result<Restored, Error> {
     if !obstacles.is_empty() {
         return Err(Error::Obstacles(obstacles));
     }
-    let job = job_of(&tree, options.shell_job);
+    let wanted = if options.shell_job { Job::Shell } else { Job::Own };
+    let job = job_of(&tree, wanted);
     let is_new = matches!(options.root, RestoreRoot::New);
     // In a container nobody else has pids.
     let is_taken = |pid: NsPid| is_new && pids::is_taken(pid.0);
@@ -102,9 +103,9 @@ pub fn restore(options: RestoreOptions<'_>) -> Result<Restored, Error> {
 }
 
 /// A root that leads its session does so again, whoever restores it.
-pub fn job_of(tree: &Tree, shell_job: bool) -> Job {
+pub fn job_of(tree: &Tree, wanted: Job) -> Job {
     let root = tree.root();
-    if shell_job && root.session != root.pid { Job::Shell } else { Job::Own }
+    if root.session == root.pid { Job::Own } else { wanted }
 }
 
 fn live_processes(tree: &Tree) -> impl Iterator<Item = &Process> {
