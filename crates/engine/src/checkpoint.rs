@@ -21,6 +21,7 @@ use crate::{
     facade::{CheckpointOptions, Error, Fate, Report, Stats},
     ipc_sysctls, namespaces, own_limit,
     phases::Phases,
+    restore::job_of,
     survey,
 };
 
@@ -194,7 +195,8 @@ fn freeze(
 
 /// What could never be made again is not frozen.
 fn check_plan(gathering: &mut Gathering, options: &CheckpointOptions<'_>) {
-    let job = if options.shell_job { Job::Shell } else { Job::Own };
+    let wanted = if options.shell_job { Job::Shell } else { Job::Own };
+    let job = job_of(&gathering.tree, wanted);
     if let Err(impossible) = stasis_plan::steps(&gathering.tree, job, &|_| false) {
         gathering.obstacle(Subject::Tree, impossible.to_string(), None);
     }

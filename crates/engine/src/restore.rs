@@ -9,7 +9,9 @@ use std::{
 use rustix::fs::OFlags;
 use stasis_files::Reader;
 use stasis_model::{FdNumber, NsPid, Process, State, Tree};
-use stasis_objects::{Thawing, descriptor, file_lock, link, process, segment, signal, terminal, unix_socket};
+use stasis_objects::{
+    Thawing, descriptor, file_lock, link, process, segment, signal, terminal, unix_socket,
+};
 use stasis_plan::{Job, Step};
 use stasis_tracee::{Batch, Birth, Blank, Channel, FootholdPlan, Seed};
 
@@ -34,7 +36,8 @@ pub fn restore(options: RestoreOptions<'_>) -> Result<Restored, Error> {
     if !obstacles.is_empty() {
         return Err(Error::Obstacles(obstacles));
     }
-    let job = if options.shell_job { Job::Shell } else { Job::Own };
+    let wanted = if options.shell_job { Job::Shell } else { Job::Own };
+    let job = job_of(&tree, wanted);
     let is_new = matches!(options.root, RestoreRoot::New);
     // In a container nobody else has pids.
     let is_taken = |pid: NsPid| is_new && pids::is_taken(pid.0);
@@ -98,6 +101,12 @@ pub fn restore(options: RestoreOptions<'_>) -> Result<Restored, Error> {
         ..Stats::default()
     };
     Ok(Restored { root: host_root, report: Report { stats, losses } })
+}
+
+/// A root that leads its session does so again, whoever restores it.
+pub fn job_of(tree: &Tree, wanted: Job) -> Job {
+    let root = tree.root();
+    if root.session == root.pid { Job::Own } else { wanted }
 }
 
 fn live_processes(tree: &Tree) -> impl Iterator<Item = &Process> {

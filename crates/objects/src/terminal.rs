@@ -26,6 +26,8 @@ pub enum End {
     Controlling(u32),
     /// A slave whose master was closed.
     HungUp(u32),
+    /// No descriptor: the terminal that a session leader has, whether it is open or not.
+    Leads(u32),
 }
 
 /// An end with its holder in the user's words.
@@ -95,7 +97,7 @@ pub fn of_leader(
 ) -> Option<Result<Found, String>> {
     let device = controlling_device(stat.terminal).filter(|_| stat.session == stat.pid);
     device.map(|(major, minor)| match index_of(major, minor) {
-        Some(index) => Ok(Found { end: End::Slave(index), subject: subject.clone() }),
+        Some(index) => Ok(Found { end: End::Leads(index), subject: subject.clone() }),
         None => {
             Err(format!("its controlling terminal is {major}:{minor}, which is no pseudoterminal"))
         }
@@ -110,35 +112,53 @@ pub fn index_in_path(path: &std::path::Path) -> Option<u32> {
 /// Terminals whose master is neither in the tree nor held by who may hold it.
 pub fn obstacles(found: &[Found], outside: &Outside) -> Vec<Obstacle> {
     let masters: Vec<u32> = found.iter().filter_map(Found::master).collect();
+    let is_kept = |index: u32| masters.contains(&index) || outside.console == Some(index);
     let mut told = Vec::new();
     let mut obstacles = Vec::new();
+    for one in found {
+        // Its successor controls the session of the shell that restores.
+        let End::Leads(index) = one.end else { continue };
+        if !is_kept(index) && !told.contains(&index) {
+            told.push(index);
+            let hint = "checkpoint the program that holds the master with it, as script(1) does";
+            let reason = "leads a session on a terminal whose master is outside the tree";
+            obstacles.push(one.obstacle(reason, Some(hint)));
+        }
+    }
     let mut shell = outside.shell.and_then(|shell| shell.0);
     for one in found {
         let (End::Slave(index) | End::Controlling(index)) = one.end else { continue };
-        if masters.contains(&index) || outside.console == Some(index) || told.contains(&index) {
+        if is_kept(index) || told.contains(&index) {
             continue;
         }
         if outside.shell.is_some() && index == *shell.get_or_insert(index) {
             continue;
         }
         told.push(index);
-        let (reason, hint) = if outside.shell.is_some() {
-            ("the master of this terminal is outside the tree, and it is not the shell's", None)
-        } else {
-            let hint = "if the tree is the job of a shell on this terminal, use --shell-job";
-            ("the master of this terminal is outside the tree", Some(hint))
-        };
-        let (subject, hint) = (one.subject.clone(), hint.map(str::to_owned));
-        obstacles.push(Obstacle { subject, reason: reason.into(), hint });
+        obstacles.push(match outside.shell {
+            Some(_) => one.obstacle(
+                "the master of this terminal is outside the tree, and it is not the shell's",
+                None,
+            ),
+            None => one.obstacle(
+                "the master of this terminal is outside the tree",
+                Some("if the tree is the job of a shell on this terminal, use --shell-job"),
+            ),
+        });
     }
     obstacles
 }
 
 impl Found {
+    fn obstacle(&self, reason: &str, hint: Option<&str>) -> Obstacle {
+        let subject = self.subject.clone();
+        Obstacle { subject, reason: reason.into(), hint: hint.map(str::to_owned) }
+    }
+
     fn master(&self) -> Option<u32> {
         match self.end {
             End::Master(index) => Some(index),
-            End::Slave(_) | End::Controlling(_) | End::HungUp(_) => None,
+            End::Slave(_) | End::Controlling(_) | End::HungUp(_) | End::Leads(_) => None,
         }
     }
 }
@@ -184,6 +204,17 @@ mod tests {
         assert_eq!(obstacles(&slaves[..1], &job(None)).len(), 0);
         assert_eq!(obstacles(&slaves, &job(Some(4))).len(), 1);
         assert_eq!(obstacles(&slaves, &job(None)).len(), 1);
+    }
+
+    #[test]
+    fn a_session_leader_cannot_share_the_shells_terminal() {
+        let job = Outside { console: None, shell: Some(ShellTerminal(Some(3))) };
+        let leader = [found(End::Slave(3)), found(End::Leads(3))];
+        let told = obstacles(&leader, &job);
+        assert_eq!(told.len(), 1);
+        assert!(told[0].reason.contains("leads a session"));
+        let console = Outside { console: Some(3), shell: None };
+        assert!(obstacles(&leader, &console).is_empty());
     }
 
     #[test]

@@ -76,7 +76,7 @@ pub fn freeze(open: &OpenFd, gathering: &mut Gathering) -> Result<Option<FileKin
         End::Master(index) => (master_id(index), index, Some(Side::Master)),
         End::Slave(index) => (slave_id(index), index, Some(Side::Slave)),
         End::Controlling(index) => (controlling_id(index), index, Some(Side::Controlling)),
-        End::HungUp(index) => (slave_id(index), index, None),
+        End::HungUp(index) | End::Leads(index) => (slave_id(index), index, None),
     };
     match side {
         Some(side) => note_end(open, file, (index, side), gathering)?,
