@@ -1,6 +1,9 @@
 //! Named pipes: a path like any file, a content like any pipe.
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::{
+    collections::btree_map::Entry,
+    os::fd::{AsFd, AsRawFd, OwnedFd},
+};
 
 use rustix::fs::{Mode, OFlags};
 use stasis_model::{Fifo, FileId, FileKind, OpenFile, PipeId};
@@ -16,9 +19,8 @@ const O_ACCMODE: u32 = 3;
 
 pub fn freeze(open: &OpenFd, gathering: &mut Gathering) -> Result<FileKind> {
     let pipe = PipeId(u32::try_from(open.stat.st_ino).unwrap_or(u32::MAX));
-    if !gathering.tree.pipes.contains_key(&pipe) {
-        let content = pipe::read_content(open)?;
-        gathering.tree.pipes.insert(pipe, content);
+    if let Entry::Vacant(vacant) = gathering.tree.pipes.entry(pipe) {
+        vacant.insert(pipe::read_content(open)?);
     }
     let (path, deleted) = path_file::name_of(&open.link, &open.stat, gathering)?;
     let mut path = path_file::describe(path, &open.stat, open.flags());
