@@ -1,7 +1,7 @@
 //! Morphing one blank into the process that was frozen.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, btree_map::Entry},
     os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
 
@@ -26,11 +26,11 @@ pub struct MappedFiles {
 
 impl MappedFiles {
     fn get(&mut self, file: MappedFile, thawing: &mut Thawing) -> Result<BorrowedFd<'_>, Error> {
-        if !self.open.contains_key(&file) {
-            let opened = open_mapped(file, thawing)?;
-            self.open.insert(file, opened);
-        }
-        Ok(self.open[&file].as_fd())
+        let open: &OwnedFd = match self.open.entry(file) {
+            Entry::Occupied(open) => open.into_mut(),
+            Entry::Vacant(place) => place.insert(open_mapped(file, thawing)?),
+        };
+        Ok(open.as_fd())
     }
 }
 

@@ -5,7 +5,7 @@
 //! otherwise; then what waited in the queues is sent again by the other end.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map::Entry},
     io::{IoSlice, IoSliceMut},
     mem::MaybeUninit,
     os::{
@@ -297,9 +297,9 @@ pub fn thaw_all(thawing: &mut Thawing, nursery: &mut Blank) -> Result<()> {
     }
     let mut lost_peers = Vec::new();
     for (_, socket) in &all {
-        if !made.contains_key(&socket.socket) {
+        if let Entry::Vacant(place) = made.entry(socket.socket) {
             let (fd, peer) = single(socket, nursery)?;
-            made.insert(socket.socket, fd);
+            place.insert(fd);
             lost_peers.extend(peer.map(|peer| (socket.socket, peer)));
         }
     }
