@@ -534,8 +534,10 @@ fn read_thread(tid: i32, own_tid: i32, kind: StopKind) -> Result<PatientThread> 
 
 fn reset_thread(thread: &PatientThread) -> Result<()> {
     let tid = thread.tid;
-    ptrace::set_registers(tid, &thread.regs)
-        .and_then(|()| ptrace::set_signal_mask(tid, thread.mask))
+    // As long as the registers are not the thread's own they lead to its way back, which sets the mask
+    // as well; the other way round it would go on with ours if we died in between.
+    ptrace::set_signal_mask(tid, thread.mask)
+        .and_then(|()| ptrace::set_registers(tid, &thread.regs))
         .map_err(Error::at(tid, "ptrace(SETREGS)"))
 }
 
