@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, bail, ensure};
-use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, wait};
 
 use super::{
     Figure,
@@ -218,5 +218,5 @@ impl Drop for Tree {
 
 /// Collects what is left of a killed tree: it came to us, and a pid is free only after that.
 fn reap_orphans() {
-    while matches!(waitpid(None, WaitOptions::empty()), Ok(Some(_))) {}
+    while matches!(wait(WaitOptions::empty()), Ok(Some(_))) {}
 }
