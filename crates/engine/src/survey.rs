@@ -222,12 +222,26 @@ impl Survey<'_> {
                 continue;
             }
             told.push(link);
+            if !pipe_has_other_end(subject) {
+                continue;
+            }
             let reason =
                 "the other end of this pipe is outside the tree; after a restore nobody is there";
             losses.push(Loss { subject: subject.clone(), reason: reason.into() });
         }
         losses
     }
+}
+
+/// Whether anybody has the other end of a pipe open; if not, there is nothing to be cut.
+fn pipe_has_other_end(subject: &Subject) -> bool {
+    let Subject::Descriptor { pid, fd, .. } = subject else { return true };
+    let Ok(taken) = ProcDir::open(*pid).and_then(|proc| proc.take_fd(*fd)) else { return true };
+    let nothing = rustix::event::PollFlags::empty();
+    let mut polled = [rustix::event::PollFd::new(&taken, nothing)];
+    let gone = rustix::event::PollFlags::HUP | rustix::event::PollFlags::ERR;
+    let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+    rustix::event::poll(&mut polled, Some(&now)).is_err() || !polled[0].revents().intersects(gone)
 }
 
 /// Whether what was written to a socket has not been read by its other end.

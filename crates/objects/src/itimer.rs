@@ -34,16 +34,18 @@ pub fn read(outcome: &Outcome, answers: Data) -> [IntervalTimer; 3] {
 /// Arms those that were armed.
 pub fn thaw(timers: [&IntervalTimer; 3], batch: &mut Batch) {
     for (which, timer) in timers.into_iter().enumerate() {
-        if timer.remaining.is_zero() {
+        if timer.remaining.is_zero() && timer.interval.is_zero() {
             continue;
         }
+        // A periodic timer whose signal waits stands still until the signal is taken.
+        let first = if timer.remaining.is_zero() { timer.interval } else { timer.remaining };
         let micro = |time: Time| u64::from(time.nanoseconds / 1000);
         let value = batch.words(&[
             timer.interval.seconds,
             micro(timer.interval),
-            timer.remaining.seconds,
+            first.seconds,
             // A remainder below a microsecond must not disarm it.
-            micro(timer.remaining).max(u64::from(timer.remaining.seconds == 0)),
+            micro(first).max(u64::from(first.seconds == 0)),
         ]);
         batch.call("setitimer", SETITIMER, [which.into(), value.into(), 0.into()]);
     }

@@ -63,6 +63,13 @@ fn find(patient: &Patient, vmas: &[Vma]) -> Result<Vec<(PageRun, bool)>> {
             continue;
         }
         let regions = pagemap::scan(pagemap.as_fd(), start, end, filter)
+            .or_else(|errno| match errno {
+                // Kernels before 6.15 do not know guard pages as a category.
+                stasis_sys::Errno::INVAL => {
+                    pagemap::scan(pagemap.as_fd(), start, end, filter.without(pagemap::GUARD))
+                }
+                errno => Err(errno),
+            })
             .map_err(Error::at(&what, "ioctl(PAGEMAP_SCAN)"))?;
         runs.extend(regions.into_iter().map(|region| {
             let nr_pages = (region.end - region.start) / PAGE_SIZE;

@@ -26,6 +26,19 @@ pub struct Filter {
     pub told: u64,
 }
 
+impl Filter {
+    /// The same without asking about a category.
+    #[must_use]
+    pub fn without(self, category: u64) -> Filter {
+        Filter {
+            all: self.all & !category,
+            any: self.any & !category,
+            inverted: self.inverted & !category,
+            told: self.told & !category,
+        }
+    }
+}
+
 /// Consecutive pages of equal categories; addresses in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
