@@ -76,19 +76,27 @@ pub fn memory(
         address_space::thaw(vma, fd, *has_content, &mut batch);
         flush_if_large(blank, &mut batch)?;
     }
-    blank.run(&batch)?;
-    let mut batch = Batch::new();
-    let reads = pages::thaw(vmas, &source, &numbers.pages, &mut batch);
-    let outcome = blank.run(&batch)?;
-    pages::check(&outcome, &reads, &format!("memory of process {pid}"))?;
-    let mut batch = Batch::new();
+    let what = format!("memory of process {pid}");
+    let run = |blank: &mut Blank, batch: &mut Batch, reads: &mut Vec<pages::Read>| {
+        let outcome = blank.run(batch)?;
+        pages::check(&outcome, reads, &what)?;
+        *batch = Batch::new();
+        reads.clear();
+        Ok::<(), Error>(())
+    };
+    let mut reads = pages::thaw(vmas, &source, &numbers.pages, &mut batch, |batch, reads| {
+        run(blank, batch, reads)
+    })?;
     for (vma, has_content) in vmas.iter().zip(&with_content) {
         address_space::finish(vma, *has_content, &mut batch);
-        flush_if_large(blank, &mut batch)?;
+        if batch.len_bytes() > pages::LARGE {
+            run(blank, &mut batch, &mut reads)?;
+        }
     }
     process::thaw(live, &numbers.fs, &mut batch);
     close_all_but(channel.remote_fd(), &mut batch);
-    blank.run(&batch)?;
+    // For most processes this is the one stop of all.
+    run(blank, &mut batch, &mut reads)?;
     Ok(source.runs().iter().map(|stored| stored.run.nr_pages).sum())
 }
 
@@ -145,8 +153,7 @@ fn hand_over(
 }
 
 fn flush_if_large(blank: &mut Blank, batch: &mut Batch) -> Result<(), Error> {
-    const LARGE: usize = 1 << 20;
-    if batch.len_bytes() > LARGE {
+    if batch.len_bytes() > pages::LARGE {
         blank.run(batch)?;
         *batch = Batch::new();
     }

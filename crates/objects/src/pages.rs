@@ -158,8 +158,16 @@ pub fn mappings_with_content(vmas: &[Vma], source: &dyn PageSource) -> Vec<bool>
 }
 
 /// Adds calls that read the stored pages straight into place; `fds` are the numbers of the source's
-/// files in the blank. The calls' results are checked by [`check`].
-pub fn thaw(vmas: &[Vma], source: &dyn PageSource, fds: &[i32], batch: &mut Batch) -> Vec<Read> {
+/// files in the blank. The calls' results are to be checked by [`check`].
+///
+/// A batch that has grown large is given to `run`, which leaves an empty one and checked reads.
+pub fn thaw<E>(
+    vmas: &[Vma],
+    source: &dyn PageSource,
+    fds: &[i32],
+    batch: &mut Batch,
+    mut run: impl FnMut(&mut Batch, &mut Vec<Read>) -> std::result::Result<(), E>,
+) -> std::result::Result<Vec<Read>, E> {
     const PREADV: i64 = 295;
     let mut reads = Vec::new();
     for group in Groups::new(vmas, source) {
@@ -178,9 +186,15 @@ pub fn thaw(vmas: &[Vma], source: &dyn PageSource, fds: &[i32], batch: &mut Batc
             ],
         );
         reads.push(Read { call, len: group.len });
+        if batch.len_bytes() > LARGE {
+            run(batch, &mut reads)?;
+        }
     }
-    reads
+    Ok(reads)
 }
+
+/// Bytes from which a batch is better executed than made larger.
+pub const LARGE: usize = 1 << 20;
 
 /// A read whose length is known beforehand.
 #[derive(Clone, Copy, Debug)]
