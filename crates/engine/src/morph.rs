@@ -93,6 +93,7 @@ pub fn memory(
             run(blank, &mut batch, &mut reads)?;
         }
     }
+    address_space::thaw_guards(&live.memory, &mut batch);
     process::thaw(live, &numbers.fs, &mut batch);
     close_all_but(channel.remote_fd(), &mut batch);
     // For most processes this is the one stop of all.

@@ -17,7 +17,7 @@ use stasis_tracee::{Batch, Patient};
 use crate::{
     error::{Error, Result},
     gathering::Gathering,
-    memfd, path_file, segment,
+    memfd, pages, path_file, segment,
 };
 
 /// Advice codes of `VmFlags` and their madvise(2) numbers.
@@ -63,8 +63,8 @@ pub fn freeze(
     Ok(AddressSpace {
         layout: freeze_layout(patient, stat, answers)?,
         executable,
+        guards: pages::guards(patient, &vmas)?,
         vmas,
-        guards: Vec::new(),
         aio_rings: Vec::new(),
         dumpable: answers.dumpable,
         thp_disabled: answers.thp_disabled,
@@ -464,6 +464,16 @@ pub fn finish(vma: &Vma, has_content: bool, batch: &mut Batch) {
     if vma.flags.locked {
         let on_fault = u32::from(vma.flags.locked_on_fault);
         batch.call("mlock2", MLOCK2, [start.into(), len.into(), on_fault.into()]);
+    }
+}
+
+/// Adds the calls that make pages fault again, when all mappings are finished.
+pub fn thaw_guards(memory: &AddressSpace, batch: &mut Batch) {
+    const MADV_GUARD_INSTALL: u32 = 102;
+    for guard in &memory.guards {
+        let len = guard.end - guard.start;
+        let arguments = [guard.start.into(), len.into(), MADV_GUARD_INSTALL.into()];
+        batch.call("madvise(MADV_GUARD_INSTALL)", MADVISE, arguments);
     }
 }
 

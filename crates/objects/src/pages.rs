@@ -79,6 +79,25 @@ fn find(patient: &Patient, vmas: &[Vma]) -> Result<Vec<(PageRun, bool)>> {
     Ok(runs)
 }
 
+/// Ranges of `MADV_GUARD_INSTALL` (madvise(2), Linux 6.13): pages that fault though they are mapped.
+pub fn guards(patient: &Patient, vmas: &[Vma]) -> Result<Vec<std::ops::Range<u64>>> {
+    let what = format!("memory of task {}", patient.pid());
+    let pagemap = patient.proc().open_file("pagemap", OFlags::RDONLY)?;
+    let filter = Filter { all: pagemap::GUARD, ..Filter::default() };
+    let mut guards = Vec::new();
+    for vma in vmas.iter().filter(|vma| vma.backing != Backing::Vsyscall) {
+        match pagemap::scan(pagemap.as_fd(), vma.range.start, vma.range.end, filter) {
+            Ok(regions) => {
+                guards.extend(regions.into_iter().map(|region| region.start..region.end))
+            }
+            // Kernels before 6.15 do not tell them.
+            Err(stasis_sys::Errno::INVAL) => return Ok(Vec::new()),
+            Err(errno) => return Err(Error::at(what, "ioctl(PAGEMAP_SCAN)")(errno)),
+        }
+    }
+    Ok(guards)
+}
+
 /// Gathers runs until a piece is full, then moves them with one call each way.
 struct Writer {
     pid: i32,

@@ -78,6 +78,10 @@ pub fn freeze(
     let mask = patient.threads()[index].signal_mask();
     let waiting = unblocked_signal_waits(tid, mask, &pending)?;
     let regs = *patient.threads()[index].registers();
+    const COMPATIBILITY_SEGMENT: u64 = 0x23;
+    if regs.cs & 0xffff == COMPATIBILITY_SEGMENT {
+        gathering.obstacle(subject.clone(), "is a 32-bit program", None);
+    }
     let circumstances =
         interrupted_call::Circumstances { tid, signal_waits: waiting, sleepers, stopped_at_ns };
     let mut examined = interrupted_call::freeze(patient, &regs, &circumstances)?;

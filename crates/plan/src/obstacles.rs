@@ -22,9 +22,6 @@ pub fn obstacles(tree: &Tree) -> Vec<Obstacle> {
             obstacles
                 .push(obstacle(format!("process {pid}, mapping {:x}: {what}", vma.range.start)));
         }
-        if !live.memory.guards.is_empty() {
-            obstacles.push(obstacle(format!("process {pid}: guard ranges (MADV_GUARD_INSTALL)")));
-        }
     }
     for lock in &tree.locks {
         const LEASE: u32 = 8;

@@ -14,6 +14,7 @@ crate::programs! { "memory";
     file_read_only
     file_shared
     grows_down
+    guards
     heap
     huge_pages
     locked
