@@ -53,6 +53,15 @@ fn find(patient: &Patient, vmas: &[Vma]) -> Result<Vec<(PageRun, bool)>> {
     let not = pagemap::FILE | pagemap::PFN_ZERO | pagemap::GUARD;
     let filter =
         Filter { all: not, inverted: not, any: pagemap::PRESENT | pagemap::SWAPPED, told: 0 };
+    let regions = scan_all(pagemap.as_fd(), vmas, filter)
+        .or_else(|errno| match errno {
+            // Kernels before 6.15 do not know guard pages as a category.
+            stasis_sys::Errno::INVAL => {
+                scan_all(pagemap.as_fd(), vmas, filter.without(pagemap::GUARD))
+            }
+            errno => Err(errno),
+        })
+        .map_err(Error::at(&what, "ioctl(PAGEMAP_SCAN)"))?;
     let mut runs = Vec::new();
     for vma in vmas.iter().filter(|vma| vma.has_private_pages()) {
         let readable = vma.protection.0 & Protection::READ != 0;
@@ -62,21 +71,26 @@ fn find(patient: &Patient, vmas: &[Vma]) -> Result<Vec<(PageRun, bool)>> {
             runs.push((PageRun { start, nr_pages: vma.nr_pages() }, readable));
             continue;
         }
-        let regions = pagemap::scan(pagemap.as_fd(), start, end, filter)
-            .or_else(|errno| match errno {
-                // Kernels before 6.15 do not know guard pages as a category.
-                stasis_sys::Errno::INVAL => {
-                    pagemap::scan(pagemap.as_fd(), start, end, filter.without(pagemap::GUARD))
-                }
-                errno => Err(errno),
-            })
-            .map_err(Error::at(&what, "ioctl(PAGEMAP_SCAN)"))?;
-        runs.extend(regions.into_iter().map(|region| {
-            let nr_pages = (region.end - region.start) / PAGE_SIZE;
-            (PageRun { start: region.start, nr_pages }, readable)
+        let first = regions.partition_point(|region| region.end <= start);
+        let inside = regions[first..].iter().take_while(|region| region.start < end);
+        runs.extend(inside.map(|region| {
+            let (start, end) = (region.start.max(start), region.end.min(end));
+            (PageRun { start, nr_pages: (end - start) / PAGE_SIZE }, readable)
         }));
     }
     Ok(runs)
+}
+
+/// One look at the whole address space, which costs less than one at each mapping.
+fn scan_all(
+    pagemap: BorrowedFd<'_>,
+    vmas: &[Vma],
+    filter: Filter,
+) -> stasis_sys::Result<Vec<pagemap::Region>> {
+    let mut user = vmas.iter().filter(|vma| vma.backing != Backing::Vsyscall);
+    let Some(first) = user.next() else { return Ok(Vec::new()) };
+    let last = user.last().unwrap_or(first);
+    pagemap::scan(pagemap, first.range.start, last.range.end, filter)
 }
 
 /// Ranges of `MADV_GUARD_INSTALL` (madvise(2), Linux 6.13): pages that fault though they are mapped.
@@ -84,18 +98,12 @@ pub fn guards(patient: &Patient, vmas: &[Vma]) -> Result<Vec<std::ops::Range<u64
     let what = format!("memory of task {}", patient.pid());
     let pagemap = patient.proc().open_file("pagemap", OFlags::RDONLY)?;
     let filter = Filter { all: pagemap::GUARD, ..Filter::default() };
-    let mut guards = Vec::new();
-    for vma in vmas.iter().filter(|vma| vma.backing != Backing::Vsyscall) {
-        match pagemap::scan(pagemap.as_fd(), vma.range.start, vma.range.end, filter) {
-            Ok(regions) => {
-                guards.extend(regions.into_iter().map(|region| region.start..region.end))
-            }
-            // Kernels before 6.15 do not tell them.
-            Err(stasis_sys::Errno::INVAL) => return Ok(Vec::new()),
-            Err(errno) => return Err(Error::at(what, "ioctl(PAGEMAP_SCAN)")(errno)),
-        }
+    match scan_all(pagemap.as_fd(), vmas, filter) {
+        Ok(regions) => Ok(regions.into_iter().map(|region| region.start..region.end).collect()),
+        // Kernels before 6.15 do not tell them.
+        Err(stasis_sys::Errno::INVAL) => Ok(Vec::new()),
+        Err(errno) => Err(Error::at(what, "ioctl(PAGEMAP_SCAN)")(errno)),
     }
-    Ok(guards)
 }
 
 /// Gathers runs until a piece is full, then moves them with one call each way.
