@@ -89,7 +89,7 @@ fn scan_all(
 ) -> stasis_sys::Result<Vec<pagemap::Region>> {
     let mut user = vmas.iter().filter(|vma| vma.backing != Backing::Vsyscall);
     let Some(first) = user.next() else { return Ok(Vec::new()) };
-    let last = user.last().unwrap_or(first);
+    let last = user.next_back().unwrap_or(first);
     pagemap::scan(pagemap, first.range.start, last.range.end, filter)
 }
 
