@@ -9,7 +9,7 @@ use std::{
     io::{Read, Write},
     process::Stdio,
     thread::sleep,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use container_support::{Engine, groups_of};
@@ -129,10 +129,20 @@ fn exec_joins_the_container() {
 #[test]
 fn logs_know_lines_times_and_streams() {
     let engine = Engine::new();
-    engine.start("l", &[], "for i in 1 2 3 4 5; do echo $i; sleep 0.3; done; printf end");
-    let begun = Instant::now();
-    assert_eq!(engine.run(&["logs", "-f", "l"]), "1\n2\n3\n4\n5\nend");
-    assert!(begun.elapsed() > Duration::from_millis(900), "-f must wait for the end");
+    let script = "for i in 1 2 3 4 5; do echo $i; done; until [ -e /go ]; do sleep 0.05; done
+        printf end";
+    engine.start("l", &[], script);
+    let mut following =
+        engine.command(&["logs", "-f", "l"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut seen = vec![0; "1\n2\n3\n4\n5\n".len()];
+    let mut out = following.stdout.take().unwrap();
+    out.read_exact(&mut seen).unwrap();
+    assert!(following.try_wait().unwrap().is_none(), "-f must wait for the end");
+    engine.run(&["exec", "l", "touch", "/go"]);
+    let mut rest = String::new();
+    out.read_to_string(&mut rest).unwrap();
+    assert_eq!((seen.as_slice(), rest.as_str()), (b"1\n2\n3\n4\n5\n".as_slice(), "end"));
+    assert!(following.wait().unwrap().success());
     assert_eq!(engine.run(&["logs", "--tail", "2", "l"]), "5\nend");
     assert_eq!(engine.run(&["logs", "--tail", "0", "l"]), "");
     let stamped = engine.run(&["logs", "-t", "--tail", "1", "l"]);
@@ -172,10 +182,14 @@ fn pause_stops_the_program_and_unpause_lets_it_go_on() {
     engine.start("p", &[], COUNT);
     engine.await_log("p", "2\n");
     engine.run(&["pause", "p"]);
-    let before = engine.logs("p");
     assert!(engine.run(&["ps"]).contains("(Paused)"));
-    sleep(Duration::from_millis(500));
-    assert_eq!(engine.logs("p"), before);
+    // What it printed last may still be on its way into the log.
+    let mut before = engine.logs("p");
+    engine.eventually("it stands", || {
+        sleep(Duration::from_millis(500));
+        let now = engine.logs("p");
+        std::mem::replace(&mut before, now.clone()) == now
+    });
     assert_eq!(engine.try_run(&["pause", "p"]).code, 1);
     assert_eq!(engine.try_run(&["exec", "p", "true"]).code, 1);
     engine.run(&["unpause", "p"]);
@@ -335,11 +349,13 @@ fn options_reach_the_container() {
 #[test]
 fn init_passes_signals_on_and_reaps() {
     let engine = Engine::new();
-    engine.start("i", &["--init"], "trap 'echo got; exit 5' TERM; while true; do sleep 0.05; done");
-    engine.eventually("it runs", || engine.run(&["top", "i"]).contains("internal-init"));
+    let script = "trap 'echo got; exit 5' TERM; echo ready; while true; do sleep 0.05; done";
+    engine.start("i", &["--init"], script);
+    engine.await_log("i", "ready\n");
+    assert!(engine.run(&["top", "i"]).contains("internal-init"));
     engine.run(&["stop", "-t", "10", "i"]);
     assert_eq!(engine.inspect("i", "{{.State.ExitCode}}"), "5");
-    assert_eq!(engine.logs("i"), "got\n");
+    assert_eq!(engine.logs("i"), "ready\ngot\n");
 }
 
 #[test]

@@ -14,6 +14,7 @@ use crate::{
     error::{Context, Error, Result},
     launcher::{Launcher, Request, Start},
     monitor::{accept_console, listen_at},
+    process::ProcessId,
     record,
     spec::{self, cgroup_name},
     state::Status,
@@ -42,21 +43,26 @@ impl Container {
     /// [`Error::WrongState`] if the container does not run, [`Error::NotStarted`] if the program
     /// cannot be.
     pub fn exec(&self, options: &ExecOptions) -> Result<i32> {
-        let state = self.state()?;
-        match (state.status, state.init.as_ref()) {
-            (Status::Paused, _) => {
-                return Err(self.wrong_state("is paused: unpause it before exec"));
-            }
-            (Status::Running, Some(init)) if init.is_alive() => {}
-            _ => return Err(self.wrong_state("is not running")),
-        }
-        let pid = state.init.as_ref().map_or(0, |init| init.pid);
+        let init = self.running_init()?;
         // One directory per session: two may begin at once.
         let session = self.place.run.join(format!("exec-{}", std::process::id()));
         record::make_private_dir(&session)?;
-        let code = self.exec_in(options, pid, &session);
+        let code = self.exec_in(options, init.pid, &session);
         record::remove_tree(&session)?;
-        code
+        match code {
+            // Whatever failed, it failed since init has died meanwhile.
+            Err(_) if !init.is_whole() => Err(self.wrong_state("is not running")),
+            other => other,
+        }
+    }
+
+    fn running_init(&self) -> Result<ProcessId> {
+        let state = self.state()?;
+        match (state.status, state.init) {
+            (Status::Paused, _) => Err(self.wrong_state("is paused: unpause it before exec")),
+            (Status::Running, Some(init)) if init.is_whole() => Ok(init),
+            _ => Err(self.wrong_state("is not running")),
+        }
     }
 
     fn exec_in(&self, options: &ExecOptions, pid: i32, session: &std::path::Path) -> Result<i32> {

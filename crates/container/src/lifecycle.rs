@@ -26,6 +26,8 @@ use crate::{
 };
 
 const SIGKILL: i32 = 9;
+/// How long `kill` waits for the end, as Docker's does.
+const KILL_PATIENCE: Duration = Duration::from_secs(10);
 /// After SIGKILL the end is a matter of the kernel only.
 const KILL_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -181,10 +183,10 @@ impl Container {
         }
     }
 
-    /// Sends a signal to init.
+    /// Sends a signal to init. After SIGKILL it waits until the end is written down.
     ///
     /// # Errors
-    /// [`Error::WrongState`] if it does not run.
+    /// [`Error::WrongState`] if it does not run, or does not end within ten seconds of SIGKILL.
     pub fn kill(&self, signal: i32) -> Result<()> {
         let state = self.state()?;
         let Some(init) = state.init.as_ref().filter(|_| state.status.is_up()) else {
@@ -196,6 +198,7 @@ impl Container {
         init.signal(signal)?;
         if signal == SIGKILL {
             self.thaw_for_the_end(&state)?;
+            self.await_end(&state, KILL_PATIENCE)?;
         }
         Ok(())
     }
@@ -240,18 +243,24 @@ impl Container {
 
     /// Waits until the monitor has written the end down, or does it if there is none.
     pub(crate) fn wait_down(&self, state: &State, timeout: Duration) -> Result<()> {
-        let processes = [&state.init, &state.monitor];
-        for fd in processes.into_iter().flatten().filter_map(ProcessId::open) {
-            if !wait_readable(&fd, Some(timeout))? {
-                return Err(self.wrong_state("does not end although it was killed"));
-            }
-        }
+        self.await_end(state, timeout)?;
         match self.state() {
             Ok(state) => self.settle_lost(&state),
             // Removed by its monitor, as `--rm` asks.
             Err(Error::NoSuchContainer(_)) => Ok(()),
             Err(error) => Err(error),
         }
+    }
+
+    /// Waits for the end of init, and of the monitor, which has written it down then.
+    fn await_end(&self, state: &State, timeout: Duration) -> Result<()> {
+        let processes = [&state.init, &state.monitor];
+        for fd in processes.into_iter().flatten().filter_map(ProcessId::open) {
+            if !wait_readable(&fd, Some(timeout))? {
+                return Err(self.wrong_state("does not end although it was killed"));
+            }
+        }
+        Ok(())
     }
 
     /// Freezes all tasks of the container by its control group.
@@ -265,8 +274,16 @@ impl Container {
             Status::Paused => return Err(self.wrong_state("is already paused")),
             _ => return Err(self.wrong_state("is not running")),
         }
-        self.cgroup().freeze()?;
-        self.update(|state| state.status = Status::Paused)
+        match self.cgroup().freeze().map_err(Error::from).and_then(|()| self.turn_paused()) {
+            Err(_) if !self.state()?.status.is_up() => Err(self.wrong_state("is not running")),
+            other => other,
+        }
+    }
+
+    /// It may have ended just before it froze: then its end stands in the record and remains there.
+    fn turn_paused(&self) -> Result<()> {
+        let turned = self.update(|state| state.turn(Status::Running, Status::Paused))?;
+        if turned { Ok(()) } else { Err(self.wrong_state("is not running")) }
     }
 
     /// Lets a paused container run on.
@@ -279,7 +296,9 @@ impl Container {
             return Err(self.wrong_state("is not paused"));
         }
         self.cgroup().thaw()?;
-        self.update(|state| state.status = Status::Running)
+        // Whoever was killed while it was paused has ended by now: its end remains in the record.
+        self.update(|state| state.turn(Status::Paused, Status::Running))?;
+        Ok(())
     }
 
     /// Removes the container with its log, changes and checkpoints.

@@ -117,14 +117,17 @@ fn supervise(container: &Container, mode: Mode, control: std::os::fd::OwnedFd) -
     }
 }
 
-/// Writes the end down before anybody hears of it.
+/// Writes the end down before anybody hears of it, and clears up before it is written down: from then
+/// on the container may be started again, or removed, and what lies on disk is no longer ours.
 fn finish(run: Run, container: &Container, code: i32) -> Result<()> {
+    // An exec that is just beginning may put something there: no reason to keep the end for us.
+    let cleared = record::remove_tree(&container.place.run);
     container.update(|state| record_exit(state, code))?;
     if container.config.auto_remove {
         record::remove_tree(&container.place.dir)?;
     }
     run.farewell(code);
-    record::remove_tree(&container.place.run)
+    cleared
 }
 
 fn record_exit(state: &mut State, code: i32) {

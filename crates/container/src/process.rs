@@ -30,6 +30,12 @@ impl ProcessId {
                 .is_some_and(|now| now.start_ticks == self.start_ticks && now.state != 'Z')
     }
 
+    /// Does this very process still have all that a task has? One that is about to become a zombie has
+    /// given up its namespaces and its root already.
+    pub fn is_whole(&self) -> bool {
+        self.is_alive() && Stat::probe(self.pid).is_some_and(|now| now.flags & EXITING == 0)
+    }
+
     /// A descriptor of this very process; `None` if it is gone.
     pub fn open(&self) -> Option<OwnedFd> {
         let fd = pidfd_open(Pid::from_raw(self.pid)?, PidfdFlags::empty()).ok()?;
@@ -59,8 +65,12 @@ fn named_by_number(_signal: i32) -> Option<Signal> {
     None
 }
 
+/// `PF_EXITING` among the flags of a task (proc_pid_stat(5), field 9).
+const EXITING: u64 = 0x4;
+
 struct Stat {
     state: char,
+    flags: u64,
     start_ticks: u64,
 }
 
@@ -73,8 +83,9 @@ impl Stat {
     fn parse(text: &str) -> Option<Stat> {
         let mut fields = text[text.rfind(')')? + 1..].split_ascii_whitespace();
         let state = fields.next()?.chars().next()?;
-        let start_ticks = fields.nth(18)?.parse().ok()?;
-        Some(Stat { state, start_ticks })
+        let flags = fields.nth(5)?.parse().ok()?;
+        let start_ticks = fields.nth(12)?.parse().ok()?;
+        Some(Stat { state, flags, start_ticks })
     }
 }
 
@@ -97,7 +108,7 @@ mod tests {
     fn names_with_parentheses_do_not_shift_the_fields() {
         let text = "7 (a) b) S 1 7 7 0 -1 4194560 0 0 0 0 0 0 0 0 20 0 1 0 12345 0 0";
         let stat = Stat::parse(text).unwrap();
-        assert_eq!((stat.state, stat.start_ticks), ('S', 12345));
+        assert_eq!((stat.state, stat.flags, stat.start_ticks), ('S', 4194560, 12345));
     }
 
     #[test]

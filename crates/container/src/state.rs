@@ -92,6 +92,15 @@ impl State {
         self
     }
 
+    /// Goes from one status to another; false if it has left the first one meanwhile.
+    pub(crate) fn turn(&mut self, from: Status, to: Status) -> bool {
+        let is_as_expected = self.status == from;
+        if is_as_expected {
+            self.status = to;
+        }
+        is_as_expected
+    }
+
     /// Has this container a monitor that will tell of its end?
     pub fn is_watched(&self) -> bool {
         self.monitor.as_ref().is_some_and(ProcessId::is_alive)

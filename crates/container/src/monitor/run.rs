@@ -440,9 +440,9 @@ impl Run {
         Ok(())
     }
 
-    /// Tells all who listen that the container has stopped.
+    /// Tells all who listen that the container has stopped. The socket's name may be another
+    /// monitor's by now.
     pub fn farewell(self, code: i32) {
-        let _ = std::fs::remove_file(self.container.place.attach_socket());
         drop(self.listener);
         for client in self.clients {
             client.finish(&Frame::Exit(code));
@@ -460,6 +460,7 @@ impl Run {
         failure: StartFailure,
     ) -> Result<()> {
         let is_restore = self.mode != Mode::Program;
+        let _ = std::fs::remove_file(container.place.attach_socket());
         container.update(|state| {
             *state = State { monitor: None, init: None, ..before };
             if !is_restore {
