@@ -19,7 +19,7 @@ use stasis_tracee::{Patient, Sleepers, StopKind, StoppedTree};
 use crate::{
     contents::{Ghost, Pages},
     facade::{CheckpointOptions, Error, Fate, Report, Stats},
-    ipc_sysctls, namespaces, own_limit,
+    ipc_sysctls, namespaces, own_limit, patience,
     phases::Phases,
     restore::job_of,
     survey,
@@ -27,11 +27,23 @@ use crate::{
 
 /// Takes a checkpoint of the tree below `root`; the tree runs on if anything fails.
 ///
+/// Some obstacles pass by themselves: every program that a shell starts shares the shell's memory for
+/// a moment. Those get two seconds to pass.
+///
 /// # Errors
 /// [`Error::Obstacles`] if something cannot be kept; as a rule it is found before anything is stopped.
 /// [`Error::Failed`] otherwise, after the tree was let go.
 pub fn checkpoint(mut options: CheckpointOptions<'_>) -> Result<Report, Error> {
     let _limit = own_limit::Raised::raise();
+    let obstacles = |attempted: &Result<Report, Error>| match attempted {
+        Err(Error::Obstacles(found)) => found.clone(),
+        _ => Vec::new(),
+    };
+    patience::until_passed(|| attempt(&mut options), obstacles)
+}
+
+/// Obstacles come before anything is written.
+fn attempt(options: &mut CheckpointOptions<'_>) -> Result<Report, Error> {
     let mut phases = Phases::start();
     let outside = match options.shell_job {
         true => survey::outside_of_job(options.root, &options.externals),
@@ -46,7 +58,7 @@ pub fn checkpoint(mut options: CheckpointOptions<'_>) -> Result<Report, Error> {
     let stopped_since = Instant::now();
     let mut tree = StoppedTree::stop(options.root)?;
     phases.end("stop");
-    let written = freeze_and_write(&mut tree, &sleepers, (&mut options, outside), &mut phases);
+    let written = freeze_and_write(&mut tree, &sleepers, (options, outside), &mut phases);
     // Only a checkpoint that is wholly on disk may cost the tree its life.
     let settled = match (&written, options.fate) {
         (Ok(_), Fate::Kill) => tree.kill(),

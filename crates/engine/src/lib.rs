@@ -11,6 +11,7 @@ mod ipc_sysctls;
 mod morph;
 mod namespaces;
 mod own_limit;
+mod patience;
 mod phases;
 mod pids;
 mod restore;

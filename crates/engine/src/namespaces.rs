@@ -35,11 +35,10 @@ fn link(proc: &ProcDir, kind: NamespaceKind) -> Option<std::path::PathBuf> {
 
 fn nested(proc: &ProcDir, kind: NamespaceKind) -> Obstacle {
     let name = proc.stat().map(|stat| String::from_utf8_lossy(&stat.name).into_owned());
-    Obstacle {
-        subject: Subject::Task { pid: proc.pid(), name: name.unwrap_or_default() },
-        reason: format!("is in another {} namespace than the root of the tree", kind.proc_name()),
-        hint: None,
-    }
+    let subject = Subject::Task { pid: proc.pid(), name: name.unwrap_or_default() };
+    let kind = kind.proc_name();
+    let reason = format!("is in another {kind} namespace than the root of the tree");
+    Obstacle::lasting(subject, reason, None)
 }
 
 /// Reads what is needed to describe the root's own namespaces.

@@ -12,16 +12,20 @@ use stasis_tracee::ProcDir;
 
 use crate::{
     facade::{Error, Externals},
-    namespaces,
+    namespaces, patience,
 };
 
 /// Tells what stands in the way of a checkpoint (first) and what it would leave out (second), without
-/// touching the tree.
+/// touching the tree. What may pass by itself gets two seconds.
 ///
 /// # Errors
 /// [`Error::Failed`] if the tree cannot be looked at, for instance because the root does not exist.
 pub fn check(root: i32, externals: &Externals) -> Result<(Vec<Obstacle>, Vec<Loss>), Error> {
-    look(root, externals, &outside(externals))
+    let obstacles = |looked: &Result<(Vec<Obstacle>, Vec<Loss>), Error>| match looked {
+        Ok((found, _)) => found.clone(),
+        Err(_) => Vec::new(),
+    };
+    patience::until_passed(|| look(root, externals, &outside(externals)), obstacles)
 }
 
 /// Terminals that may have their master outside.
@@ -182,7 +186,7 @@ impl Survey<'_> {
     }
 
     fn obstacle(&mut self, subject: Subject, reason: String) {
-        self.obstacles.push(Obstacle { subject, reason, hint: None });
+        self.obstacles.push(Obstacle::lasting(subject, reason, None));
     }
 
     /// Unix sockets connected to somebody outside the tree.

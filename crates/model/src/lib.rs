@@ -31,7 +31,7 @@ pub use file::{
     PipeContent, PipeEnd, Remap, Segment, Signalfd, Timerfd,
 };
 pub use identity::{FdNumber, FileId, GhostId, NsPid, PipeId, SegmentId, SocketId, TableId, TtyId};
-pub use loss::{Loss, Obstacle, Subject};
+pub use loss::{Loss, Obstacle, Standing, Subject};
 pub use mount::{Cgroup, CgroupSet, Mount, NamespaceKind, Namespaces, Tmpfs, UtsNames};
 pub use registers::{FpuState, GeneralRegisters, Registers, XsaveComponents};
 pub use signal::{PendingSignal, SIGINFO_SIZE, SignalAction, SignalMask};

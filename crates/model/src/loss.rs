@@ -10,6 +10,23 @@ pub struct Obstacle {
     pub reason: String,
     /// What the user can do.
     pub hint: Option<String>,
+    pub stands: Standing,
+}
+
+impl Obstacle {
+    /// One that stands until somebody does something about it.
+    pub fn lasting(subject: Subject, reason: impl Into<String>, hint: Option<&str>) -> Obstacle {
+        let hint = hint.map(str::to_owned);
+        Obstacle { subject, reason: reason.into(), hint, stands: Standing::Lasting }
+    }
+}
+
+/// How long an obstacle stands in the way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    Lasting,
+    /// It is gone in a moment as a rule, such as what is shared between vfork(2) and execve(2).
+    Passing,
 }
 
 /// Something that the checkpoint leaves out, told by name; the checkpoint goes on.

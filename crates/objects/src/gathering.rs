@@ -109,8 +109,7 @@ impl Gathering {
     }
 
     pub fn obstacle(&mut self, subject: Subject, reason: impl Into<String>, hint: Option<&str>) {
-        let hint = hint.map(str::to_owned);
-        self.obstacles.push(Obstacle { subject, reason: reason.into(), hint });
+        self.obstacles.push(Obstacle::lasting(subject, reason, hint));
     }
 
     pub fn loss(&mut self, subject: Subject, reason: impl Into<String>) {

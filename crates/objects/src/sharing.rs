@@ -3,7 +3,7 @@
 
 use std::{cmp::Ordering, path::PathBuf};
 
-use stasis_model::{NamespaceKind, Obstacle, Subject};
+use stasis_model::{NamespaceKind, Obstacle, Standing, Subject};
 use stasis_sys::{
     Errno,
     kcmp::{self, Kind},
@@ -21,26 +21,24 @@ pub fn obstacles<'a>(procs: impl IntoIterator<Item = &'a ProcDir>) -> Result<Vec
         let threads = proc.threads().unwrap_or_default();
         let name = String::from_utf8_lossy(&stat.name).into_owned();
         let subject = Subject::Task { pid: proc.pid(), name };
-        let mut found = |reason| {
-            obstacles.push(Obstacle { subject: subject.clone(), reason, hint: None });
-        };
+        let lasting = |reason| Obstacle::lasting(subject.clone(), reason, None);
         if stat.state == b'Z' {
             if threads.len() > 1 {
-                found("its main thread has ended while others live on".into());
+                obstacles.push(lasting("its main thread has ended while others live on".into()));
             }
             continue;
         }
         if let Some(other) = by_memory.insert(proc.pid())? {
-            found(format!("shares its memory with process {other} (CLONE_VM, as in vfork(2))"));
+            let what = "CLONE_VM, as in vfork(2)";
+            let found = lasting(format!("shares its memory with process {other} ({what})"));
+            obstacles.push(Obstacle { stands: Standing::Passing, ..found });
         } else if let Some(other) = by_context.insert(proc.pid())? {
             let what = "its working directory, root and umask";
-            found(format!("shares {what} with process {other} (CLONE_FS)"));
+            obstacles.push(lasting(format!("shares {what} with process {other} (CLONE_FS)")));
         }
         let namespaces = if threads.len() > 1 { namespaces_of(proc) } else { Vec::new() };
         for tid in threads.into_iter().filter(|tid| *tid != proc.pid()) {
-            if let Some(reason) = apart(proc, tid, &namespaces)? {
-                found(reason);
-            }
+            obstacles.extend(apart(proc, tid, &namespaces)?.map(lasting));
         }
     }
     Ok(obstacles)

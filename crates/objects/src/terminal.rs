@@ -151,8 +151,7 @@ pub fn obstacles(found: &[Found], outside: &Outside) -> Vec<Obstacle> {
 
 impl Found {
     fn obstacle(&self, reason: &str, hint: Option<&str>) -> Obstacle {
-        let subject = self.subject.clone();
-        Obstacle { subject, reason: reason.into(), hint: hint.map(str::to_owned) }
+        Obstacle::lasting(self.subject.clone(), reason, hint)
     }
 
     fn master(&self) -> Option<u32> {

@@ -53,5 +53,5 @@ fn unsupported(kind: &FileKind) -> Option<&'static str> {
 }
 
 fn obstacle(reason: String) -> Obstacle {
-    Obstacle { subject: Subject::Tree, reason, hint: None }
+    Obstacle::lasting(Subject::Tree, reason, None)
 }
