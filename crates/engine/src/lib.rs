@@ -3,6 +3,7 @@
 //! [`checkpoint`] writes a tree of running processes to files, [`restore`] brings it back, [`check`]
 //! tells beforehand what would stand in the way.
 #![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod checkpoint;
 mod contents;
