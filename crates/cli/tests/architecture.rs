@@ -121,7 +121,7 @@ fn rooms_look_only_down() {
 
 #[test]
 fn pure_rooms_have_no_kernel() {
-    for room in ["model", "plan", "proctext", "files", "oci"] {
+    for room in ["model", "plan", "proctext", "files", "oci", "dockerfile"] {
         let manifest = read(&format!("crates/{room}/Cargo.toml"));
         let own = manifest.split("[dev-dependencies]").next().unwrap();
         for reach in ["rustix", "nix", "libcontainer", "stasis-sys", "stasis-tracee"] {
