@@ -9,7 +9,7 @@ mod pack;
 mod unpack;
 
 pub use pack::pack;
-pub use unpack::unpack;
+pub use unpack::{unpack, unpack_layer};
 
 /// Marks a FIFO that was a socket.
 const SOCKET_RECORD: &str = "STASIS.socket";

@@ -25,6 +25,8 @@ use tar_core::{
 use super::{SOCKET_RECORD, XATTR_PREFIX, padding};
 use crate::error::{Context, Error, Result};
 
+const OPAQUE: &str = ".wh..wh..opq";
+const WHITEOUT_PREFIX: &[u8] = b".wh.";
 const READ_BYTES: usize = 64 << 10;
 const MAX_METADATA_BYTES: u32 = 4 << 20;
 const MAX_SPARSE_ENTRIES: usize = 1 << 20;
@@ -42,6 +44,24 @@ pub fn unpack(input: &mut dyn Read, target: &Path) -> Result<()> {
         unpacker.member(&member)?;
     }
     unpacker.finish()
+}
+
+/// As [`unpack`], for a layer of an image: whiteouts are files named `.wh.NAME`, a later member
+/// replaces an earlier one. Gives the size of what was made.
+///
+/// # Errors
+/// As [`unpack`].
+pub fn unpack_layer(input: &mut dyn Read, target: &Path, _below: &[PathBuf]) -> Result<u64> {
+    let root = File::open(target).context("open", target.display())?;
+    let mut unpacker =
+        Unpacker { source: Source::new(input), root: root.into(), directories: Vec::new() };
+    let mut size_bytes = 0;
+    while let Some(member) = unpacker.source.next_member()? {
+        size_bytes += member.stored_bytes;
+        unpacker.layer_member(member)?;
+    }
+    unpacker.finish()?;
+    Ok(size_bytes)
 }
 
 /// A member, free of the buffer it was parsed from.
@@ -69,6 +89,52 @@ struct Unpacker<'a> {
 }
 
 impl Unpacker<'_> {
+    fn layer_member(&mut self, mut member: Member) -> Result<()> {
+        if let Ok(relative) = member.path.strip_prefix("/") {
+            member.path = relative.to_owned();
+        }
+        if let Some(Ok(relative)) = member.link.as_ref().map(|link| link.strip_prefix("/"))
+            && member.kind == EntryType::Link
+        {
+            member.link = Some(relative.to_owned());
+        }
+        let path = inner_path(&member.path)?;
+        let Some(name) = path.file_name() else { return self.member(&member) };
+        let parent = self.parent(&path)?;
+        if name == OPAQUE {
+            let own = Path::new("/proc/self/fd").join(parent.as_raw_fd().to_string());
+            return xattr::set(own, "trusted.overlay.opaque", b"y")
+                .context("set the attributes of", path.display());
+        }
+        let whiteout = name.as_bytes().strip_prefix(WHITEOUT_PREFIX);
+        if let Some(hidden) = whiteout {
+            if hidden.is_empty() || hidden == b"." || hidden == b".." {
+                return Err(refused(&path, "it hides no name"));
+            }
+            member.kind = EntryType::Char;
+            member.device = (0, 0);
+            member.path = path.with_file_name(std::ffi::OsStr::from_bytes(hidden));
+        }
+        self.clear_place(&parent, &member)?;
+        self.member(&member)
+    }
+
+    fn clear_place(&self, parent: &OwnedFd, member: &Member) -> Result<()> {
+        let Some(name) = member.path.file_name() else { return Ok(()) };
+        match rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) => return Ok(()),
+            Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => {
+                if member.kind == EntryType::Directory {
+                    return Ok(());
+                }
+                let own = Path::new("/proc/self/fd").join(parent.as_raw_fd().to_string());
+                std::fs::remove_dir_all(own.join(name))
+            }
+            _ => rustix::fs::unlinkat(parent, name, AtFlags::empty()).map_err(Into::into),
+        }
+        .context("replace", member.path.display())
+    }
+
     fn member(&mut self, member: &Member) -> Result<()> {
         let path = inner_path(&member.path)?;
         let Some(name) = path.file_name() else { return self.root_itself(member) };

@@ -1,0 +1,146 @@
+//! Taking names away from images, and removing images, by Docker's rules.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use stasis_oci::{ChainId, Digest, Reference};
+
+use crate::{
+    ImageStore,
+    error::{Error, Result},
+    image::Image,
+    sweep::{Reach, Swept},
+};
+
+/// Shall names go that are not the only ones, or in spite of containers?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Force {
+    No,
+    Yes,
+}
+
+/// A container made of an image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    pub name: String,
+    pub is_running: bool,
+}
+
+/// Containers by the ids of their images.
+pub type Users = BTreeMap<Digest, Vec<User>>;
+
+/// What a removal did, in the order in which Docker tells it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Removed {
+    pub untagged: Vec<Reference>,
+    /// The image, if it is gone.
+    pub deleted: Option<Digest>,
+    /// Layers that are gone with it, the topmost first.
+    pub layers: Vec<ChainId>,
+    pub size_bytes: u64,
+}
+
+impl ImageStore {
+    /// Removes a name, and the image with the last one; or, if `key` is an id, the image with all
+    /// its names. An image that containers were made of stays without name until they are gone.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchImage`]; [`Error::InUse`] if the image would go but a container needs it, or if
+    /// it is named by id and has names in several repositories. [`Force::Yes`] takes the names away
+    /// even then, but not those of an image that a running container has.
+    pub fn remove(&self, key: &str, force: Force, users: &Users) -> Result<Removed> {
+        let image = self.find(key)?;
+        let named: Option<Reference> = key.parse().ok().filter(|name| image.names.contains(name));
+        let going = match &named {
+            Some(name) => names_going_with(name, &image),
+            None => image.names.clone(),
+        };
+        let is_last = going.len() == image.names.len();
+        let using = users.get(&image.id).map_or(&[][..], Vec::as_slice);
+        if is_last {
+            check_users(&image, &named, force, using)?;
+        }
+        if named.is_none() && force == Force::No {
+            check_one_repository(&image)?;
+        }
+        let stays = !is_last || !using.is_empty();
+        self.take_away(&image, going, stays)
+    }
+
+    fn take_away(&self, image: &Image, going: Vec<Reference>, stays: bool) -> Result<Removed> {
+        let (manifests, is_gone) = self.update_references(|references| {
+            references.names.retain(|name, _| !going.contains(name));
+            let of_image: BTreeSet<Digest> = references.manifests_of(&image.id);
+            // Somebody may have given it another name meanwhile.
+            let is_gone = !stays && references.names_of(&of_image).is_empty();
+            if is_gone {
+                references.images.retain(|digest, _| !of_image.contains(digest));
+            }
+            Ok((of_image, is_gone))
+        })?;
+        let mut removed = Removed { untagged: going, ..Removed::default() };
+        if is_gone {
+            removed.deleted = Some(image.id);
+            let swept = self.sweep_images(&manifests)?;
+            removed.size_bytes = swept.size_bytes;
+            let gone = |chain: &ChainId| swept.layers.contains(chain);
+            removed.layers = image.chain().into_iter().rev().filter(gone).collect();
+        }
+        Ok(removed)
+    }
+
+    /// Their contents go, but for what other images need.
+    fn sweep_images(&self, manifests: &BTreeSet<Digest>) -> Result<Swept> {
+        let mut these = crate::sweep::Contents::default();
+        for manifest in manifests {
+            let contents = self.contents_of(manifest)?;
+            these.blobs.extend(contents.blobs);
+            these.layers.extend(contents.layers);
+        }
+        self.sweep(Reach::These(these))
+    }
+}
+
+/// With the last tag of a repository go the digests of that repository.
+fn names_going_with(name: &Reference, image: &Image) -> Vec<Reference> {
+    let mut going = vec![name.clone()];
+    let same_repository = |other: &&Reference| other.repository() == name.repository();
+    let others = || image.names.iter().filter(same_repository).filter(|other| *other != name);
+    let was_last_tag = name.tag().is_some() && others().all(|other| other.tag().is_none());
+    if was_last_tag {
+        going.extend(others().cloned());
+    }
+    going
+}
+
+fn check_users(
+    image: &Image,
+    named: &Option<Reference>,
+    force: Force,
+    using: &[User],
+) -> Result<()> {
+    let in_use = |reason: String| {
+        let image = named.as_ref().map_or_else(|| image.display_name(), Reference::familiar);
+        Err(Error::InUse { image, reason })
+    };
+    let running = using.iter().find(|user| user.is_running);
+    match (running.or(using.first()), force) {
+        (Some(user), Force::No) => {
+            let does = if user.is_running { "runs on it" } else { "was made of it" };
+            in_use(format!("container {} {does}", user.name))
+        }
+        (Some(user), Force::Yes) if user.is_running && named.is_none() => {
+            in_use(format!("container {} runs on it", user.name))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_one_repository(image: &Image) -> Result<()> {
+    let repositories: BTreeSet<_> = image.names.iter().map(Reference::repository).collect();
+    if repositories.len() <= 1 {
+        return Ok(());
+    }
+    let names: Vec<String> = repositories.iter().map(|name| name.familiar()).collect();
+    let reason = format!("it has names in several repositories: {}", names.join(", "));
+    Err(Error::InUse { image: image.short_id(), reason })
+}

@@ -1,0 +1,244 @@
+//! The store from outside: what is added is found, what nobody needs goes, nothing else does.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::Write,
+    os::unix::fs::{FileTypeExt, MetadataExt},
+};
+
+use stasis_oci::{
+    Descriptor, Digest, ImageConfig, Manifest, ManifestKind, Reference, RootFs, media_type,
+};
+
+use crate::{Adding, Error, Force, Image, ImageStore, Layer, Silent, User, Users};
+
+fn store() -> (tempfile::TempDir, ImageStore) {
+    let dir = tempfile::tempdir().unwrap();
+    let store = ImageStore::new(dir.path());
+    (dir, store)
+}
+
+fn name(text: &str) -> Reference {
+    text.parse().unwrap()
+}
+
+/// A tar of regular files.
+fn tar(files: &[(&str, &str)]) -> Vec<u8> {
+    let mut archive = Vec::new();
+    for (path, content) in files {
+        let mut entry = tar_core::builder::EntryBuilder::new_ustar();
+        entry.path(*path).entry_type(tar_core::EntryType::Regular);
+        entry.mode(0o644).unwrap().uid(0).unwrap().gid(0).unwrap();
+        entry.size(content.len() as u64).unwrap().mtime(0).unwrap();
+        archive.extend(entry.finish_bytes());
+        archive.extend(content.as_bytes());
+        archive.resize(archive.len().next_multiple_of(512), 0);
+    }
+    archive.resize(archive.len() + 1024, 0);
+    archive
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn layer(adding: &Adding, tar: &[u8]) -> Layer {
+    let packed = gzip(tar);
+    adding.add_bytes(&packed).unwrap();
+    Layer { blob: Descriptor::of(media_type::OCI_LAYER_GZIP, &packed), diff_id: Digest::of(tar) }
+}
+
+fn manifest(adding: &Adding, layers: &[Layer]) -> Vec<u8> {
+    let diff_ids = layers.iter().map(|layer| layer.diff_id).collect();
+    let config = ImageConfig { rootfs: RootFs::new(diff_ids), ..ImageConfig::scratch() };
+    let config = config.to_bytes();
+    adding.add_bytes(&config).unwrap();
+    let config = Descriptor::of(media_type::OCI_CONFIG, &config);
+    let blobs = layers.iter().map(|layer| layer.blob.clone()).collect();
+    Manifest::new(ManifestKind::Oci, config, blobs).to_bytes()
+}
+
+fn add(store: &ImageStore, tars: &[Vec<u8>], names: &[&str]) -> Image {
+    let adding = store.begin().unwrap();
+    let layers: Vec<Layer> = tars.iter().map(|tar| layer(&adding, tar)).collect();
+    let names: Vec<Reference> = names.iter().map(|text| name(text)).collect();
+    adding.add_image(&manifest(&adding, &layers), &names, &mut Silent).unwrap()
+}
+
+fn nr_files(dir: &std::path::Path) -> usize {
+    fs::read_dir(dir).unwrap().count()
+}
+
+#[test]
+fn an_empty_store_is_not_made() {
+    let (dir, store) = store();
+    assert!(store.list().unwrap().is_empty());
+    assert!(matches!(store.find("a"), Err(Error::NoSuchImage(_))));
+    assert_eq!(nr_files(dir.path()), 0);
+}
+
+#[test]
+fn what_is_added_is_found() {
+    let (_dir, store) = store();
+    let image = add(&store, &[tar(&[("a", "1")])], &["app", "q.io/app:2"]);
+    for key in [
+        "app",
+        "docker.io/library/app:latest",
+        "q.io/app:2",
+        &image.short_id(),
+        &image.id.to_string(),
+    ] {
+        assert_eq!(store.find(key).unwrap().id, image.id, "{key}");
+    }
+    assert_eq!(store.find("app").unwrap().names.len(), 2);
+    assert!(matches!(store.find("app:1"), Err(Error::NoSuchImage(_))));
+    assert_eq!(store.list().unwrap().len(), 1);
+}
+
+#[test]
+fn lower_directories_are_the_topmost_first_and_shared() {
+    let (_dir, store) = store();
+    let base = tar(&[("a", "base"), ("b", "base")]);
+    let one = add(&store, &[base.clone(), tar(&[("a", "one")])], &["one"]);
+    let two = add(&store, &[base, tar(&[(".wh.b", "")])], &["two"]);
+    let (one, two) = (
+        store.lower_dirs(&one, &mut Silent).unwrap(),
+        store.lower_dirs(&two, &mut Silent).unwrap(),
+    );
+    assert_eq!(one[1], two[1]);
+    assert_eq!(fs::read_to_string(one[0].join("a")).unwrap(), "one");
+    let whiteout = fs::symlink_metadata(two[0].join("b")).unwrap();
+    assert!(whiteout.file_type().is_char_device());
+    assert_eq!(whiteout.rdev(), 0);
+}
+
+#[test]
+fn a_layer_that_is_not_what_the_configuration_says_is_refused() {
+    let (dir, store) = store();
+    let adding = store.begin().unwrap();
+    let mut wrong = layer(&adding, &tar(&[("a", "1")]));
+    wrong.diff_id = Digest::of(b"something else");
+    let manifest = manifest(&adding, &[wrong]);
+    let error = adding.add_image(&manifest, &[name("a")], &mut Silent).unwrap_err();
+    assert!(matches!(error, Error::Layer { .. }), "{error}");
+    assert!(store.list().unwrap().is_empty());
+    assert_eq!(nr_files(&dir.path().join("images/layers")), 0);
+}
+
+#[test]
+fn a_missing_content_is_named() {
+    let (_dir, store) = store();
+    let adding = store.begin().unwrap();
+    let there = layer(&adding, &tar(&[]));
+    let mut gone = there.clone();
+    gone.blob.digest = Digest::of(b"never added");
+    let manifest = manifest(&adding, &[there, gone.clone()]);
+    let error = adding.add_image(&manifest, &[], &mut Silent).unwrap_err();
+    assert!(matches!(error, Error::NoSuchBlob(digest) if digest == gone.blob.digest), "{error}");
+}
+
+#[test]
+fn blobs_are_verified_and_resumed() {
+    let (dir, store) = store();
+    let adding = store.begin().unwrap();
+    let digest = Digest::of(b"hello");
+    let mut writer = adding.resume_blob(&digest).unwrap();
+    writer.write_all(b"hel").unwrap();
+    drop(writer);
+    let mut writer = adding.resume_blob(&digest).unwrap();
+    assert_eq!(writer.len_bytes(), 3);
+    writer.write_all(b"lo").unwrap();
+    assert_eq!(writer.finish(Some(&digest)).unwrap().size, 5);
+    assert!(store.has_blob(&digest));
+    let mut writer = adding.resume_blob(&Digest::of(b"other")).unwrap();
+    writer.write_all(b"garbage").unwrap();
+    assert!(matches!(writer.finish(Some(&Digest::of(b"other"))), Err(Error::WrongDigest { .. })));
+    drop(adding.new_blob().unwrap());
+    assert_eq!(nr_files(&dir.path().join("images/partial")), 0);
+}
+
+#[test]
+fn the_last_name_takes_the_image_along_but_not_what_others_share() {
+    let (dir, store) = store();
+    let base = tar(&[("a", "base")]);
+    add(&store, std::slice::from_ref(&base), &["one"]);
+    let two = add(&store, &[base, tar(&[("b", "")])], &["two", "two:x"]);
+    let removed = store.remove("two:x", Force::No, &Users::new()).unwrap();
+    assert_eq!((removed.untagged, removed.deleted), (vec![name("two:x")], None));
+    let removed = store.remove("two", Force::No, &Users::new()).unwrap();
+    assert_eq!((removed.deleted, removed.layers.len()), (Some(two.id), 1));
+    assert_eq!(nr_files(&dir.path().join("images/layers")), 1);
+    assert_eq!(nr_files(&dir.path().join("images/blobs/sha256")), 3);
+    let one = store.find("one").unwrap();
+    assert!(store.lower_dirs(&one, &mut Silent).unwrap()[0].join("a").exists());
+}
+
+#[test]
+fn nothing_goes_while_somebody_adds() {
+    let (_dir, store) = store();
+    add(&store, &[tar(&[("a", "")])], &["one"]);
+    let adding = store.begin().unwrap();
+    let blob = adding.add_bytes(b"on its way").unwrap();
+    store.remove("one", Force::No, &Users::new()).unwrap();
+    assert!(store.sweep_all().unwrap().blobs.is_empty());
+    drop(adding);
+    assert_eq!(store.sweep_all().unwrap().blobs.len(), 4);
+    assert!(!store.has_blob(&blob.digest));
+}
+
+#[test]
+fn an_image_in_use_stays() {
+    let (_dir, store) = store();
+    let image = add(&store, &[tar(&[("a", "")])], &["one"]);
+    let user =
+        |is_running| BTreeMap::from([(image.id, vec![User { name: "c".into(), is_running }])]);
+    let refused = |key: &str, force, users: &Users| {
+        let error = store.remove(key, force, users).unwrap_err();
+        assert!(matches!(error, Error::InUse { .. }), "{error}");
+    };
+    refused("one", Force::No, &user(false));
+    refused("one", Force::No, &user(true));
+    refused(&image.short_id(), Force::Yes, &user(true));
+    let removed = store.remove("one", Force::Yes, &user(false)).unwrap();
+    assert_eq!((removed.untagged.len(), removed.deleted), (1, None));
+    assert!(store.find(&image.short_id()).unwrap().names.is_empty());
+    store.remove(&image.short_id(), Force::No, &Users::new()).unwrap();
+    assert!(store.list().unwrap().is_empty());
+}
+
+#[test]
+fn an_id_with_names_in_several_repositories_needs_force() {
+    let (_dir, store) = store();
+    let image = add(&store, &[tar(&[("a", "")])], &["one", "two"]);
+    let remove = |force| store.remove(&image.short_id(), force, &Users::new());
+    assert!(matches!(remove(Force::No), Err(Error::InUse { .. })));
+    assert_eq!(remove(Force::Yes).unwrap().untagged.len(), 2);
+}
+
+#[test]
+fn a_name_moves_and_its_old_image_stays_without() {
+    let (_dir, store) = store();
+    let old = add(&store, &[tar(&[("a", "1")])], &["app"]);
+    let new = add(&store, &[tar(&[("a", "2")])], &["app"]);
+    assert_eq!(store.find("app").unwrap().id, new.id);
+    assert!(store.find_id(&old.id).unwrap().names.is_empty());
+    store.tag(&old, &name("app")).unwrap();
+    assert_eq!(store.find("app").unwrap().id, old.id);
+}
+
+#[test]
+fn kept_layers_stay_until_they_are_forgotten() {
+    let (_dir, store) = store();
+    let adding = store.begin().unwrap();
+    let stack = [layer(&adding, &tar(&[("a", "1")]))];
+    store.keep_layers("k", &stack).unwrap();
+    store.lower_dirs_of(&stack, &mut Silent).unwrap();
+    drop(adding);
+    assert_eq!(store.sweep_all().unwrap(), crate::Swept::default());
+    assert_eq!(store.kept_layers().unwrap()["k"], stack);
+    store.retain_layers(|_| false).unwrap();
+    assert_eq!(store.sweep_all().unwrap().layers.len(), 1);
+}
