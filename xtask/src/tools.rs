@@ -6,8 +6,9 @@ use std::{
 };
 
 /// A program and the Debian package it comes in.
-const TOOLS: [(&str, &str); 6] = [
+const TOOLS: [(&str, &str); 7] = [
     ("redis-server", "redis-server"),
+    ("busybox", "busybox-static"),
     ("nginx", "nginx-light"),
     ("memcached", "memcached"),
     ("node", "nodejs"),

@@ -1,9 +1,15 @@
 //! The command line as it is typed.
 
+mod volume;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
+
+pub use volume::{
+    VolumeCommand, VolumeCreateArgs, VolumeInspectArgs, VolumeLsArgs, VolumePruneArgs, VolumeRmArgs,
+};
 
 /// Containers that can be frozen to disk and started again at the same instruction.
 #[derive(Debug, Parser)]
@@ -35,6 +41,9 @@ pub enum Command {
     /// Manage the checkpoints of a container
     #[command(subcommand)]
     Checkpoint(CheckpointCommand),
+    /// Manage volumes
+    #[command(subcommand)]
+    Volume(VolumeCommand),
     /// Freeze and resume plain process trees
     #[command(subcommand)]
     Process(ProcessCommand),
@@ -152,12 +161,15 @@ pub struct CreateArgs {
     /// Program that takes the command as its arguments
     #[arg(long)]
     pub entrypoint: Option<String>,
-    /// Mount a directory of the host
-    #[arg(short, long, value_name = "SOURCE:TARGET[:OPTIONS]")]
+    /// Mount a volume, or a directory of the host
+    #[arg(short, long, value_name = "[SOURCE:]TARGET[:OPTIONS]")]
     pub volume: Vec<String>,
-    /// Mount something, such as type=bind,source=/a,target=/b
+    /// Mount something, such as type=volume,source=name,target=/a
     #[arg(long)]
     pub mount: Vec<String>,
+    /// Mount all that another container has mounted
+    #[arg(long, value_name = "CONTAINER[:ro]")]
+    pub volumes_from: Vec<String>,
     /// Mount an empty file system in memory
     #[arg(long, value_name = "TARGET[:OPTIONS]")]
     pub tmpfs: Vec<String>,
@@ -257,7 +269,7 @@ pub struct RmArgs {
     /// Kill containers that run
     #[arg(short, long)]
     pub force: bool,
-    /// Remove anonymous volumes too (there are none)
+    /// Remove also the volumes that nobody named
     #[arg(short, long)]
     pub volumes: bool,
     #[arg(required = true, value_name = "CONTAINER")]
@@ -281,7 +293,7 @@ pub struct PsArgs {
     /// The last created one, whatever it does
     #[arg(short, long)]
     pub latest: bool,
-    /// name=, id=, status=, label=, exited=, network=
+    /// name=, id=, status=, label=, exited=, network=, volume=
     #[arg(short, long)]
     pub filter: Vec<String>,
     /// json, table, or a Go template

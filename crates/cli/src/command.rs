@@ -6,6 +6,7 @@ mod logs;
 mod process;
 mod ps;
 mod verbs;
+mod volume;
 
 use clap::CommandFactory;
 use stasis_container::{Container, Home, Store, init, launcher, monitor};
@@ -33,6 +34,7 @@ pub fn run(cli: Cli) -> Result<i32> {
         Command::Containers(ContainersCommand::Verb(command)) => container(&store, command),
         Command::Containers(ContainersCommand::Ls(args)) => ps::run(&store, &args),
         Command::Checkpoint(command) => checkpoint::run(&store, command),
+        Command::Volume(command) => volume::run(&store.volumes(), command),
         Command::Process(command) => process::run(command, level),
         Command::Completion { shell } => {
             let mut script = Vec::new();

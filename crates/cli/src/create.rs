@@ -12,7 +12,7 @@ use stasis_container::{
 use crate::{
     args::CreateArgs,
     failure::{Failure, Result},
-    parse,
+    mounts, parse,
 };
 
 /// Smaller limits do not even hold the launcher.
@@ -20,7 +20,7 @@ const MIN_MEMORY_BYTES: i64 = 6 << 20;
 
 /// Creates the container and writes its id to the file of `--cidfile`.
 pub fn create(store: &Store, args: &CreateArgs) -> Result<Container> {
-    let config = config(args)?;
+    let config = config(store, args)?;
     check_config(&config)?;
     if let Some(path) = args.cidfile.as_ref().filter(|path| path.exists()) {
         return Err(Failure::new(format!("the file {} exists already", path.display()))
@@ -33,7 +33,7 @@ pub fn create(store: &Store, args: &CreateArgs) -> Result<Container> {
     Ok(container)
 }
 
-fn config(args: &CreateArgs) -> Result<Config> {
+fn config(store: &Store, args: &CreateArgs) -> Result<Config> {
     let Some(rootfs) = &args.rootfs else {
         let image = args.command.first().map_or("an image", String::as_str);
         return Err(Failure::new(format!("cannot run {image}: images are not supported yet"))
@@ -50,17 +50,6 @@ fn config(args: &CreateArgs) -> Result<Config> {
     if args.rm && restart != RestartPolicy::No {
         return Err(Failure::new("--rm and --restart exclude each other"));
     }
-    let mut mounts = Vec::new();
-    for mount in args.volume.iter().map(|text| parse::volume(text)) {
-        mounts.push(mount?);
-    }
-    for mount in args.mount.iter().map(|text| parse::mount(text)) {
-        mounts.push(mount?);
-    }
-    for mount in args.tmpfs.iter().map(|text| parse::tmpfs(text)) {
-        mounts.push(mount?);
-    }
-    refuse_same_targets(&mounts)?;
     Ok(Config {
         id: String::new(),
         name: args.name.clone().unwrap_or_default(),
@@ -75,7 +64,7 @@ fn config(args: &CreateArgs) -> Result<Config> {
         tty: args.tty,
         stdin_open: args.interactive,
         labels: parse::labels(&args.label),
-        mounts,
+        mounts: mounts::wanted(store, args)?,
         read_only: args.read_only,
         network: parse::network(&args.network)?,
         init: args.init,
@@ -85,16 +74,6 @@ fn config(args: &CreateArgs) -> Result<Config> {
         restart,
         auto_remove: args.rm,
     })
-}
-
-fn refuse_same_targets(mounts: &[stasis_container::config::Mount]) -> Result<()> {
-    for (index, mount) in mounts.iter().enumerate() {
-        if mounts[..index].iter().any(|other| other.target == mount.target) {
-            let target = mount.target.display();
-            return Err(Failure::new(format!("more than one mount at {target}")));
-        }
-    }
-    Ok(())
 }
 
 fn hostname(args: &CreateArgs) -> Result<String> {

@@ -50,6 +50,8 @@ impl From<stasis_container::Error> for Failure {
         use stasis_container::Error as E;
         let hint = match &error {
             E::NoSuchContainer(_) => Some("stasis ps -a lists all containers"),
+            E::NoSuchVolume(_) => Some("stasis volume ls lists all volumes"),
+            E::VolumeInUse { .. } => Some("remove the containers first: stasis rm CONTAINER"),
             E::Ambiguous(..) => Some("give more digits of the id, or the name"),
             _ => None,
         };

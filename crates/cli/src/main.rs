@@ -6,10 +6,13 @@
 mod output;
 mod args;
 mod command;
+mod confirm;
 mod create;
 mod failure;
 mod format;
+mod mounts;
 mod parse;
+mod size;
 mod table;
 mod time;
 

@@ -1,10 +1,8 @@
-//! Values of options: sizes, mounts, limits, variables, policies.
+//! Values of options: sizes, limits, variables, policies.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, fs};
 
-use stasis_container::config::{
-    Mount, MountKind, Network, RestartPolicy, Rootfs, RootfsAccess, Ulimit,
-};
+use stasis_container::config::{Network, RestartPolicy, Rootfs, RootfsAccess, Ulimit};
 
 use crate::failure::{Failure, Result};
 
@@ -98,109 +96,6 @@ pub fn network(text: &str) -> Result<Network> {
     }
 }
 
-/// `-v SOURCE:TARGET[:OPTIONS]`.
-pub fn volume(text: &str) -> Result<Mount> {
-    let parts: Vec<&str> = text.split(':').collect();
-    let (source, target, options) = match parts.as_slice() {
-        [source, target] => (*source, *target, ""),
-        [source, target, options] => (*source, *target, *options),
-        _ => {
-            return Err(Failure::new(format!("{text:?} is not a volume"))
-                .hint("write SOURCE:TARGET or SOURCE:TARGET:ro with absolute paths"));
-        }
-    };
-    if !source.starts_with('/') && !source.starts_with('.') {
-        return Err(Failure::new(format!(
-            "named volumes such as {source:?} are not supported yet"
-        ))
-        .hint("give the absolute path of a directory"));
-    }
-    if !Path::new(source).exists() {
-        fs::create_dir_all(source)?;
-    }
-    bind(source, target, options.split(',').filter(|option| !option.is_empty()))
-}
-
-fn bind<'a>(source: &str, target: &str, options: impl Iterator<Item = &'a str>) -> Result<Mount> {
-    let source = fs::canonicalize(source).map_err(|error| Failure {
-        cause: Some(error.to_string()),
-        ..Failure::new(format!("cannot mount {source:?}"))
-    })?;
-    let mut own = vec!["rbind".to_owned()];
-    let mut propagation = "rprivate";
-    for option in options {
-        match option {
-            "ro" | "readonly" => own.push("ro".into()),
-            "rw" | "z" | "Z" | "consistent" | "cached" | "delegated" => {}
-            "nosuid" | "nodev" | "noexec" => own.push(option.into()),
-            "bind" | "rbind" => own[0] = option.into(),
-            "private" | "rprivate" | "shared" | "rshared" | "slave" | "rslave" => {
-                propagation = option;
-            }
-            other => return Err(Failure::new(format!("unknown option {other:?} of a volume"))),
-        }
-    }
-    own.push(propagation.into());
-    Ok(Mount { kind: MountKind::Bind { source }, target: target_path(target)?, options: own })
-}
-
-fn target_path(text: &str) -> Result<std::path::PathBuf> {
-    let path = Path::new(text);
-    let is_plain = !path.components().any(|part| part == std::path::Component::ParentDir);
-    if path.is_absolute() && is_plain && path != Path::new("/") {
-        return Ok(path.to_owned());
-    }
-    Err(Failure::new(format!("{text:?} is not an absolute path to mount at")))
-}
-
-/// `--tmpfs TARGET[:OPTIONS]`.
-pub fn tmpfs(text: &str) -> Result<Mount> {
-    let (target, options) = text.split_once(':').unwrap_or((text, ""));
-    let given = options.split(',').filter(|option| !option.is_empty()).map(str::to_owned);
-    tmpfs_mount(target, given.collect())
-}
-
-fn tmpfs_mount(target: &str, given: Vec<String>) -> Result<Mount> {
-    let mut options: Vec<String> = ["nosuid", "nodev"].map(str::to_owned).to_vec();
-    if !given.iter().any(|option| option == "exec") {
-        options.push("noexec".into());
-    }
-    options.extend(given.into_iter().filter(|option| option != "exec" && option != "rw"));
-    Ok(Mount { kind: MountKind::Tmpfs, target: target_path(target)?, options })
-}
-
-/// `--mount type=bind,source=/a,target=/b,readonly`.
-pub fn mount(text: &str) -> Result<Mount> {
-    let fields: BTreeMap<&str, &str> =
-        text.split(',').map(|field| field.split_once('=').unwrap_or((field, ""))).collect();
-    let get = |names: &[&str]| names.iter().find_map(|name| fields.get(name).copied());
-    let target = get(&["target", "destination", "dst"])
-        .ok_or_else(|| Failure::new(format!("--mount {text:?} has no target")))?;
-    let is_set = |value: Option<&str>| matches!(value, Some("" | "true" | "1"));
-    match get(&["type"]).unwrap_or("volume") {
-        "bind" => {
-            let source = get(&["source", "src"])
-                .ok_or_else(|| Failure::new(format!("--mount {text:?} has no source")))?;
-            let mut options = Vec::new();
-            if is_set(get(&["readonly", "ro"])) {
-                options.push("ro");
-            }
-            options.extend(get(&["bind-propagation"]));
-            bind(source, target, options.into_iter())
-        }
-        "tmpfs" => {
-            let mut options = Vec::new();
-            if let Some(size) = get(&["tmpfs-size"]) {
-                options.push(format!("size={}", bytes(size)?));
-            }
-            options.extend(get(&["tmpfs-mode"]).map(|mode| format!("mode={mode}")));
-            tmpfs_mount(target, options)
-        }
-        other => Err(Failure::new(format!("mounts of type {other:?} are not supported yet"))
-            .hint("use type=bind or type=tmpfs")),
-    }
-}
-
 /// `-e` and `--env-file`; what is typed stands above what is in a file.
 pub fn environment(files: &[std::path::PathBuf], typed: &[String]) -> Result<Vec<String>> {
     let mut env = Vec::new();
@@ -278,26 +173,5 @@ mod tests {
         assert_eq!(restart_policy("on-failure:3").unwrap(), three);
         assert!(restart_policy("sometimes").is_err());
         assert!(restart_policy("always:3").is_err());
-    }
-
-    #[test]
-    fn volumes() {
-        let mount = volume("/etc:/x:ro").unwrap();
-        assert_eq!(mount.options, ["rbind", "ro", "rprivate"]);
-        assert!(volume("data:/x").is_err());
-        assert!(volume("/etc:x").is_err());
-        assert!(volume("/etc:/x/../..").is_err());
-        assert!(volume("/etc").is_err());
-    }
-
-    #[test]
-    fn mounts() {
-        let own = mount("type=tmpfs,target=/t,tmpfs-size=1m").unwrap();
-        assert_eq!(own.options, ["nosuid", "nodev", "noexec", "size=1048576"]);
-        assert_eq!(
-            mount("type=bind,src=/etc,dst=/x,readonly").unwrap(),
-            volume("/etc:/x:ro").unwrap()
-        );
-        assert!(mount("type=volume,target=/t").is_err());
     }
 }

@@ -1,25 +1,22 @@
 //! Everything on disk that the launcher needs: root file system, host files, specification.
 
-use std::{
-    fs::{self, File},
-    os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
-};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
-use rustix::fs::{Mode as Permissions, OFlags, ResolveFlags, mkdirat, openat2};
-use stasis_enclosure::{cgroup::Cgroup, mount::Overlay};
+use stasis_enclosure::cgroup::Cgroup;
 
 use crate::{
     cleanup,
-    config::{Network, RootfsAccess},
+    config::Network,
     confinement::Confinement,
     error::{Context, Error, Result},
+    inside,
     launcher::{InitProgram, Request, Start},
     monitor::Mode,
-    record,
+    record, rootfs,
     spec::{self, InitKind},
     store::Container,
     user,
+    volume::{self, Volumes},
 };
 
 /// Prepares a run of the container.
@@ -31,7 +28,7 @@ pub(crate) fn prepare(container: &Container, mode: &Mode) -> Result<Request> {
     cleanup::leftovers(container)?;
     record::make_private_dir(&place.bundle())?;
     record::make_private_dir(&container.home.runtime())?;
-    let rootfs = mount_rootfs(container)?;
+    let rootfs = rootfs::mount(container)?;
     write_host_files(container)?;
     let (kind, program) = match mode {
         Mode::Program => {
@@ -41,10 +38,14 @@ pub(crate) fn prepare(container: &Container, mode: &Mode) -> Result<Request> {
     };
     let user = user::look_up(&rootfs, &config.user)?;
     if kind == InitKind::Program {
-        make_inside(&rootfs, &config.cwd)?;
+        // As Docker does.
+        inside::make_dirs(inside::open_root(&rootfs)?, Path::new(&config.cwd))?;
     }
     let cgroup = Cgroup::new(spec::cgroup_name(&config.id));
-    let input = spec::Input { config, place, rootfs: &rootfs, user: &user, cgroup: &cgroup, kind };
+    volume::mount_volumes(container)?;
+    let volumes = &Volumes::new(container.home.clone());
+    let (rootfs, user, cgroup) = (&rootfs, &user, &cgroup);
+    let input = spec::Input { config, volumes, place, rootfs, user, cgroup, kind };
     record::write(&place.bundle().join("config.json"), &spec::runtime_spec(&input)?)?;
     Ok(Request {
         id: config.id.clone(),
@@ -58,24 +59,6 @@ pub(crate) fn prepare(container: &Container, mode: &Mode) -> Result<Request> {
             own_network: config.network == Network::None,
         },
     })
-}
-
-/// Where the root file system is on the host; an overlay is mounted.
-///
-/// # Errors
-/// [`Error::Enclosure`] by the kernel.
-fn mount_rootfs(container: &Container) -> Result<PathBuf> {
-    let rootfs = &container.config.rootfs;
-    match rootfs.access {
-        RootfsAccess::Direct => Ok(rootfs.dir.clone()),
-        RootfsAccess::Overlay => {
-            let place = &container.place;
-            let overlay =
-                Overlay { lower: rootfs.dir.clone(), upper: place.upper(), work: place.work() };
-            overlay.mount_at(&place.merged())?;
-            Ok(place.merged())
-        }
-    }
 }
 
 /// The files that tell a container its name and its neighbours.
@@ -98,26 +81,6 @@ fn write_host_files(container: &Container) -> Result<()> {
     write("hosts", hosts)?;
     write("hostname", format!("{}\n", config.hostname))?;
     write("resolv.conf", fs::read_to_string("/etc/resolv.conf").unwrap_or_default())
-}
-
-/// Makes the working directory, as Docker does, without being led out of the container by a link.
-fn make_inside(rootfs: &Path, path: &str) -> Result<()> {
-    let root = File::open(rootfs).context("open", rootfs.display())?;
-    let mut made = PathBuf::new();
-    for part in Path::new(path).components() {
-        let std::path::Component::Normal(part) = part else { continue };
-        let parent = if made.as_os_str().is_empty() { Path::new(".") } else { &made };
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let open = openat2(&root, parent, flags, Permissions::empty(), ResolveFlags::IN_ROOT)
-            .context("open", made.display())?;
-        match mkdirat(&open, part, Permissions::from(0o755)) {
-            Ok(()) | Err(rustix::io::Errno::EXIST) => {}
-            Err(rustix::io::Errno::ROFS) => return Ok(()),
-            Err(error) => return Err(error).context("make directory", made.join(part).display()),
-        }
-        made.push(part);
-    }
-    Ok(())
 }
 
 /// Refuses working directories that are not absolute.

@@ -2,7 +2,7 @@
 
 use stasis_enclosure::{cgroup::Cgroup, mount};
 
-use crate::{error::Result, record, spec::cgroup_name, store::Container};
+use crate::{error::Result, record, spec::cgroup_name, store::Container, volume};
 
 /// Takes away mounts, control groups and the runtime library's state of a container that does not
 /// run. Nothing left to take away is fine.
@@ -17,5 +17,6 @@ pub(crate) fn leftovers(container: &Container) -> Result<()> {
     }
     cgroup.remove()?;
     record::remove_tree(&container.place.runtime)?;
-    record::remove_tree(&container.place.bundle())
+    record::remove_tree(&container.place.bundle())?;
+    volume::unmount_volumes(container)
 }

@@ -63,6 +63,27 @@ pub struct Mount {
 pub enum MountKind {
     Bind { source: PathBuf },
     Tmpfs,
+    Volume(VolumeSource),
+}
+
+/// Which volume is mounted, and what becomes of it when the container is made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VolumeSource {
+    /// Empty until the container is made, if nobody named it.
+    pub name: String,
+    pub filling: Filling,
+    /// For a volume that is not there yet.
+    pub labels: BTreeMap<String, String>,
+    /// For a volume that is not there yet.
+    pub options: BTreeMap<String, String>,
+}
+
+/// Does an empty volume get what the root file system has in its place?
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Filling {
+    FromRootfs,
+    Never,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

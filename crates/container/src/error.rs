@@ -11,6 +11,12 @@ pub enum Error {
     /// An id prefix that fits several containers.
     #[error("{0:?} fits more than one container: {1}")]
     Ambiguous(String, String),
+    /// No volume by that name.
+    #[error("no such volume: {0}")]
+    NoSuchVolume(String),
+    /// Containers have it, whether they run or not.
+    #[error("volume {name} is in use by {users}")]
+    VolumeInUse { name: String, users: String },
     /// The container is not in the state this needs.
     #[error("container {name} {reason}")]
     WrongState { name: String, reason: String },

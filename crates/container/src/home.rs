@@ -27,6 +27,16 @@ impl Home {
         self.root.join("containers")
     }
 
+    /// One directory per volume, under its name.
+    pub(crate) fn volumes(&self) -> PathBuf {
+        self.root.join("volumes")
+    }
+
+    /// Shared by those who choose volumes, taken alone by those who remove them.
+    pub(crate) fn volumes_lock(&self) -> PathBuf {
+        self.root.join("volumes.lock")
+    }
+
     /// Taken while a name is given away.
     pub(crate) fn names_lock(&self) -> PathBuf {
         self.root.join("names.lock")
@@ -81,6 +91,10 @@ impl Place {
     /// The changes from before a restore that has not come to its end.
     pub fn upper_before(&self) -> PathBuf {
         self.dir.join("upper.before")
+    }
+    /// The lowest writable layer: mount points that the root file system lacks.
+    pub fn mount_points(&self) -> PathBuf {
+        self.dir.join("mount-points")
     }
     pub fn work(&self) -> PathBuf {
         self.dir.join("work")

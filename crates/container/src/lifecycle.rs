@@ -22,6 +22,7 @@ use crate::{
     spec::cgroup_name,
     state::{State, Status, UNKNOWN_EXIT_CODE},
     store::Container,
+    volume::Volumes,
     wire,
 };
 
@@ -64,6 +65,13 @@ impl Starting {
 pub enum Removal {
     Refuse,
     Kill,
+}
+
+/// What `rm` does with volumes that were made for the container alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VolumesOf {
+    Keep,
+    Remove,
 }
 
 impl Container {
@@ -301,11 +309,12 @@ impl Container {
         Ok(())
     }
 
-    /// Removes the container with its log, changes and checkpoints.
+    /// Removes the container with its log, changes and checkpoints, and the volumes that nobody named
+    /// if so wanted.
     ///
     /// # Errors
     /// [`Error::WrongState`] if it runs and `removal` says so.
-    pub fn remove(&self, removal: Removal) -> Result<()> {
+    pub fn remove(&self, removal: Removal, volumes: VolumesOf) -> Result<()> {
         let _lock = self.command_lock()?;
         let state = self.state()?;
         if state.status.is_up() {
@@ -322,12 +331,28 @@ impl Container {
         self.wait_down(&state, KILL_TIMEOUT)?;
         cleanup::leftovers(self)?;
         record::remove_tree(&self.place.run)?;
+        self.remove_record()?;
+        match volumes {
+            VolumesOf::Keep => Ok(()),
+            VolumesOf::Remove => self.remove_anonymous_volumes(),
+        }
+    }
+
+    /// From the moment of the rename on there is no such container.
+    pub(crate) fn remove_record(&self) -> Result<()> {
         let gone = self.home.containers().join(format!(".gone-{}", self.config.id));
         match fs::rename(&self.place.dir, &gone) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
             Err(error) => Err(error).context("remove", self.place.dir.display()),
             Ok(()) => record::remove_tree(&gone),
         }
+    }
+
+    pub(crate) fn remove_anonymous_volumes(&self) -> Result<()> {
+        if !self.config.mounts.iter().any(|mount| mount.volume().is_some()) {
+            return Ok(());
+        }
+        Volumes::new(self.home.clone()).remove_anonymous(&self.config.mounts)
     }
 
     /// Its control group on this host.

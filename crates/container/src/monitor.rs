@@ -123,11 +123,15 @@ fn finish(run: Run, container: &Container, code: i32) -> Result<()> {
     // An exec that is just beginning may put something there: no reason to keep the end for us.
     let cleared = record::remove_tree(&container.place.run);
     container.update(|state| record_exit(state, code))?;
-    if container.config.auto_remove {
-        record::remove_tree(&container.place.dir)?;
-    }
+    let removed = if container.config.auto_remove { remove(container) } else { Ok(()) };
     run.farewell(code);
-    cleared
+    cleared.and(removed)
+}
+
+/// As `--rm` asks.
+fn remove(container: &Container) -> Result<()> {
+    container.remove_record()?;
+    container.remove_anonymous_volumes()
 }
 
 fn record_exit(state: &mut State, code: i32) {

@@ -82,21 +82,35 @@ pub(crate) fn make_private_dir(dir: &Path) -> Result<()> {
 pub(crate) struct Lock(#[allow(dead_code)] File);
 
 impl Lock {
-    /// Waits for the lock.
+    /// Waits until nobody else has the lock.
     ///
     /// # Errors
     /// [`Error::Refused`] if the lock file cannot be made.
     pub fn take(path: &Path) -> Result<Lock> {
-        let file = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .mode(0o600)
-            .open(path)
-            .context("open", path.display())?;
+        let file = open_lock(path)?;
         file.lock().context("lock", path.display())?;
         Ok(Lock(file))
     }
+
+    /// Waits until nobody has the lock for himself alone.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if the lock file cannot be made.
+    pub fn share(path: &Path) -> Result<Lock> {
+        let file = open_lock(path)?;
+        file.lock_shared().context("lock", path.display())?;
+        Ok(Lock(file))
+    }
+}
+
+fn open_lock(path: &Path) -> Result<File> {
+    File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(path)
+        .context("open", path.display())
 }
 
 /// Removes a tree; that it is not there is fine.

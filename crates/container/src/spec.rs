@@ -18,6 +18,7 @@ use crate::{
     error::{Error, Result},
     home::Place,
     user::User,
+    volume::Volumes,
 };
 
 pub(crate) const INIT_TARGET: &str = "/dev/init";
@@ -37,6 +38,7 @@ pub(crate) enum InitKind {
 /// Everything that goes into a specification.
 pub(crate) struct Input<'a> {
     pub config: &'a Config,
+    pub volumes: &'a Volumes,
     pub place: &'a Place,
     pub rootfs: &'a Path,
     pub user: &'a User,
@@ -188,7 +190,7 @@ fn mounts(input: &Input) -> Result<Vec<Value>> {
     let mut own: Vec<&Mount> = config.mounts.iter().collect();
     // A mount on a place inside another one has to come after it.
     own.sort_by_key(|mount| mount.target.components().count());
-    mounts.extend(own.into_iter().map(user_mount));
+    mounts.extend(own.into_iter().map(|mount| user_mount(mount, input.volumes)));
     Ok(mounts)
 }
 
@@ -205,11 +207,15 @@ fn bind(source: &Path, target: &str, options: &[&str]) -> Value {
     json!({ "destination": target, "type": "bind", "source": source, "options": options })
 }
 
-fn user_mount(mount: &Mount) -> Value {
-    match &mount.kind {
-        MountKind::Bind { source } => json!({
+fn user_mount(mount: &Mount, volumes: &Volumes) -> Value {
+    let bound = |source: &Path| {
+        json!({
             "destination": mount.target, "type": "bind", "source": source, "options": mount.options,
-        }),
+        })
+    };
+    match &mount.kind {
+        MountKind::Bind { source } => bound(source),
+        MountKind::Volume(source) => bound(&volumes.mountpoint(&source.name)),
         MountKind::Tmpfs => json!({
             "destination": mount.target, "type": "tmpfs", "source": "tmpfs",
             "options": mount.options,

@@ -8,7 +8,9 @@ use crate::{
     home::{Home, Place},
     name, record,
     record::Lock,
+    rootfs,
     state::State,
+    volume::Volumes,
 };
 
 /// One container on disk.
@@ -36,6 +38,19 @@ impl Store {
     /// [`Error::Invalid`] if the name is taken or not valid.
     pub fn create(&self, mut config: Config) -> Result<Container> {
         record::make_private_dir(&self.home.containers())?;
+        config.id = name::draw_id()?;
+        let origin = rootfs::origin(&config)?;
+        let volumes = self.volumes().provide(&mut config.mounts, &origin)?;
+        let container = self.create_named(config)?;
+        volumes.keep();
+        Ok(container)
+    }
+
+    pub fn volumes(&self) -> Volumes {
+        Volumes::new(self.home.clone())
+    }
+
+    fn create_named(&self, mut config: Config) -> Result<Container> {
         let _names = Lock::take(&self.home.names_lock())?;
         let taken: Vec<String> = self.list()?.into_iter().map(|c| c.config.name).collect();
         if config.name.is_empty() {
@@ -49,7 +64,6 @@ impl Store {
                 config.name
             )));
         }
-        config.id = name::draw_id()?;
         if config.hostname.is_empty() {
             config.hostname = config.id[..12].to_owned();
         }

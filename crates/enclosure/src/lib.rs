@@ -7,6 +7,7 @@ pub mod cgroup;
 mod error;
 pub mod loopback;
 pub mod mount;
+pub mod overlay;
 pub mod rootfs_diff;
 
 pub use error::{Error, Result};

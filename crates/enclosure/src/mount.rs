@@ -1,10 +1,6 @@
-//! mount(2): the overlay over a root file system, and taking it away again.
+//! mount(2): file systems of volumes, what is mounted where, and taking it away again.
 
-use std::{
-    ffi::CString,
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{ffi::CString, fs, path::Path};
 
 use rustix::{
     io::Errno,
@@ -13,55 +9,60 @@ use rustix::{
 
 use crate::error::{Context, Error, Result};
 
-/// An overlay (overlayfs in the kernel's documentation): what is written goes to `upper`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Overlay {
-    pub lower: PathBuf,
-    /// Lies on one file system with `work`.
-    pub upper: PathBuf,
-    pub work: PathBuf,
+/// A file system to be mounted, as mount(8) takes it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FileSystem {
+    /// Its type, such as `tmpfs`; `none` for what is bound.
+    pub kind: String,
+    pub device: String,
+    /// Options between commas, such as `size=1m,nosuid`.
+    pub options: String,
 }
 
-impl Overlay {
-    /// Mounts the overlay at `target`; missing directories are made.
+impl FileSystem {
+    /// Mounts it at `target`.
     ///
     /// # Errors
-    /// [`Error::Refused`], for instance if `upper` lies on a file system that cannot bear one.
+    /// [`Error::Refused`] by the kernel.
     pub fn mount_at(&self, target: &Path) -> Result<()> {
-        for dir in [&self.upper, &self.work, &target.to_path_buf()] {
-            fs::create_dir_all(dir).context("make directory", dir.display())?;
+        let (flags, data) = split_options(&self.options);
+        let data = CString::new(data)
+            .map_err(|_| Error::Unsupported("a mount option holds a zero byte".into()))?;
+        let data = (!data.is_empty()).then_some(data.as_c_str());
+        let name = || format!("{} ({})", self.device, self.kind);
+        rustix::mount::mount(self.device.as_str(), target, self.kind.as_str(), flags, data)
+            .context("mount", name())?;
+        // A first bind leaves all other flags as they were.
+        let rest = flags.difference(MountFlags::BIND | MountFlags::REC);
+        if flags.contains(MountFlags::BIND) && !rest.is_empty() {
+            rustix::mount::mount_remount(target, MountFlags::BIND | rest, c"")
+                .context("mount", name())?;
         }
-        rustix::mount::mount(
-            "overlay",
-            target,
-            "overlay",
-            MountFlags::empty(),
-            Some(self.options()?.as_c_str()),
-        )
-        .context("mount an overlay of", self.lower.display())
-    }
-
-    fn options(&self) -> Result<CString> {
-        let text = format!(
-            "lowerdir={},upperdir={},workdir={},index=off,metacopy=off,redirect_dir=on",
-            escape(&self.lower),
-            escape(&self.upper),
-            escape(&self.work),
-        );
-        CString::new(text).map_err(|_| Error::Unsupported("a path holds a zero byte".into()))
+        Ok(())
     }
 }
 
-/// The mount options end at commas, the list of lower directories is split at colons.
-fn escape(path: &Path) -> String {
-    let mut escaped = String::new();
-    for c in path.to_string_lossy().chars() {
-        if matches!(c, ',' | ':' | '\\') {
-            escaped.push('\\');
+/// Flags of mount(2), and what is left for the file system.
+fn split_options(options: &str) -> (MountFlags, String) {
+    let mut flags = MountFlags::empty();
+    let mut data = Vec::new();
+    for option in options.split(',').filter(|option| !option.is_empty()) {
+        match option {
+            "defaults" | "rw" | "suid" | "dev" | "exec" => {}
+            "ro" => flags |= MountFlags::RDONLY,
+            "nosuid" => flags |= MountFlags::NOSUID,
+            "nodev" => flags |= MountFlags::NODEV,
+            "noexec" => flags |= MountFlags::NOEXEC,
+            "noatime" => flags |= MountFlags::NOATIME,
+            "nodiratime" => flags |= MountFlags::NODIRATIME,
+            "relatime" => flags |= MountFlags::RELATIME,
+            "sync" => flags |= MountFlags::SYNCHRONOUS,
+            "bind" => flags |= MountFlags::BIND,
+            "rbind" => flags |= MountFlags::BIND | MountFlags::REC,
+            other => data.push(other),
         }
-        escaped.push(c);
     }
-    escaped
+    (flags, data.join(","))
 }
 
 /// Takes away whatever is mounted at `target`, as often as something is.
@@ -93,8 +94,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn separators_in_paths_are_escaped() {
-        assert_eq!(escape(Path::new("/a:b,c")), "/a\\:b\\,c");
+    fn flags_are_told_from_what_the_file_system_takes() {
+        let (flags, data) = split_options("size=1m,nosuid,,uid=3,ro");
+        assert_eq!(
+            (flags, data.as_str()),
+            (MountFlags::NOSUID | MountFlags::RDONLY, "size=1m,uid=3")
+        );
     }
 
     #[test]

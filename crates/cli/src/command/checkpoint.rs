@@ -10,7 +10,7 @@ use crate::{
     },
     failure::Result,
     format::Template,
-    time,
+    size, time,
 };
 
 pub fn run(store: &Store, command: CheckpointCommand) -> Result<i32> {
@@ -60,40 +60,12 @@ fn row(checkpoint: &Checkpoint) -> Value {
         "Name": checkpoint.name,
         "CreatedSince": format!("{} ago", time::since(checkpoint.created)),
         "CreatedAt": time::local(checkpoint.created),
-        "Size": size(checkpoint.size_bytes),
+        "Size": size::human(checkpoint.size_bytes),
         "SizeBytes": checkpoint.size_bytes,
         "Parent": checkpoint.parent.clone().unwrap_or_default(),
         "Kernel": checkpoint.kernel,
         "Container": checkpoint.container.name,
     })
-}
-
-/// Docker's units: thousands, four digits.
-#[allow(clippy::cast_precision_loss)] // four digits are shown
-fn size(bytes: u64) -> String {
-    let mut value = bytes as f64;
-    let mut units = ["B", "kB", "MB", "GB"].into_iter();
-    let mut unit = units.next().unwrap_or_default();
-    for larger in units {
-        if value < 1000.0 {
-            break;
-        }
-        value /= 1000.0;
-        unit = larger;
-    }
-    let digits = match value {
-        ..10.0 => 3,
-        10.0..100.0 => 2,
-        100.0..1000.0 => 1,
-        _ => 0,
-    };
-    let number = format!("{value:.digits$}");
-    let number = if number.contains('.') {
-        number.trim_end_matches('0').trim_end_matches('.')
-    } else {
-        &number
-    };
-    format!("{number}{unit}")
 }
 
 fn remove(store: &Store, args: &CheckpointRmArgs) -> Result<i32> {
@@ -118,22 +90,4 @@ pub fn start_attached(container: &Container, name: &str, args: &StartArgs) -> Re
     let session = container.attach()?;
     process::tell(&restoring.finish()?, false);
     Ok(session)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_read_as_dockers() {
-        for (bytes, expect) in [
-            (0, "0B"),
-            (999, "999B"),
-            (1000, "1kB"),
-            (1_234_567, "1.235MB"),
-            (12_000_000_000, "12GB"),
-        ] {
-            assert_eq!(size(bytes), expect);
-        }
-    }
 }

@@ -4,8 +4,9 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use stasis_container::{
     Container, State, Status, Store,
-    config::{Config, MountKind, RestartPolicy, Seccomp},
+    config::{Config, Mount, MountKind, RestartPolicy, Seccomp},
     signal,
+    volume::Volumes,
 };
 
 use super::ps;
@@ -16,12 +17,13 @@ use crate::{
 };
 
 pub fn run(store: &Store, args: &InspectArgs) -> Result<i32> {
+    let volumes = store.volumes();
     let mut objects = Vec::new();
     let mut code = 0;
     for key in &args.containers {
         let found = store.find(key).and_then(|container| {
             let state = container.state()?;
-            Ok(describe(&container, &state))
+            Ok(describe(&container, &state, &volumes))
         });
         match found {
             Ok(object) => objects.push(object),
@@ -43,7 +45,7 @@ pub fn run(store: &Store, args: &InspectArgs) -> Result<i32> {
     Ok(code)
 }
 
-fn describe(container: &Container, state: &State) -> Value {
+fn describe(container: &Container, state: &State, volumes: &Volumes) -> Value {
     let config = &container.config;
     json!({
         "Id": config.id,
@@ -59,7 +61,7 @@ fn describe(container: &Container, state: &State) -> Value {
         "Driver": "overlay2",
         "Platform": "linux",
         "HostConfig": host_config(config),
-        "Mounts": mounts(config),
+        "Mounts": mounts(config, volumes),
         "Config": {
             "Hostname": config.hostname,
             "User": config.user,
@@ -138,22 +140,31 @@ fn host_config(config: &Config) -> Value {
     })
 }
 
-fn mounts(config: &Config) -> Vec<Value> {
-    config
-        .mounts
-        .iter()
-        .map(|mount| {
-            let (kind, source) = match &mount.kind {
-                MountKind::Bind { source } => ("bind", source.display().to_string()),
-                MountKind::Tmpfs => ("tmpfs", String::new()),
-            };
-            json!({
-                "Type": kind,
-                "Source": source,
-                "Destination": mount.target,
-                "Mode": mount.options.join(","),
-                "RW": !mount.options.iter().any(|option| option == "ro"),
-            })
-        })
-        .collect()
+fn mounts(config: &Config, volumes: &Volumes) -> Vec<Value> {
+    config.mounts.iter().map(|mount| describe_mount(mount, volumes)).collect()
+}
+
+fn describe_mount(mount: &Mount, volumes: &Volumes) -> Value {
+    let words = ["private", "rprivate", "shared", "rshared", "slave", "rslave"];
+    let is_propagation = |option: &&String| words.contains(&option.as_str());
+    let mut described = json!({
+        "Type": "bind",
+        "Source": "",
+        "Destination": mount.target,
+        "Mode": mount.options.join(","),
+        "RW": !mount.options.iter().any(|option| option == "ro"),
+        "Propagation": mount.options.iter().find(is_propagation).map_or("", String::as_str),
+    });
+    match &mount.kind {
+        MountKind::Bind { source } => described["Source"] = json!(source),
+        MountKind::Tmpfs => described["Type"] = json!("tmpfs"),
+        MountKind::Volume(source) => {
+            described["Type"] = json!("volume");
+            described["Name"] = json!(source.name);
+            described["Source"] = json!(volumes.mountpoint(&source.name));
+            described["Driver"] = json!("local");
+            described["Propagation"] = json!("");
+        }
+    }
+    described
 }

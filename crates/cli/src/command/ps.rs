@@ -1,9 +1,11 @@
 //! `ps`: which containers there are and what they do.
 
+use std::path::Path;
+
 use serde_json::{Value, json};
 use stasis_container::{
     Container, Error, State, Status, Store,
-    config::{Config, Network, RootfsAccess},
+    config::{Config, Mount, MountKind, Network, RootfsAccess},
 };
 
 use crate::{
@@ -81,8 +83,8 @@ fn print(rows: &[Value], args: &PsArgs) -> Result<()> {
 fn row(container: &Container, state: &State, is_whole: bool) -> Value {
     let config = &container.config;
     let command = config.args.join(" ");
-    let mounts: Vec<String> =
-        config.mounts.iter().map(|mount| mount.target.display().to_string()).collect();
+    let mounts: Vec<String> = config.mounts.iter().filter_map(mounted).collect();
+    let nr_volumes = config.mounts.iter().filter(|mount| mount.volume().is_some()).count();
     let labels: Vec<String> = config.labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
     json!({
         "ID": if is_whole { &config.id } else { container.short_id() },
@@ -97,9 +99,18 @@ fn row(container: &Container, state: &State, is_whole: bool) -> Value {
         "Labels": labels.join(","),
         "Mounts": mounts.join(","),
         "Networks": network(config.network),
-        "LocalVolumes": "0",
+        "LocalVolumes": nr_volumes.to_string(),
         "Size": "0B",
     })
+}
+
+/// Name of the volume, or the place on the host.
+fn mounted(mount: &Mount) -> Option<String> {
+    match &mount.kind {
+        MountKind::Volume(source) => Some(source.name.clone()),
+        MountKind::Bind { source } => Some(source.display().to_string()),
+        MountKind::Tmpfs => None,
+    }
 }
 
 /// As the user wrote it: there are no images yet.
@@ -144,13 +155,14 @@ enum Filter {
     Label(String, Option<String>),
     Exited(i32),
     Network(String),
+    Volume(String),
 }
 
 impl Filter {
     fn parse(text: &str) -> Result<Filter> {
         let wrong = || {
             Failure::new(format!("{text:?} is not a filter"))
-                .hint("use name=, id=, status=, label=, exited= or network=")
+                .hint("use name=, id=, status=, label=, exited=, network= or volume=")
         };
         let (key, value) = text.split_once('=').ok_or_else(wrong)?;
         Ok(match key {
@@ -163,6 +175,7 @@ impl Filter {
             },
             "exited" => Filter::Exited(value.parse().map_err(|_| wrong())?),
             "network" => Filter::Network(value.into()),
+            "volume" => Filter::Volume(value.into()),
             _ => return Err(wrong()),
         })
     }
@@ -181,6 +194,10 @@ impl Filter {
                 .is_some_and(|have| value.as_ref().is_none_or(|wanted| wanted == have)),
             Filter::Exited(code) => state.status == Status::Exited && state.exit_code == *code,
             Filter::Network(name) => network(config.network) == name,
+            Filter::Volume(key) => config.mounts.iter().any(|mount| {
+                mount.target == Path::new(key)
+                    || mount.volume().is_some_and(|volume| volume.name == *key)
+            }),
         }
     }
 }

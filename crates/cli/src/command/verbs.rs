@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use stasis_container::{
-    Container, Error, ExecOptions, Removal, Store,
+    Container, Error, ExecOptions, Removal, Store, VolumesOf,
     attach::{self, Ended, Proxy},
     signal,
 };
@@ -26,7 +26,7 @@ pub fn run(store: &Store, args: &RunArgs) -> Result<i32> {
     let started = start_created(&container, args, detach_keys);
     if started.is_err() && args.create.rm {
         // It never ran, so nobody else removes it.
-        let _ = container.remove(Removal::Kill);
+        let _ = container.remove(Removal::Kill, VolumesOf::Remove);
     }
     started
 }
@@ -121,9 +121,10 @@ pub fn kill(store: &Store, args: &KillArgs) -> Result<i32> {
 
 pub fn remove(store: &Store, args: &RmArgs) -> Result<i32> {
     let removal = if args.force { Removal::Kill } else { Removal::Refuse };
+    let volumes = if args.volumes { VolumesOf::Remove } else { VolumesOf::Keep };
     let mut code = 0;
     for key in &args.containers {
-        match store.find(key).and_then(|container| container.remove(removal)) {
+        match store.find(key).and_then(|container| container.remove(removal, volumes)) {
             Ok(()) => say!("{key}"),
             // As with rm -f of a file that is not there.
             Err(error @ Error::NoSuchContainer(_)) if args.force => {

@@ -76,6 +76,35 @@ impl Engine {
         self.run(&args);
     }
 
+    /// A root file system of a static busybox: a directory of this engine.
+    pub fn busybox(&self) -> PathBuf {
+        let root = self.dir.path().join("busybox");
+        if root.exists() {
+            return root;
+        }
+        for dir in ["bin", "etc", "tmp", "root"] {
+            std::fs::create_dir_all(root.join(dir)).unwrap();
+        }
+        std::fs::copy("/bin/busybox", root.join("bin/busybox"))
+            .expect("these tests need Debian's busybox-static, which cargo xtask test installs");
+        let done = Command::new(root.join("bin/busybox"))
+            .args(["--install", "-s"])
+            .arg(root.join("bin"))
+            .status();
+        assert!(done.unwrap().success());
+        // The links point to where busybox was called: in the container it is elsewhere.
+        for entry in std::fs::read_dir(root.join("bin")).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_symlink() {
+                std::fs::remove_file(&path).unwrap();
+                std::os::unix::fs::symlink("busybox", &path).unwrap();
+            }
+        }
+        std::fs::write(root.join("etc/passwd"), "root:x:0:0::/root:/bin/sh\n").unwrap();
+        std::fs::write(root.join("etc/group"), "root:x:0:\n").unwrap();
+        root
+    }
+
     pub fn inspect(&self, name: &str, format: &str) -> String {
         self.run(&["inspect", "-f", format, name]).trim().to_owned()
     }
