@@ -85,7 +85,7 @@ impl Cgroup {
     }
 
     /// The directory with `cgroup.freeze`, on hosts that have version 2.
-    pub fn version_2_dir(&self) -> Option<PathBuf> {
+    fn version_2_dir(&self) -> Option<PathBuf> {
         self.layout.version_2().map(|root| root.join(&self.name))
     }
 

@@ -8,7 +8,7 @@ use std::{
 use stasis_files::{GhostWriter, PageOwner, PageReader, PageWriter, Reader};
 use stasis_model::{GhostId, PageRun, SegmentId};
 use stasis_objects::{
-    content::{GhostSink, PageSink, PageSource, StoredRun},
+    content::{GhostSink, PageSink, PageSource, StoredRun, write_all_at},
     thawing::Contents,
 };
 
@@ -91,7 +91,7 @@ impl Contents for Directory<'_> {
                 if got == 0 {
                     return Err(io::ErrorKind::UnexpectedEof.into());
                 }
-                write_at(file, &buffer[..got], chunk.offset + done)?;
+                write_all_at(file, &buffer[..got], chunk.offset + done)?;
                 done += got as u64;
             }
         }
@@ -102,13 +102,4 @@ impl Contents for Directory<'_> {
         let pages = self.0.pages(PageOwner::Segment(id)).map_err(io::Error::other)?;
         Ok(pages.map(|reader| Box::new(StoredPages::new(reader)) as Box<dyn PageSource>))
     }
-}
-
-fn write_at(file: BorrowedFd<'_>, mut bytes: &[u8], mut at: u64) -> io::Result<()> {
-    while !bytes.is_empty() {
-        let written = rustix::io::pwrite(file, bytes, at)?;
-        bytes = &bytes[written..];
-        at += written as u64;
-    }
-    Ok(())
 }

@@ -13,8 +13,6 @@ pub struct CheckpointOptions<'a> {
     pub fate: Fate,
     /// `--shell-job`: the session, group and terminal of the root may lie outside the tree.
     pub shell_job: bool,
-    /// Control group (version 2) whose freezer stops everything at once.
-    pub cgroup: Option<PathBuf>,
     pub externals: Externals,
     /// Called while everything stands still, after the tasks are on disk and before their fate is
     /// settled; an error lets the tree run on and fails the checkpoint.

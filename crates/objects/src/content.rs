@@ -2,6 +2,7 @@
 
 use std::{io, os::fd::BorrowedFd};
 
+use rustix::io::Errno;
 use stasis_model::PageRun;
 
 /// Takes the contents of pages, in address order.
@@ -43,4 +44,36 @@ pub struct StoredChunk {
     pub len: u64,
     /// Offset in the file it is stored in.
     pub stored_at: u64,
+}
+
+/// Writes all bytes where the file stands, or at its end.
+///
+/// # Errors
+/// By the file; [`io::ErrorKind::WriteZero`] if it takes nothing more.
+pub fn write_all(file: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<()> {
+    in_pieces(bytes, |rest, _| rustix::io::write(file, rest))
+}
+
+/// Writes all bytes at `offset`.
+///
+/// # Errors
+/// As [`write_all`].
+pub fn write_all_at(file: BorrowedFd<'_>, bytes: &[u8], offset: u64) -> io::Result<()> {
+    in_pieces(bytes, |rest, done| rustix::io::pwrite(file, rest, offset + done))
+}
+
+fn in_pieces(
+    bytes: &[u8],
+    write: impl Fn(&[u8], u64) -> rustix::io::Result<usize>,
+) -> io::Result<()> {
+    let mut done = 0;
+    while done < bytes.len() {
+        match write(&bytes[done..], done as u64) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => done += written,
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    Ok(())
 }

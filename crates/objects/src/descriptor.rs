@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use rustix::fs::{FileType, OFlags};
+use rustix::fs::FileType;
 use stasis_model::{
     AsyncOwner, AsyncOwnerKind, Descriptor, DescriptorTable, FdNumber, FileId, FileKind, NsPid,
     OpenFile, SocketState, TableId,
@@ -486,6 +486,3 @@ pub fn is_namespace_root(id: FileId, thawing: &Thawing) -> bool {
     let file = thawing.model_file(id);
     matches!(&file.kind, FileKind::Path(path) if path.path.as_os_str() == "/")
 }
-
-/// Flags for opening directories.
-pub const DIRECTORY: u32 = OFlags::DIRECTORY.bits();

@@ -141,11 +141,6 @@ pub fn add_watches(epoll: &Epoll, fd: FdNumber, batch: &mut Batch) {
     }
 }
 
-/// Whether all watches can be added under their numbers as the table stands.
-pub fn is_plain(epoll: &Epoll) -> bool {
-    epoll.watches.iter().all(|watch| watch.file.is_none())
-}
-
 /// Adds one watch whose number leads elsewhere: `file` is the number of a descriptor that leads to
 /// the watched file; `parking` is a free number.
 pub fn add_displaced_watch(

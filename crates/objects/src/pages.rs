@@ -15,7 +15,7 @@ use stasis_sys::{
 use stasis_tracee::{Batch, Call, Patient};
 
 use crate::{
-    content::{PageSink, PageSource},
+    content::{PageSink, PageSource, write_all},
     error::{Error, Result},
 };
 
@@ -157,18 +157,6 @@ fn copy_forced(memory: BorrowedFd<'_>, run: PageRun, sink: &dyn PageSink) -> io:
         }
         write_all(sink.file(), &buffer[..got])?;
         at += got as u64;
-    }
-    Ok(())
-}
-
-fn write_all(file: BorrowedFd<'_>, mut bytes: &[u8]) -> io::Result<()> {
-    while !bytes.is_empty() {
-        match rustix::io::write(file, bytes) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(written) => bytes = &bytes[written..],
-            Err(rustix::io::Errno::INTR) => {}
-            Err(errno) => return Err(errno.into()),
-        }
     }
     Ok(())
 }

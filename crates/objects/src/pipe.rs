@@ -10,6 +10,7 @@ use stasis_model::{FileKind, OpenFile, PipeContent, PipeEnd, PipeId};
 use stasis_sys::fcntl;
 
 use crate::{
+    content::write_all,
     error::{Error, Result},
     gathering::{Gathering, OpenFd, file_of},
     thawing::Thawing,
@@ -149,12 +150,4 @@ pub fn fill(what: &str, end: BorrowedFd<'_>, content: &PipeContent) -> Result<()
     }
     fcntl::set_status_flags(end, flags).map_err(Error::at(what, "F_SETFL"))?;
     write_all(end, rest).map_err(Error::at(what, "write"))
-}
-
-fn write_all(end: BorrowedFd<'_>, mut bytes: &[u8]) -> rustix::io::Result<()> {
-    while !bytes.is_empty() {
-        let written = rustix::io::write(end, bytes)?;
-        bytes = &bytes[written..];
-    }
-    Ok(())
 }

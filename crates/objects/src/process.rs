@@ -94,17 +94,10 @@ pub fn freeze(
     };
     let memory = address_space::freeze(patient, &stat, &maps, answers, gathering)?;
     let timers = itimer::read(outcome, asked.itimers);
+    let moment = thread::Moment { pending: &pending, sleepers, stopped_at_ns };
     let mut threads = Vec::new();
     for (index, (asked, outcome)) in of_threads.iter().zip(&outcomes).enumerate() {
-        let times = (sleepers, stopped_at_ns);
-        threads.push(thread::freeze(
-            patient,
-            index,
-            (asked, outcome),
-            times.0,
-            times.1,
-            gathering,
-        )?);
+        threads.push(thread::freeze(patient, index, (asked, outcome), &moment, gathering)?);
     }
     Ok(Live {
         threads,

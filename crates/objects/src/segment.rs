@@ -10,7 +10,7 @@ use rustix::fs::{MemfdFlags, Mode, SealFlags};
 use stasis_model::{PAGE_SIZE, PageRun, Segment, SegmentId};
 
 use crate::{
-    content::PageSink,
+    content::{PageSink, write_all, write_all_at},
     error::{Error, Result},
     gathering::{Gathering, Stored},
     ghost::for_each_data,
@@ -91,14 +91,6 @@ fn copy_pages(
     Ok(())
 }
 
-fn write_all(file: BorrowedFd<'_>, mut bytes: &[u8]) -> io::Result<()> {
-    while !bytes.is_empty() {
-        let written = rustix::io::write(file, bytes)?;
-        bytes = &bytes[written..];
-    }
-    Ok(())
-}
-
 /// Makes the segment as a memory file and fills it. Seals come last (see [`crate::memfd`]).
 ///
 /// Plain shared memory becomes a memory file called `/dev/zero`, which the kernel shows almost as before.
@@ -148,18 +140,9 @@ fn fill(
             let at = stored.run.start + done;
             let inside =
                 usize::try_from(segment.size.saturating_sub(at)).unwrap_or(usize::MAX).min(got);
-            write_at(file, &piece[..inside], at)?;
+            write_all_at(file, &piece[..inside], at)?;
             done += got as u64;
         }
-    }
-    Ok(())
-}
-
-fn write_at(file: BorrowedFd<'_>, mut bytes: &[u8], mut at: u64) -> io::Result<()> {
-    while !bytes.is_empty() {
-        let written = rustix::io::pwrite(file, bytes, at)?;
-        bytes = &bytes[written..];
-        at += written as u64;
     }
     Ok(())
 }

@@ -2,8 +2,8 @@
 //! scheduling, credentials, filters.
 
 use stasis_model::{
-    AltStack, Live, NsPid, Registers, RobustList, Rseq, SeccompMode, SignalMask, Subject, Thread,
-    Tree,
+    AltStack, Live, NsPid, PendingSignal, Registers, RobustList, Rseq, SeccompMode, SignalMask,
+    Subject, Thread, Tree,
 };
 use stasis_sys::ptrace::{self, Queue, UserRegs};
 use stasis_tracee::{Batch, Blank, Call, Data, Outcome, Patient, Sleepers};
@@ -51,6 +51,16 @@ pub fn ask(batch: &mut Batch) -> Asked {
     Asked { alt_stack, tid_address, death_signal, securebits, timer_slack }
 }
 
+/// How things stood for all threads of a process when it was stopped.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment<'a> {
+    /// Signals that wait for the process as a whole.
+    pub pending: &'a [PendingSignal],
+    pub sleepers: &'a Sleepers,
+    /// `CLOCK_MONOTONIC`
+    pub stopped_at_ns: u64,
+}
+
 /// Freezes thread `index` of a patient.
 ///
 /// The patient's own registers are changed where a stop alone would make a call fail.
@@ -58,8 +68,7 @@ pub fn freeze(
     patient: &mut Patient,
     index: usize,
     (asked, outcome): (&Asked, &Outcome),
-    sleepers: &Sleepers,
-    stopped_at_ns: u64,
+    moment: &Moment<'_>,
     gathering: &mut Gathering,
 ) -> Result<Thread> {
     let (tid, own_tid) = {
@@ -76,14 +85,16 @@ pub fn freeze(
     let subject = Subject::Task { pid: tid, name: String::from_utf8_lossy(&name).into_owned() };
     let pending = signal::freeze_pending(tid, Queue::Thread)?;
     let mask = patient.threads()[index].signal_mask();
-    let waiting = unblocked_signal_waits(tid, mask, &pending)?;
+    let unblocked = |pending: &PendingSignal| !SignalMask(mask).contains(pending.signal());
+    let signal_waits = pending.iter().chain(moment.pending).any(unblocked);
     let regs = *patient.threads()[index].registers();
     const COMPATIBILITY_SEGMENT: u64 = 0x23;
     if regs.cs & 0xffff == COMPATIBILITY_SEGMENT {
         gathering.obstacle(subject.clone(), "is a 32-bit program", None);
     }
+    let Moment { sleepers, stopped_at_ns, .. } = *moment;
     let circumstances =
-        interrupted_call::Circumstances { tid, signal_waits: waiting, sleepers, stopped_at_ns };
+        interrupted_call::Circumstances { tid, signal_waits, sleepers, stopped_at_ns };
     let mut examined = interrupted_call::freeze(patient, &regs, &circumstances)?;
     patient.thread_mut(index).set_registers(examined.runs_on);
     let rseq = freeze_rseq(patient, tid, &mut examined.frozen)?;
@@ -113,17 +124,6 @@ pub fn freeze(
         interrupted: examined.interrupted,
         name,
     })
-}
-
-/// Whether a signal will be taken as soon as the thread goes on.
-fn unblocked_signal_waits(
-    tid: i32,
-    mask: u64,
-    own: &[stasis_model::PendingSignal],
-) -> Result<bool> {
-    let mask = SignalMask(mask);
-    let shared = signal::freeze_pending(tid, Queue::Process)?;
-    Ok(own.iter().chain(&shared).any(|pending| !mask.contains(pending.signal())))
 }
 
 /// A thread stopped inside a critical section goes on at the section's abort handler (rseq(2)).

@@ -15,6 +15,8 @@ pub struct Status {
     pub namespace_sessions: Vec<i32>,
     pub umask: Option<u32>,
     pub nr_threads: u64,
+    /// Signals that wait, for the thread or its process.
+    pub pending: u64,
     pub blocked: u64,
     pub ignored: u64,
     pub caught: u64,
@@ -48,6 +50,7 @@ pub fn parse(text: &[u8]) -> Result<Status> {
             b"NSsid" => status.namespace_sessions = list(value, int)?,
             b"Umask" => status.umask = Some(base(value, 8)?),
             b"Threads" => status.nr_threads = number("status", value, 10)?,
+            b"SigPnd" | b"ShdPnd" => status.pending |= number("status", value, 16)?,
             b"SigBlk" => status.blocked = number("status", value, 16)?,
             b"SigIgn" => status.ignored = number("status", value, 16)?,
             b"SigCgt" => status.caught = number("status", value, 16)?,
@@ -90,12 +93,13 @@ fn four(text: &[u8]) -> Result<[u32; 4]> {
 mod tests {
     #[test]
     fn reads_what_it_knows() {
-        let text = b"Name:\tx\nUmask:\t0022\nTracerPid:\t7\nUid:\t1\t2\t3\t4\nGid:\t5\t6\t7\t8\nGroups:\t10 20 \nNSpid:\t1619\t3\nSigBlk:\t0000000000010000\nNoNewPrivs:\t1\nSeccomp:\t2\n";
+        let text = b"Name:\tx\nUmask:\t0022\nTracerPid:\t7\nUid:\t1\t2\t3\t4\nGid:\t5\t6\t7\t8\nGroups:\t10 20 \nNSpid:\t1619\t3\nSigPnd:\t0000000000000001\nShdPnd:\t0000000000000100\nSigBlk:\t0000000000010000\nNoNewPrivs:\t1\nSeccomp:\t2\n";
         let status = super::parse(text).unwrap();
         assert_eq!(status.uids, [1, 2, 3, 4]);
         assert_eq!(status.groups, [10, 20]);
         assert_eq!(status.namespace_pids, [1619, 3]);
         assert_eq!((status.tracer, status.umask, status.blocked), (7, Some(0o22), 0x10000));
+        assert_eq!(status.pending, 0x101);
         assert!(status.no_new_privs && status.seccomp == 2);
     }
 }

@@ -383,8 +383,8 @@ impl Patient {
 
     /// A signal that does nothing if we die before taking it away: not caught, and none waiting.
     fn choose_stop_signal(&self) -> Result<i32> {
-        let caught = self.proc.status()?.caught;
-        let pending = self.proc.read("status").map(|text| pending_mask(&text))?;
+        let status = self.proc.status()?;
+        let (caught, pending) = (status.caught, status.pending);
         let candidates = [libc_signals::URG, libc_signals::WINCH, libc_signals::CHLD];
         let free =
             |taken: u64| candidates.into_iter().find(|signal| taken & (1 << (signal - 1)) == 0);
@@ -549,12 +549,4 @@ fn write_all(pid: i32, address: u64, bytes: &[u8]) -> Result<()> {
         return Ok(());
     }
     Err(Error::Bug { pid, what: format!("wrote {written} of {} bytes", bytes.len()) })
-}
-
-fn pending_mask(status: &[u8]) -> u64 {
-    let masks = status.split(|byte| *byte == b'\n').filter_map(|line| {
-        let value = line.strip_prefix(b"SigPnd:").or_else(|| line.strip_prefix(b"ShdPnd:"))?;
-        u64::from_str_radix(std::str::from_utf8(value).ok()?.trim(), 16).ok()
-    });
-    masks.fold(0, |all, mask| all | mask)
 }

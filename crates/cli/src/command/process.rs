@@ -37,7 +37,6 @@ fn dump(args: &DumpArgs, level: tracing::Level) -> Result<i32> {
         images_dir,
         fate,
         shell_job: args.common.shell_job,
-        cgroup: None,
         externals: Externals::default(),
         while_stopped: None,
     })?;

@@ -143,7 +143,6 @@ impl Container {
                 Fate::LeaveRunning => stasis_engine::Fate::LeaveRunning,
             },
             shell_job: false,
-            cgroup: self.cgroup().version_2_dir(),
             externals: self.externals(state)?,
             while_stopped: Some(&mut while_stopped),
         });
