@@ -4,7 +4,8 @@ use std::{collections::HashMap, os::fd::AsFd, time::Instant};
 
 use stasis_files::{DumpStats, Facts, PageOwner, Writer};
 use stasis_model::{
-    ClockReadings, GhostContent, Loss, NamespaceKind, NsPid, Process, State, Subject, TableId, Time,
+    ClockReadings, GhostContent, Loss, NamespaceKind, NsPid, Process, State, Subject, TableId,
+    Time, Tree,
 };
 use stasis_objects::{
     Gathering, epoll,
@@ -49,12 +50,12 @@ fn attempt(options: &mut CheckpointOptions<'_>) -> Result<Report, Error> {
         true => survey::outside_of_job(options.root, &options.externals),
         false => survey::outside(&options.externals),
     };
-    let (obstacles, losses) = survey::look(options.root, &options.externals, &outside)?;
-    if !obstacles.is_empty() {
-        return Err(Error::Obstacles(obstacles));
+    let findings = survey::look(options.root, &options.externals, &outside)?;
+    if !findings.obstacles.is_empty() {
+        return Err(Error::Obstacles(findings.obstacles));
     }
     phases.end("survey");
-    let sleepers = Sleepers::of_tree(options.root)?;
+    let sleepers = findings.sleepers();
     let stopped_since = Instant::now();
     let mut tree = StoppedTree::stop(options.root)?;
     phases.end("stop");
@@ -68,7 +69,7 @@ fn attempt(options: &mut CheckpointOptions<'_>) -> Result<Report, Error> {
     phases.end("settle");
     let mut report = written?;
     settled?;
-    for loss in losses {
+    for loss in findings.losses {
         if !report.losses.contains(&loss) {
             report.losses.push(loss);
         }
@@ -95,13 +96,21 @@ fn freeze_and_write(
 ) -> Result<Report, Error> {
     let mut gathering = freeze(tree, sleepers, options, outside)?;
     phases.end("freeze");
-    let mut writer = Writer::create(&options.images_dir)?;
-    let nr_pages = write_pages(tree, &gathering, &mut writer)?;
-    phases.end("pages");
-    write_stored(&mut gathering, &mut writer)?;
     let owns_ipc = gathering.tree.namespaces.owns(NamespaceKind::Ipc);
     let ipc = if owns_ipc { Some(ipc_sysctls::read(options.root)?) } else { None };
-    writer.write_tree(&gathering.tree, &Facts { ipc, ..facts() })?;
+    let facts = Facts { ipc, ..facts() };
+    let writer = Writer::create(&options.images_dir)?;
+    let stored = std::mem::take(&mut gathering.stored);
+    // Contents are slow to move and trees of many tasks have many files: each on a processor of its own.
+    let nr_pages = std::thread::scope(|scope| -> Result<u64, Error> {
+        let writing = scope.spawn(|| writer.write_tree(&gathering.tree, &facts));
+        let nr_pages = write_pages(tree, &gathering.tree, &writer)?;
+        write_stored(stored, &gathering.tree, &writer)?;
+        phases.end("pages");
+        let written = writing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        written?;
+        Ok(nr_pages)
+    })?;
     let micros = |name: &str| u32::try_from(phases.of(name).as_micros()).unwrap_or(u32::MAX);
     writer.write_stats(&DumpStats {
         freezing_us: micros("stop"),
@@ -112,7 +121,7 @@ fn freeze_and_write(
         pages_written: nr_pages,
         ..DumpStats::default()
     })?;
-    let files = writer.finish()?;
+    let files = writer.finish(&gathering.tree)?;
     phases.end("write");
     if let Some(while_stopped) = options.while_stopped.as_mut() {
         while_stopped().map_err(|error| Error::Failed(error.to_string()))?;
@@ -298,15 +307,11 @@ fn read_clocks() -> ClockReadings {
     }
 }
 
-fn write_pages(
-    tree: &StoppedTree,
-    gathering: &Gathering,
-    writer: &mut Writer,
-) -> Result<u64, Error> {
+fn write_pages(tree: &StoppedTree, frozen: &Tree, writer: &Writer) -> Result<u64, Error> {
     let mut total = 0;
     for patient in tree.patients() {
         let pid = NsPid(patient.own_pid());
-        let Some(live) = gathering.tree.process(pid).and_then(Process::live) else { continue };
+        let Some(live) = frozen.process(pid).and_then(Process::live) else { continue };
         let mut sink = Pages(writer.pages(PageOwner::Process(pid))?);
         total += pages::freeze(patient, &live.memory.vmas, &mut sink)?;
         sink.0.finish()?;
@@ -314,21 +319,18 @@ fn write_pages(
     Ok(total)
 }
 
-fn write_stored(gathering: &mut Gathering, writer: &mut Writer) -> Result<(), Error> {
+fn write_stored(stored: Vec<Stored>, frozen: &Tree, writer: &Writer) -> Result<(), Error> {
     let failed = |error: std::io::Error| Error::Failed(error.to_string());
-    for stored in std::mem::take(&mut gathering.stored) {
+    for stored in stored {
         match stored {
             Stored::Ghost { id, file } => {
-                let described = &gathering.tree.ghosts[&id];
-                let size = match described.content {
-                    GhostContent::Regular { size } => size,
-                    GhostContent::None | GhostContent::Symlink(_) => 0,
-                };
+                let described = &frozen.ghosts[&id];
+                let GhostContent::Regular { size } = described.content else { continue };
                 let mut sink = Ghost(writer.ghost(id, described)?);
                 ghost::store(file.as_fd(), size, &mut sink).map_err(failed)?;
             }
             Stored::Segment { id, file } => {
-                let size = gathering.tree.segments[&id].size;
+                let size = frozen.segments[&id].size;
                 let mut sink = Pages(writer.pages(PageOwner::Segment(id))?);
                 segment::store(file.as_fd(), size, &mut sink).map_err(failed)?;
                 sink.0.finish()?;

@@ -47,15 +47,33 @@ fn open_mapped(file: MappedFile, thawing: &mut Thawing) -> Result<OwnedFd, Error
     }
 }
 
-/// Gives a blank the memory, layout and directories of a process. Its table of descriptors is empty but
-/// for the channel, before and after.
-pub fn memory(
+/// A blank that is being given its memory by a batch of its own.
+#[must_use = "it still runs"]
+pub struct Filling {
+    batch: Batch,
+    reads: Vec<pages::Read>,
+    what: String,
+    nr_pages: u64,
+}
+
+impl Filling {
+    /// Waits until the blank stands again, and gives the number of its pages.
+    pub fn finish(self, blank: &mut Blank) -> Result<u64, Error> {
+        let outcome = blank.finish(0, &self.batch)?;
+        pages::check(&outcome, &self.reads, &self.what)?;
+        Ok(self.nr_pages)
+    }
+}
+
+/// Begins to give a blank the memory, layout and directories of a process. Its table of descriptors is
+/// empty but for the channel, before and after.
+pub fn begin_memory(
     blank: &mut Blank,
     live: &Live,
     reader: &Reader,
     channel: &Channel,
     (thawing, mapped): (&mut Thawing, &mut MappedFiles),
-) -> Result<u64, Error> {
+) -> Result<Filling, Error> {
     let pid = blank.own_pid();
     let stored = reader.pages(PageOwner::Process(NsPid(pid)))?.ok_or_else(|| {
         Error::Failed(format!("the checkpoint has no list of pages for process {pid}"))
@@ -96,9 +114,10 @@ pub fn memory(
     address_space::thaw_guards(&live.memory, &mut batch);
     process::thaw(live, &numbers.fs, &mut batch);
     close_all_but(channel.remote_fd(), &mut batch);
-    // For most processes this is the one stop of all.
-    run(blank, &mut batch, &mut reads)?;
-    Ok(source.runs().iter().map(|stored| stored.run.nr_pages).sum())
+    // For most processes this is the one batch of all.
+    blank.start(0, &batch)?;
+    let nr_pages = source.runs().iter().map(|stored| stored.run.nr_pages).sum();
+    Ok(Filling { batch, reads, what, nr_pages })
 }
 
 /// Numbers under which a blank has what was handed over for its memory.
@@ -136,6 +155,7 @@ fn hand_over(
         .chain(files.iter().map(AsFd::as_fd))
         .collect();
     let mut messages = 0;
+    channel.wait_until_taken()?;
     for chunk in all.chunks(MAX_FDS) {
         channel.send(blank.pid(), chunk)?;
         messages += 1;

@@ -8,7 +8,7 @@ use std::{
 
 use rustix::fs::OFlags;
 use stasis_files::Reader;
-use stasis_model::{FdNumber, NsPid, Process, State, Tree};
+use stasis_model::{FdNumber, NsPid, Process, State, TableId, Tree};
 use stasis_objects::{
     Thawing, descriptor, file_lock, link, process, segment, signal, terminal, unix_socket,
 };
@@ -340,10 +340,26 @@ impl Family {
     ) -> Result<u64, Error> {
         let mut mapped = morph::MappedFiles::default();
         let mut nr_pages = 0;
+        // While one is filled the next is prepared.
+        let mut begun: Option<(NsPid, TableId, morph::Filling)> = None;
         for process in live_processes(tree) {
             let live = process.live().expect("live processes only");
+            // Received descriptors get the lowest free numbers, which a shared table must not confuse.
+            if let Some((pid, _, filling)) =
+                begun.take_if(|(_, table, _)| *table == live.descriptors)
+            {
+                nr_pages += filling.finish(self.blank(pid)?)?;
+            }
             let blank = self.blank(process.pid)?;
-            nr_pages += morph::memory(blank, live, reader, channel, (thawing, &mut mapped))?;
+            let filling =
+                morph::begin_memory(blank, live, reader, channel, (thawing, &mut mapped))?;
+            let before = begun.replace((process.pid, live.descriptors, filling));
+            if let Some((pid, _, filling)) = before {
+                nr_pages += filling.finish(self.blank(pid)?)?;
+            }
+        }
+        if let Some((pid, _, filling)) = begun {
+            nr_pages += filling.finish(self.blank(pid)?)?;
         }
         Ok(nr_pages)
     }

@@ -4,11 +4,11 @@ use std::os::{fd::AsFd, unix::ffi::OsStrExt};
 
 use stasis_model::{Loss, Obstacle, Subject};
 use stasis_objects::{
-    address_space, descriptor, file_lock, inet_socket, inotify, sharing,
+    address_space, descriptor, file_lock, inet_socket, inotify, interrupted_call, sharing,
     terminal::{self, Outside, ShellTerminal},
     unix_socket,
 };
-use stasis_tracee::ProcDir;
+use stasis_tracee::{ProcDir, Sleepers};
 
 use crate::{
     facade::{Error, Externals},
@@ -21,11 +21,31 @@ use crate::{
 /// # Errors
 /// [`Error::Failed`] if the tree cannot be looked at, for instance because the root does not exist.
 pub fn check(root: i32, externals: &Externals) -> Result<(Vec<Obstacle>, Vec<Loss>), Error> {
-    let obstacles = |looked: &Result<(Vec<Obstacle>, Vec<Loss>), Error>| match looked {
-        Ok((found, _)) => found.clone(),
-        Err(_) => Vec::new(),
-    };
-    patience::until_passed(|| look(root, externals, &outside(externals)), obstacles)
+    let findings = patience::until_passed(
+        || look(root, externals, &outside(externals)),
+        |looked| looked.as_ref().map_or(Vec::new(), |found| found.obstacles.clone()),
+    )?;
+    Ok((findings.obstacles, findings.losses))
+}
+
+/// What was seen of a running tree.
+#[derive(Debug)]
+pub struct Findings {
+    pub obstacles: Vec<Obstacle>,
+    pub losses: Vec<Loss>,
+    tree: Vec<ProcDir>,
+}
+
+impl Findings {
+    /// How long the threads of the tree have been asleep, as of now.
+    pub fn sleepers(&self) -> Sleepers {
+        let mut sleepers = Sleepers::default();
+        for proc in &self.tree {
+            // Who has ended since does not sleep.
+            let _ = sleepers.look_at(proc, interrupted_call::may_time_out);
+        }
+        sleepers
+    }
 }
 
 /// Terminals that may have their master outside.
@@ -42,11 +62,7 @@ pub fn outside_of_job(root: i32, externals: &Externals) -> Outside {
 }
 
 /// As [`check`], with more terminals that may lie outside.
-pub fn look(
-    root: i32,
-    externals: &Externals,
-    outside: &Outside,
-) -> Result<(Vec<Obstacle>, Vec<Loss>), Error> {
+pub fn look(root: i32, externals: &Externals, outside: &Outside) -> Result<Findings, Error> {
     let tree = open_tree(root)?;
     let mut survey = Survey {
         externals,
@@ -72,7 +88,7 @@ pub fn look(
     survey.obstacles.extend(terminal::obstacles(&survey.terminals, outside));
     let mut losses = survey.one_ended_pipes();
     losses.append(&mut survey.losses);
-    Ok((survey.obstacles, losses))
+    Ok(Findings { obstacles: survey.obstacles, losses, tree })
 }
 
 fn open_tree(root: i32) -> Result<Vec<ProcDir>, Error> {

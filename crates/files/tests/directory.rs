@@ -17,7 +17,7 @@ use stasis_model::{GhostContent, NamespaceKind, SeccompMode, Tree};
 /// Writes what was read, streams included.
 fn write_again(reader: &Reader, tree: &Tree, facts: &Facts) -> Result<tempfile::TempDir> {
     let dir = tempfile::tempdir().unwrap();
-    let mut writer = Writer::create(dir.path())?;
+    let writer = Writer::create(dir.path())?;
     for owner in owners(tree) {
         let from = reader.pages(owner)?.expect("a list of pages");
         let mut to = writer.pages(owner)?;
@@ -47,7 +47,7 @@ fn write_again(reader: &Reader, tree: &Tree, facts: &Facts) -> Result<tempfile::
         writer.tmpfs(tmpfs.device)?.write_all(&bytes).unwrap();
     }
     writer.write_tree(tree, facts)?;
-    writer.finish()?;
+    writer.finish(tree)?;
     Ok(dir)
 }
 

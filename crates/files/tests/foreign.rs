@@ -352,16 +352,16 @@ fn a_writer_misses_what_was_not_written() {
     let dir = tempfile::tempdir().unwrap();
     let (tree, facts) =
         (tree(&data("demo")), Reader::open(&data("demo")).unwrap().facts().unwrap());
-    let mut writer = Writer::create(dir.path()).unwrap();
+    let writer = Writer::create(dir.path()).unwrap();
     writer.write_tree(&tree, &facts).unwrap();
-    let Err(Error::Missing { file, .. }) = writer.finish() else { panic!("it is complete") };
+    let Err(Error::Missing { file, .. }) = writer.finish(&tree) else { panic!("it is complete") };
     assert!(file.starts_with("ghost-file-"), "{file}");
 }
 
 #[test]
 fn page_writers_join_runs_and_count() {
     let dir = directory();
-    let mut writer = Writer::create(dir.path()).unwrap();
+    let writer = Writer::create(dir.path()).unwrap();
     let run = |page: u64, nr_pages| PageRun { start: page * PAGE_SIZE, nr_pages };
     let mut pages = writer.pages(OWNER).unwrap();
     pages.record(run(1, 2), false).unwrap();

@@ -27,7 +27,7 @@ fn words() -> impl Strategy<Value = Vec<u64>> {
 }
 
 fn write(dir: &Path, tree: &Tree, facts: &Facts) -> stasis_files::Result<()> {
-    let mut writer = Writer::create(dir)?;
+    let writer = Writer::create(dir)?;
     for process in tree.processes.iter().filter(|process| process.live().is_some()) {
         writer.pages(PageOwner::Process(process.pid))?.finish()?;
     }
@@ -43,7 +43,7 @@ fn write(dir: &Path, tree: &Tree, facts: &Facts) -> stasis_files::Result<()> {
         writer.tmpfs(tmpfs.device)?;
     }
     writer.write_tree(tree, facts)?;
-    writer.finish().map(|_| ())
+    writer.finish(tree).map(|_| ())
 }
 
 /// Fails with the first lines that differ.

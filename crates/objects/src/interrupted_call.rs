@@ -6,6 +6,7 @@
 //! to sleep for that long, stopped again, and so has restart data as before.
 
 use stasis_model::{GeneralRegisters, InterruptedCall, Time};
+use stasis_proctext::syscall::Blocked;
 use stasis_sys::ptrace::UserRegs;
 use stasis_tracee::{Blank, Patient, Sleep, Sleepers};
 
@@ -43,6 +44,17 @@ const INTERRUPTED_BY_STOPS: [u64; 14] = [
     288, // accept4
     441, // epoll_pwait2
 ];
+
+/// Whether it matters how long a thread has been blocked in this call: it may have a time-out.
+pub fn may_time_out(call: &Blocked) -> bool {
+    match call.number {
+        NANOSLEEP | CLOCK_NANOSLEEP | RESTART_SYSCALL => true,
+        POLL => (call.arguments[2] as i32) > 0,
+        FUTEX => call.arguments[3] != 0,
+        EPOLL_WAIT | EPOLL_PWAIT => (call.arguments[3] as i32) > 0,
+        _ => false,
+    }
+}
 
 /// How the thread goes on: its registers after a checkpoint, and what the checkpoint notes.
 #[derive(Debug)]

@@ -136,13 +136,9 @@ fn components(area: &[u8]) -> XsaveComponents {
 /// # Errors
 /// [`Error::Unsupported`] if a component is in use that this processor does not have.
 pub fn thaw_fpu(what: &str, fpu: &FpuState, template: &[u8]) -> Result<Vec<u8>> {
-    let mut area = template.to_vec();
-    let keep = 464..512.min(area.len()); // the kernel's own description of the area
-    for (index, byte) in area.iter_mut().enumerate() {
-        if !keep.contains(&index) {
-            *byte = 0;
-        }
-    }
+    let mut area = vec![0; template.len()];
+    let description = 464..512.min(area.len()); // of the area, by the kernel
+    area[description.clone()].copy_from_slice(&template[description]);
     put(&mut area, 0, &fpu.control_word.to_ne_bytes());
     put(&mut area, 2, &fpu.status_word.to_ne_bytes());
     put(&mut area, 4, &fpu.tag_word.to_ne_bytes());

@@ -1,8 +1,10 @@
 //! What tasks share, or do not share, besides what makes them threads or processes (clone(2),
 //! unshare(2)). None of it can be kept, so it is found by kcmp(2) and refused by name.
 
-use std::{cmp::Ordering, path::PathBuf};
+use std::{cmp::Ordering, os::unix::ffi::OsStrExt, path::PathBuf};
 
+use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
+use rustix::fs::{OFlags, readlinkat};
 use stasis_model::{NamespaceKind, Obstacle, Standing, Subject};
 use stasis_sys::{
     Errno,
@@ -37,9 +39,9 @@ pub fn obstacles<'a>(procs: impl IntoIterator<Item = &'a ProcDir>) -> Result<Vec
             obstacles.push(lasting(format!("shares {what} with process {other} (CLONE_FS)")));
         }
         let namespaces = if threads.len() > 1 { namespaces_of(proc) } else { Vec::new() };
-        for tid in threads.into_iter().filter(|tid| *tid != proc.pid()) {
-            obstacles.extend(apart(proc, tid, &namespaces)?.map(lasting));
-        }
+        let others = threads.par_iter().filter(|tid| **tid != proc.pid());
+        let apart = others.map(|tid| apart(proc, *tid, &namespaces)).collect::<Result<Vec<_>>>()?;
+        obstacles.extend(apart.into_iter().flatten().map(lasting));
     }
     Ok(obstacles)
 }
@@ -61,9 +63,10 @@ fn apart(
         let what = "a working directory, root and umask";
         return Ok(Some(format!("its thread {tid} has {what} of its own (CLONE_FS)")));
     }
+    let Ok(dir) = proc.open_file(format!("task/{tid}/ns"), OFlags::PATH) else { return Ok(None) };
     let is_elsewhere = |(kind, of_process): &&(NamespaceKind, PathBuf)| {
-        let of_thread = proc.read_link(format!("task/{tid}/ns/{}", kind.proc_name()));
-        of_thread.is_ok_and(|of_thread| of_thread != *of_process)
+        let of_thread = readlinkat(&dir, kind.proc_name(), Vec::new());
+        of_thread.is_ok_and(|of_thread| of_thread.as_bytes() != of_process.as_os_str().as_bytes())
     };
     Ok(namespaces.iter().find(is_elsewhere).map(|(kind, _)| {
         format!("its thread {tid} is in a {} namespace of its own", kind.proc_name())

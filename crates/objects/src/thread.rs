@@ -75,15 +75,15 @@ pub fn freeze(
         let thread = &patient.threads()[index];
         (thread.tid(), thread.own_tid())
     };
-    let text = patient.proc().read(format!("task/{tid}/status"))?;
-    let status = stasis_proctext::status::parse(&text).map_err(|malformed| Error::Unsupported {
-        object: format!("task {tid}"),
-        reason: malformed.to_string(),
-    })?;
-    let name = patient.proc().read(format!("task/{tid}/comm"))?;
-    let name = name.strip_suffix(b"\n").unwrap_or(&name).to_vec();
+    let status = patient
+        .proc()
+        .parse_record(format!("task/{tid}/status"), stasis_proctext::status::parse)?;
+    let name = status.name.clone();
     let subject = Subject::Task { pid: tid, name: String::from_utf8_lossy(&name).into_owned() };
-    let pending = signal::freeze_pending(tid, Queue::Thread)?;
+    let pending = match status.pending {
+        0 => Vec::new(),
+        _ => signal::freeze_pending(tid, Queue::Thread)?,
+    };
     let mask = patient.threads()[index].signal_mask();
     let unblocked = |pending: &PendingSignal| !SignalMask(mask).contains(pending.signal());
     let signal_waits = pending.iter().chain(moment.pending).any(unblocked);
@@ -224,9 +224,10 @@ pub fn len_bytes(tree: &Tree, live: &Live, thread: &Thread) -> usize {
 /// Its memory must be whole: threads that slept go to sleep again, and their calls may look at it.
 pub fn thaw_registers(blank: &mut Blank, threads: &[Thread]) -> Result<Vec<UserRegs>> {
     let mut sleeps = Vec::new();
+    // What the processor keeps is the same for all of them.
+    let template = blank.extended_state(0)?;
     for (index, thread) in threads.iter().enumerate() {
         let what = format!("task {}", thread.tid);
-        let template = blank.extended_state(index)?;
         let area = registers::thaw_fpu(&what, &thread.registers.fpu, &template)?;
         blank.set_extended_state(index, &area)?;
         if let Some(call) = &thread.interrupted {

@@ -4,6 +4,8 @@ use crate::{Result, lines, malformed, number};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Status {
+    /// As the thread set it, at most 15 bytes (prctl(2), `PR_SET_NAME`).
+    pub name: Vec<u8>,
     pub tracer: i32,
     /// Real, effective, saved, file system.
     pub uids: [u32; 4],
@@ -41,6 +43,7 @@ pub fn parse(text: &[u8]) -> Result<Status> {
         };
         let value = line[colon + 1..].trim_ascii();
         match &line[..colon] {
+            b"Name" => status.name = unescape(&line[colon + 1..]),
             b"TracerPid" => status.tracer = int(value)?,
             b"Uid" => status.uids = four(value)?,
             b"Gid" => status.gids = four(value)?,
@@ -69,6 +72,23 @@ pub fn parse(text: &[u8]) -> Result<Status> {
     Ok(status)
 }
 
+/// The kernel writes newlines and backslashes of a name as `\n` and `\\`.
+fn unescape(value: &[u8]) -> Vec<u8> {
+    let mut name = Vec::new();
+    let mut bytes = value.strip_prefix(b"\t").unwrap_or(value).iter();
+    while let Some(byte) = bytes.next() {
+        name.push(match byte {
+            b'\\' => match bytes.next() {
+                Some(b'n') => b'\n',
+                Some(escaped) => *escaped,
+                None => b'\\',
+            },
+            byte => *byte,
+        });
+    }
+    name
+}
+
 fn int(text: &[u8]) -> Result<i32> {
     i32::try_from(number("status", text, 10)?).map_err(|_| malformed("status", text))
 }
@@ -93,8 +113,9 @@ fn four(text: &[u8]) -> Result<[u32; 4]> {
 mod tests {
     #[test]
     fn reads_what_it_knows() {
-        let text = b"Name:\tx\nUmask:\t0022\nTracerPid:\t7\nUid:\t1\t2\t3\t4\nGid:\t5\t6\t7\t8\nGroups:\t10 20 \nNSpid:\t1619\t3\nSigPnd:\t0000000000000001\nShdPnd:\t0000000000000100\nSigBlk:\t0000000000010000\nNoNewPrivs:\t1\nSeccomp:\t2\n";
+        let text = b"Name:\ta b\\n\\\\c\nUmask:\t0022\nTracerPid:\t7\nUid:\t1\t2\t3\t4\nGid:\t5\t6\t7\t8\nGroups:\t10 20 \nNSpid:\t1619\t3\nSigPnd:\t0000000000000001\nShdPnd:\t0000000000000100\nSigBlk:\t0000000000010000\nNoNewPrivs:\t1\nSeccomp:\t2\n";
         let status = super::parse(text).unwrap();
+        assert_eq!(status.name, b"a b\n\\c");
         assert_eq!(status.uids, [1, 2, 3, 4]);
         assert_eq!(status.groups, [10, 20]);
         assert_eq!(status.namespace_pids, [1619, 3]);

@@ -3,7 +3,8 @@
 use std::{
     io::IoSlice,
     mem::MaybeUninit,
-    os::fd::{BorrowedFd, OwnedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    time::{Duration, Instant},
 };
 
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
@@ -15,6 +16,9 @@ use crate::{
 
 /// Most descriptors that one message carries (`SCM_MAX_FD`).
 pub const MAX_FDS: usize = 253;
+
+/// A blank that was started receives within its first calls.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Our end, and the number of the blanks' end in their tables.
 #[derive(Debug)]
@@ -49,6 +53,30 @@ impl Channel {
         )
         .map_err(|errno| Error::at(pid, "sendmsg")(stasis_sys::Errno(errno.raw_os_error())))?;
         Ok(())
+    }
+
+    /// Waits until all that was sent has been received, so that two blanks that run at the same time do
+    /// not take each other's descriptors.
+    ///
+    /// # Errors
+    /// [`Error::Bug`] if nobody takes it for long.
+    pub fn wait_until_taken(&self) -> Result<()> {
+        let begun = Instant::now();
+        while self.is_waiting()? {
+            if begun.elapsed() > PATIENCE {
+                let what = "nobody takes the descriptors that were sent".into();
+                return Err(Error::Bug { pid: 0, what });
+            }
+            std::thread::yield_now();
+        }
+        Ok(())
+    }
+
+    /// Whether something sent has not been received (unix(7), `SIOCOUTQ`).
+    fn is_waiting(&self) -> Result<bool> {
+        const SIOCOUTQ: u64 = 0x5411;
+        let unread = stasis_sys::ioctl::get_int(self.socket.as_fd(), SIOCOUTQ);
+        Ok(unread.map_err(Error::at(0, "ioctl(SIOCOUTQ)"))? > 0)
     }
 
     /// Adds the call that receives one message.

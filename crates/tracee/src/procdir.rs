@@ -55,7 +55,18 @@ impl ProcDir {
 
     /// The whole text of a file below the directory.
     pub fn read(&self, path: impl AsRef<Path>) -> Result<Vec<u8>> {
-        let path = path.as_ref();
+        self.read_until(path.as_ref(), |got, _| got == 0)
+    }
+
+    /// The same for files that the kernel writes as a single record, such as `stat`, `status` and
+    /// `comm`: a read that does not fill the buffer was the last one, and nothing asks for the end.
+    /// Files with a record per line, such as `maps`, may give less at a time.
+    pub fn read_record(&self, path: impl AsRef<Path>) -> Result<Vec<u8>> {
+        self.read_until(path.as_ref(), |got, room| got < room)
+    }
+
+    /// `is_last` is told how much a read gave, and for how much there was room.
+    fn read_until(&self, path: &Path, is_last: fn(usize, usize) -> bool) -> Result<Vec<u8>> {
         let file = self.open_file(path, OFlags::RDONLY)?;
         let mut text = Vec::new();
         let mut filled = 0;
@@ -63,8 +74,12 @@ impl ProcDir {
             if filled == text.len() {
                 text.resize((text.len() * 2).max(4096), 0);
             }
+            let room = text.len() - filled;
             match rustix::io::read(&file, &mut text[filled..]) {
-                Ok(0) => break,
+                Ok(count) if is_last(count, room) => {
+                    filled += count;
+                    break;
+                }
                 Ok(count) if filled + count > MAX_TEXT => {
                     return Err(self.unreadable(path, "it has no end".into()));
                 }
@@ -101,11 +116,11 @@ impl ProcDir {
     }
 
     pub fn stat(&self) -> Result<Stat> {
-        self.parse("stat", stasis_proctext::stat::parse)
+        self.parse_record("stat", stasis_proctext::stat::parse)
     }
 
     pub fn status(&self) -> Result<Status> {
-        self.parse("status", stasis_proctext::status::parse)
+        self.parse_record("status", stasis_proctext::status::parse)
     }
 
     /// The mappings with their flags.
@@ -126,6 +141,17 @@ impl ProcDir {
     ) -> Result<T> {
         let path = path.as_ref();
         parse(&self.read(path)?).map_err(|malformed| self.unreadable(path, malformed.to_string()))
+    }
+
+    /// Reads and parses a file of a single record.
+    pub fn parse_record<T>(
+        &self,
+        path: impl AsRef<Path>,
+        parse: impl Fn(&[u8]) -> std::result::Result<T, Malformed>,
+    ) -> Result<T> {
+        let path = path.as_ref();
+        let text = self.read_record(path)?;
+        parse(&text).map_err(|malformed| self.unreadable(path, malformed.to_string()))
     }
 
     /// Thread ids, in ascending order.

@@ -3,10 +3,13 @@
 
 use std::collections::HashMap;
 
+use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use rustix::{
     process::Pid,
     thread::{ClockId, CpuSet},
 };
+
+use stasis_proctext::syscall::{self, Blocked};
 
 use crate::{error::Result, procdir::ProcDir};
 
@@ -27,17 +30,15 @@ struct Sleeper {
 }
 
 impl Sleepers {
-    /// Takes a reading of all threads of a process; those that run are passed over.
-    pub fn look_at(&mut self, proc: &ProcDir) -> Result<()> {
-        for tid in proc.threads()? {
-            let Ok(stat) = proc.read(format!("task/{tid}/stat")) else { continue };
-            let Some(processor) = sleeping_on(&stat) else { continue };
-            let Ok(sched) = proc.read(format!("task/{tid}/sched")) else { continue };
-            let place = proc.read(format!("task/{tid}/wchan")).unwrap_or_default();
-            if let Some(since) = stasis_proctext::sched::exec_start_ns(&sched) {
-                self.threads.insert(tid, Sleeper { since, processor, place });
-            }
-        }
+    /// Takes a reading of the threads of a process that sleep in a call for which `counts`; those that
+    /// run are passed over.
+    ///
+    /// # Errors
+    /// [`crate::Error::Died`] if it is gone.
+    pub fn look_at(&mut self, proc: &ProcDir, counts: fn(&Blocked) -> bool) -> Result<()> {
+        let threads = proc.threads()?;
+        let asleep = threads.par_iter().filter_map(|tid| Some((*tid, read(proc, *tid, counts)?)));
+        self.threads.extend(asleep.collect::<Vec<_>>());
         Ok(())
     }
 
@@ -57,6 +58,20 @@ impl Sleepers {
         };
         self.threads.get(&tid).is_some_and(in_place)
     }
+}
+
+fn read(proc: &ProcDir, tid: i32, counts: fn(&Blocked) -> bool) -> Option<Sleeper> {
+    let task = format!("task/{tid}");
+    let call = proc.read_record(format!("{task}/syscall"));
+    // A kernel that does not tell the call makes us look at all.
+    if call.is_ok_and(|text| !syscall::parse(&text).is_some_and(|call| counts(&call))) {
+        return None;
+    }
+    let processor = sleeping_on(&proc.read_record(format!("{task}/stat")).ok()?)?;
+    let sched = proc.read_record(format!("{task}/sched")).ok()?;
+    let place = proc.read_record(format!("{task}/wchan")).unwrap_or_default();
+    let since = stasis_proctext::sched::exec_start_ns(&sched)?;
+    Some(Sleeper { since, processor, place })
 }
 
 /// The processor of a thread in state `S`.

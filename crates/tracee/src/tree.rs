@@ -6,7 +6,6 @@ use crate::{
     error::{Error, Result},
     patient::{Patient, PatientThread},
     procdir::ProcDir,
-    sleepers::Sleepers,
     way_back::Trampolines,
 };
 
@@ -173,18 +172,4 @@ fn wait_for_ends(mut tids: Vec<i32>) -> Result<()> {
         }
     }
     result
-}
-
-impl Sleepers {
-    /// Takes a reading of the process `root` and everything below it, without stopping anybody.
-    pub fn of_tree(root: i32) -> Result<Self> {
-        let mut sleepers = Sleepers::default();
-        let mut left = vec![root];
-        while let Some(pid) = left.pop() {
-            let Ok(proc) = ProcDir::open(pid) else { continue };
-            sleepers.look_at(&proc)?;
-            left.extend(proc.children().unwrap_or_default());
-        }
-        Ok(sleepers)
-    }
 }

@@ -1,5 +1,8 @@
 //! Processes: the tree, their cores, and what belongs to a process as a whole.
 
+use rayon::iter::{
+    IndexedParallelIterator, IntoParallelIterator, IntoParallelRefIterator, ParallelIterator,
+};
 use stasis_model::{
     FileId, FsContext, Limit, Live, NsPid, Process, SignalMask, State, TableId, Thread, Tree,
 };
@@ -168,8 +171,8 @@ pub(super) fn read(input: Input) -> Result<Vec<Raw>> {
         let needed_for = "it lists the processes".into();
         return Err(Error::Missing { file: PSTREE.into(), needed_for });
     }
-    let numbered = entries.into_iter().zip(1..);
-    numbered.map(|(entry, record)| read_process(input, entry, record)).collect()
+    let numbered = entries.into_par_iter().enumerate();
+    numbered.map(|(index, entry)| read_process(input, entry, index + 1)).collect()
 }
 
 fn read_process(input: Input, entry: PstreeEntry, record: usize) -> Result<Raw> {
@@ -270,15 +273,16 @@ fn decode_threads(input: Input, raw: &Raw, tc: &TaskCoreEntry) -> Result<Vec<Thr
     let name = core_file(raw.pid);
     let blocked = Some(SignalMask(tc.blk_sigset));
     let leader = thread::decode(Place::new(&name, 1), raw.pid, &leader, (&tc.comm, blocked))?;
-    let mut threads = vec![leader];
-    // The first one stands for the leader, whatever it says.
-    for tid in raw.entry.threads.iter().skip(1) {
+    let decode_other = |tid: &u32| {
         let tid = id(Place::new(PSTREE, raw.place), "threads", *tid)?;
         let name = core_file(tid);
         let core = input.need(&name, format!("a thread of process {} needs it", raw.pid))?;
-        threads.push(thread::decode(Place::new(&name, 1), tid, &core, (&tc.comm, None))?);
-    }
-    Ok(threads)
+        thread::decode(Place::new(&name, 1), tid, &core, (&tc.comm, None))
+    };
+    // The first one stands for the leader, whatever it says.
+    let others = raw.entry.threads.par_iter().skip(1).map(decode_other);
+    let others: Vec<Thread> = others.collect::<Result<_>>()?;
+    Ok(std::iter::once(leader).chain(others).collect())
 }
 
 /// Old checkpoints have the mode in the part of the process.

@@ -10,7 +10,9 @@ use crate::{
 };
 
 /// A set of checkpoint files by name.
-pub trait Source {
+///
+/// It may be asked from several threads at once.
+pub trait Source: Sync {
     /// All of a file, or `None` if there is no such file.
     ///
     /// # Errors

@@ -1,12 +1,13 @@
 //! Writing a checkpoint.
 
 use std::{
-    collections::BTreeSet,
     fs::{self, DirBuilder, File},
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicU32, Ordering},
 };
 
+use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use stasis_model::{GhostContent, GhostFile, GhostId, Tree};
 
 use super::{DumpStats, GhostWriter, PageOwner, PageWriter, open, stats};
@@ -17,14 +18,12 @@ use crate::{
 
 /// Writes a checkpoint into an empty directory. No file that exists is ever touched.
 ///
-/// Streams (pages, ghosts, tmpfs contents) and the tree may be written in any order;
-/// [`Writer::finish`] tells whether all belongs together. Nothing is flushed to the disk.
+/// Streams (pages, ghosts, tmpfs contents) and the tree may be written in any order and at the same
+/// time; [`Writer::finish`] tells whether all belongs together. Nothing is flushed to the disk.
 #[derive(Debug)]
 pub struct Writer {
     dir: PathBuf,
-    next_pages_id: u32,
-    /// Files without which the tree that was written is not complete.
-    needed: BTreeSet<String>,
+    next_pages_id: AtomicU32,
 }
 
 impl Writer {
@@ -38,7 +37,7 @@ impl Writer {
             .mode(0o700)
             .create(dir)
             .map_err(Error::io("make the directory of", dir))?;
-        Ok(Writer { dir: dir.into(), next_pages_id: 1, needed: BTreeSet::new() })
+        Ok(Writer { dir: dir.into(), next_pages_id: AtomicU32::new(1) })
     }
 
     /// Begins the pages of a process or segment. Every live process and every segment that is not
@@ -46,18 +45,17 @@ impl Writer {
     ///
     /// # Errors
     /// [`Error::Io`]
-    pub fn pages(&mut self, owner: PageOwner) -> Result<PageWriter> {
-        let pages_id = self.next_pages_id;
-        self.next_pages_id += 1;
+    pub fn pages(&self, owner: PageOwner) -> Result<PageWriter> {
+        let pages_id = self.next_pages_id.fetch_add(1, Ordering::Relaxed);
         PageWriter::create(self.dir.clone(), owner, pages_id)
     }
 
-    /// Begins the content of a ghost. Those that are no regular files have none, and are written with
-    /// the tree if they were not before.
+    /// Begins the content of a ghost that is a regular file. The others have none and are written with
+    /// the tree.
     ///
     /// # Errors
     /// [`Error::Io`]
-    pub fn ghost(&mut self, id: GhostId, ghost: &GhostFile) -> Result<GhostWriter> {
+    pub fn ghost(&self, id: GhostId, ghost: &GhostFile) -> Result<GhostWriter> {
         GhostWriter::create(&self.dir, id, ghost)
     }
 
@@ -65,7 +63,7 @@ impl Writer {
     ///
     /// # Errors
     /// [`Error::Io`]
-    pub fn tmpfs(&mut self, device: u32) -> Result<File> {
+    pub fn tmpfs(&self, device: u32) -> Result<File> {
         open::create(&self.dir, &tmpfs_file(device))
     }
 
@@ -73,17 +71,14 @@ impl Writer {
     ///
     /// # Errors
     /// [`Error::Invalid`] and [`Error::Unwritable`] before anything is written, [`Error::Io`].
-    pub fn write_tree(&mut self, tree: &Tree, facts: &Facts) -> Result<()> {
-        for (name, bytes) in convert::encode(tree, facts)? {
-            open::write(&self.dir, &name, &bytes)?;
-        }
+    pub fn write_tree(&self, tree: &Tree, facts: &Facts) -> Result<()> {
+        let files = convert::encode(tree, facts)?;
+        files.par_iter().try_for_each(|(name, bytes)| open::write(&self.dir, name, bytes))?;
         for (id, ghost) in &tree.ghosts {
-            let has_content = matches!(ghost.content, GhostContent::Regular { .. });
-            if !has_content && !self.dir.join(ghost_file(*id)).exists() {
+            if !matches!(ghost.content, GhostContent::Regular { .. }) {
                 self.ghost(*id, ghost)?;
             }
         }
-        self.needed.extend(streams_of(tree));
         Ok(())
     }
 
@@ -91,7 +86,7 @@ impl Writer {
     ///
     /// # Errors
     /// [`Error::Io`]
-    pub fn write_stats(&mut self, statistics: &DumpStats) -> Result<()> {
+    pub fn write_stats(&self, statistics: &DumpStats) -> Result<()> {
         open::write(&self.dir, stats::FILE, &stats::encode(statistics))
     }
 
@@ -99,12 +94,11 @@ impl Writer {
     ///
     /// # Errors
     /// [`Error::Missing`] names the first one that is not there, [`Error::Io`].
-    pub fn finish(self) -> Result<Vec<PathBuf>> {
-        for name in &self.needed {
-            if !self.dir.join(name).exists() {
-                let needed_for = "the tree is not complete without it".into();
-                return Err(Error::Missing { file: name.clone(), needed_for });
-            }
+    pub fn finish(self, tree: &Tree) -> Result<Vec<PathBuf>> {
+        let is_missing = |name: &String| !self.dir.join(name).exists();
+        if let Some(file) = streams_of(tree).into_iter().find(is_missing) {
+            let needed_for = "the tree is not complete without it".into();
+            return Err(Error::Missing { file, needed_for });
         }
         self.files()
     }
