@@ -96,7 +96,9 @@ impl Writer {
     /// [`Error::Missing`] names the first one that is not there, [`Error::Io`].
     pub fn finish(self, tree: &Tree) -> Result<Vec<PathBuf>> {
         let is_missing = |name: &String| !self.dir.join(name).exists();
-        if let Some(file) = streams_of(tree).into_iter().find(is_missing) {
+        let mut needed = streams_of(tree);
+        needed.sort();
+        if let Some(file) = needed.into_iter().find(is_missing) {
             let needed_for = "the tree is not complete without it".into();
             return Err(Error::Missing { file, needed_for });
         }
