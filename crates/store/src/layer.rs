@@ -1,19 +1,24 @@
 //! Layers as lower directories of an overlay: each stack is unpacked once and shared.
 
 use std::{
-    fs,
-    io::{self, Read},
+    fs::{self, DirBuilder},
+    io::{self, BufWriter, Write},
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
+    sync::atomic::AtomicU64,
+    thread,
 };
 
 use serde::{Deserialize, Serialize};
-use stasis_enclosure::rootfs_diff;
-use stasis_oci::{ChainId, Descriptor, Digest, Hasher};
+use stasis_enclosure::tar::{self, Form};
+use stasis_oci::{ChainId, Descriptor, Digest, media_type};
+use tempfile::TempDir;
 
 use crate::{
-    ImageStore, compression, disk,
+    Adding, ImageStore, compression, disk,
     error::{Context, Error, Result},
     image::Image,
+    read_ahead::{self, Counted},
 };
 
 /// One layer: what is stored, and the digest of the tar in it.
@@ -21,6 +26,37 @@ use crate::{
 pub struct Layer {
     pub blob: Descriptor,
     pub diff_id: Digest,
+}
+
+impl Layer {
+    /// Does it change nothing? Then an image is better off without it.
+    pub fn is_empty(&self) -> bool {
+        self.blob.media_type == media_type::OCI_LAYER && self.blob.size <= END_OF_ARCHIVE_BYTES
+    }
+}
+
+/// A tar without members.
+const END_OF_ARCHIVE_BYTES: u64 = 1024;
+const WRITE_BYTES: usize = 256 << 10;
+
+impl Adding {
+    /// Packs the upper directory of an overlay as a layer, which is stored as it is, without
+    /// compression: whiteouts, opaque directories, hard links, extended attributes, holes and times
+    /// in nanoseconds are kept, and the same content gives the same digest.
+    ///
+    /// Nobody may change the directory meanwhile.
+    ///
+    /// # Errors
+    /// [`Error::Enclosure`] naming the file that could not be read, or that a layer cannot hold.
+    pub fn commit_layer(&self, upper: &Path) -> Result<Layer> {
+        let mut out = BufWriter::with_capacity(WRITE_BYTES, self.new_blob()?);
+        tar::pack(upper, Form::Layer, &mut out)?;
+        out.flush().context("write", "a layer")?;
+        let writer = out.into_inner().map_err(|error| error.into_error()).context("write", "it")?;
+        let blob = writer.finish(None)?;
+        let descriptor = Descriptor::new(media_type::OCI_LAYER, blob.digest, blob.size);
+        Ok(Layer { blob: descriptor, diff_id: blob.digest })
+    }
 }
 
 /// Is told how long work goes on.
@@ -38,6 +74,38 @@ pub trait Progress {
 pub struct Silent;
 
 impl Progress for Silent {}
+
+/// How much a layer may hold, so that a small one cannot fill the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Bytes of the tar, decompressed.
+    pub max_layer_bytes: u64,
+    /// Files, directories and so on.
+    pub max_members: u64,
+}
+
+/// Real layers become some ten times larger; bombs, a thousand times.
+const MAX_RATIO: u64 = 200;
+/// Below this nothing is suspicious: it may be one file of zeros.
+const HARMLESS_BYTES: u64 = 1 << 30;
+
+impl Default for Bounds {
+    /// 64 GiB and ten million members.
+    fn default() -> Bounds {
+        Bounds { max_layer_bytes: 64 << 30, max_members: 10_000_000 }
+    }
+}
+
+impl Bounds {
+    /// What a layer may become that takes so much compressed.
+    fn max_bytes_of(&self, stored_bytes: u64) -> u64 {
+        let likely = stored_bytes.saturating_mul(MAX_RATIO).max(HARMLESS_BYTES);
+        self.max_layer_bytes.min(likely)
+    }
+}
+
+/// Holds the directory tree of an unpacked layer.
+const FS: &str = "fs";
 
 /// What is known of an unpacked layer.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -70,18 +138,46 @@ impl ImageStore {
         let chain = ChainId::all(&diff_ids);
         let dirs: Vec<PathBuf> = chain.iter().map(|chain| self.layer_dir(chain)).collect();
         if !dirs.iter().all(|dir| dir.is_dir()) {
-            let _hold = self.hold()?;
-            for (at, layer) in layers.iter().enumerate() {
-                if !dirs[at].is_dir() {
-                    self.unpack(layer, &chain[..=at], &dirs[..at], progress)?;
-                }
-            }
+            self.unpack_missing(layers, &chain, &dirs, progress)?;
         }
         Ok(dirs.into_iter().rev().collect())
     }
 
+    /// Unpacks beside, and gives the names when all is on disk and every digest is right.
+    fn unpack_missing(
+        &self,
+        layers: &[Layer],
+        chain: &[ChainId],
+        dirs: &[PathBuf],
+        progress: &mut dyn Progress,
+    ) -> Result<()> {
+        let _hold = self.hold()?;
+        let mut now: Vec<PathBuf> = Vec::with_capacity(layers.len());
+        let mut fresh: Vec<(TempDir, PathBuf)> = Vec::new();
+        for (at, layer) in layers.iter().enumerate() {
+            if dirs[at].is_dir() {
+                now.push(dirs[at].clone());
+                continue;
+            }
+            let below = at.checked_sub(1).map(|below| chain[below].hex());
+            let beside = self.unpack(layer, below, &now, progress)?;
+            now.push(beside.path().join(FS));
+            fresh.push((beside, self.layout.layer(&chain[at])));
+        }
+        disk::sync_file_system(&self.layout.layers())?;
+        for (beside, path) in fresh {
+            match fs::rename(beside.path(), &path) {
+                Ok(()) => drop(beside.keep()),
+                // Somebody else has unpacked the same meanwhile.
+                Err(_) if path.is_dir() => {}
+                Err(error) => return Err(error).context("make", path.display()),
+            }
+        }
+        disk::sync_dir(&self.layout.layers())
+    }
+
     fn layer_dir(&self, chain: &ChainId) -> PathBuf {
-        self.layout.layer(chain).join("fs")
+        self.layout.layer(chain).join(FS)
     }
 
     /// What an unpacked layer takes.
@@ -90,40 +186,28 @@ impl ImageStore {
         record.ok().flatten().map(|record: LayerRecord| record.size_bytes)
     }
 
-    /// Unpacks beside, and gives the name when all is on disk and the digest is right.
     fn unpack(
         &self,
         layer: &Layer,
-        chain: &[ChainId],
-        below: &[PathBuf],
+        below: Option<String>,
+        dirs_below: &[PathBuf],
         progress: &mut dyn Progress,
-    ) -> Result<()> {
+    ) -> Result<TempDir> {
         let dir = self.layout.layers();
         let beside = tempfile::Builder::new()
             .prefix(".new-")
             .tempdir_in(&dir)
             .context("make a directory in", dir.display())?;
-        let refused = |error| Error::Layer { digest: layer.blob.digest, source: Box::new(error) };
-        let fs_dir = beside.path().join("fs");
-        fs::create_dir(&fs_dir).context("make directory", fs_dir.display())?;
+        let fs_dir = beside.path().join(FS);
+        DirBuilder::new().mode(0o755).create(&fs_dir).context("make", fs_dir.display())?;
         progress.begin(&layer.blob.digest, layer.blob.size);
-        let size_bytes = self.unpack_into(layer, &fs_dir, below, progress).map_err(refused)?;
-        let record = LayerRecord {
-            diff_id: layer.diff_id,
-            below: chain.iter().nth_back(1).map(ChainId::hex),
-            size_bytes,
-        };
-        disk::write_record(&beside.path().join("layer.json"), &record)?;
-        disk::sync_file_system(&dir)?;
-        let path = self.layout.layer(&chain[chain.len() - 1]);
-        match fs::rename(beside.path(), &path) {
-            Ok(()) => drop(beside.keep()),
-            // Somebody else has unpacked the same meanwhile.
-            Err(_) if path.is_dir() => {}
-            Err(error) => return Err(error).context("make", path.display()),
-        }
+        let size_bytes = self
+            .unpack_into(layer, &fs_dir, dirs_below, progress)
+            .map_err(|error| Error::Layer { digest: layer.blob.digest, source: Box::new(error) })?;
         progress.end();
-        disk::sync_dir(&dir)
+        let record = LayerRecord { diff_id: layer.diff_id, below, size_bytes };
+        disk::write_record(&beside.path().join("layer.json"), &record)?;
+        Ok(beside)
     }
 
     fn unpack_into(
@@ -133,50 +217,26 @@ impl ImageStore {
         below: &[PathBuf],
         progress: &mut dyn Progress,
     ) -> Result<u64> {
-        let blob = Counted { input: self.open_blob(&layer.blob.digest)?, bytes: 0 };
+        let read = AtomicU64::new(0);
+        let blob = Counted { input: self.open_blob(&layer.blob.digest)?, read: &read };
         let (_, plain) = compression::decompressed(blob).context("read", "it")?;
-        let mut tar = Hashed { input: plain, hasher: Hasher::default() };
-        let size_bytes = rootfs_diff::unpack_layer(&mut tar, target, below)?;
-        let found = tar.finish().context("read", "it")?;
-        progress.at(layer.blob.size);
-        if found != layer.diff_id {
-            return Err(Error::WrongDigest { expected: layer.diff_id, found });
+        let max_bytes = self.bounds.max_bytes_of(layer.blob.size);
+        let (reader, mut ahead) = read_ahead::pair(plain, max_bytes, &read, progress);
+        let limits = tar::Layer { below, max_members: self.bounds.max_members };
+        let (unpacked, outcome) = thread::scope(|scope| {
+            let reader = scope.spawn(|| reader.run());
+            let unpacked = tar::unpack_layer(&mut ahead, target, limits);
+            // What follows the end of the archive belongs to the digest too.
+            let rest = unpacked.is_ok().then(|| io::copy(&mut ahead, &mut io::sink()));
+            drop(ahead);
+            let outcome = reader.join().ok().flatten();
+            (unpacked, rest.transpose().map(|_| outcome))
+        });
+        let size_bytes = unpacked?.size_bytes;
+        match outcome.context("read", "what follows the archive")? {
+            Some(found) if found.digest == layer.diff_id => Ok(size_bytes),
+            Some(found) => Err(Error::WrongDigest { expected: layer.diff_id, found: found.digest }),
+            None => Err(Error::Invalid("it was not read to its end".into())),
         }
-        Ok(size_bytes)
-    }
-}
-
-struct Counted<R> {
-    input: R,
-    bytes: u64,
-}
-
-impl<R: Read> Read for Counted<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.input.read(buffer)?;
-        self.bytes += count as u64;
-        Ok(count)
-    }
-}
-
-/// Computes the digest of what is read through it.
-struct Hashed<R> {
-    input: R,
-    hasher: Hasher,
-}
-
-impl<R: Read> Read for Hashed<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.input.read(buffer)?;
-        self.hasher.update(&buffer[..count]);
-        Ok(count)
-    }
-}
-
-impl<R: Read> Hashed<R> {
-    /// Reads what follows the archive's end, which belongs to the digest too.
-    fn finish(mut self) -> io::Result<Digest> {
-        io::copy(&mut self, &mut io::sink())?;
-        Ok(self.hasher.finish())
     }
 }

@@ -25,6 +25,7 @@ mod error;
 mod image;
 mod kept;
 mod layer;
+mod read_ahead;
 mod references;
 mod removal;
 mod sweep;
@@ -39,7 +40,7 @@ pub use adding::Adding;
 pub use blob::{Blob, BlobWriter};
 pub use error::{Error, Result};
 pub use image::Image;
-pub use layer::{Layer, Progress, Silent};
+pub use layer::{Bounds, Layer, Progress, Silent};
 pub use removal::{Force, Removed, User, Users};
 pub use sweep::Swept;
 
@@ -49,6 +50,7 @@ use crate::{disk::Layout, error::Context};
 #[derive(Clone, Debug)]
 pub struct ImageStore {
     layout: Layout,
+    bounds: Bounds,
 }
 
 /// Contents that are there now stay as long as this value lives, also if no image refers to them.
@@ -61,7 +63,12 @@ pub struct Hold(#[allow(dead_code)] Arc<File>);
 impl ImageStore {
     /// The images below `<root>/images`; nothing is made before something is added.
     pub fn new(root: &Path) -> ImageStore {
-        ImageStore { layout: Layout::new(root.join("images")) }
+        ImageStore { layout: Layout::new(root.join("images")), bounds: Bounds::default() }
+    }
+
+    /// The same images; layers that are unpacked may hold so much.
+    pub fn with_bounds(self, bounds: Bounds) -> ImageStore {
+        ImageStore { bounds, ..self }
     }
 
     /// Keeps contents from being swept.

@@ -242,3 +242,60 @@ fn kept_layers_stay_until_they_are_forgotten() {
     store.retain_layers(|_| false).unwrap();
     assert_eq!(store.sweep_all().unwrap().layers.len(), 1);
 }
+
+#[test]
+fn a_committed_layer_is_the_same_for_the_same_content() {
+    let (_dir, store) = store();
+    let adding = store.begin().unwrap();
+    let upper = tempfile::tempdir().unwrap();
+    assert!(adding.commit_layer(upper.path()).unwrap().is_empty());
+    fs::write(upper.path().join("a"), "1").unwrap();
+    let layer = adding.commit_layer(upper.path()).unwrap();
+    assert_eq!(layer, adding.commit_layer(upper.path()).unwrap());
+    assert!(!layer.is_empty());
+    let dirs = store.lower_dirs_of(&[layer], &mut Silent).unwrap();
+    let times = |dir: &std::path::Path| fs::metadata(dir.join("a")).unwrap().modified().unwrap();
+    assert_eq!(times(&dirs[0]), times(upper.path()));
+}
+
+#[test]
+fn bombs_are_refused() {
+    let (dir, store) = store();
+    let bounds = crate::Bounds { max_layer_bytes: 1 << 20, max_members: 3 };
+    let store = store.with_bounds(bounds);
+    let adding = store.begin().unwrap();
+    let zeros = "\0".repeat(2 << 20);
+    let many = [("a", ""), ("b", ""), ("c", ""), ("d", "")];
+    let mut trailing = tar(&[]);
+    trailing.resize(2 << 20, 0);
+    for tar in [tar(&[("a", &zeros)]), tar(&many), trailing] {
+        let manifest = manifest(&adding, &[layer(&adding, &tar)]);
+        let error = adding.add_image(&manifest, &[], &mut Silent).unwrap_err();
+        let is_named = matches!(error, Error::Layer { .. });
+        assert!(is_named, "{error}");
+    }
+    assert_eq!(nr_files(&dir.path().join("images/layers")), 0);
+}
+
+#[test]
+fn compression_is_told_by_the_content() {
+    let (_dir, store) = store();
+    let adding = store.begin().unwrap();
+    let plain = tar(&[("a", "1")]);
+    let halves = [gzip(&plain[..600]), gzip(&plain[600..])].concat();
+    let zstd = zstd::encode_all(plain.as_slice(), 3).unwrap();
+    for packed in [plain.clone(), halves, zstd] {
+        adding.add_bytes(&packed).unwrap();
+        let blob = Descriptor::of(media_type::DOCKER_LAYER_GZIP, &packed);
+        let stack = [Layer { blob, diff_id: Digest::of(&plain) }];
+        let dirs = store.lower_dirs_of(&stack, &mut Silent).unwrap();
+        assert_eq!(fs::read_to_string(dirs[0].join("a")).unwrap(), "1");
+        store.sweep_all().unwrap();
+    }
+    let xz = [b"\xfd7zXZ\0", &plain[..]].concat();
+    adding.add_bytes(&xz).unwrap();
+    let blob = Descriptor::of(media_type::OCI_LAYER, &xz);
+    let stack = [Layer { blob, diff_id: Digest::of(b"another") }];
+    let error = store.lower_dirs_of(&stack, &mut Silent).unwrap_err().to_string();
+    assert!(error.contains("xz"), "{error}");
+}

@@ -12,7 +12,7 @@ use rustix::{
     fs::OFlags,
     pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, tee},
 };
-use stasis_enclosure::rootfs_diff;
+use stasis_enclosure::tar;
 use stasis_engine::{CheckpointOptions, Externals, Report};
 
 use super::{
@@ -273,7 +273,7 @@ fn pack(dir: &Path, archive: &Path) -> Result<()> {
         .open(archive)
         .context("create", archive.display())?;
     let mut out = BufWriter::with_capacity(COPY_BYTES, file);
-    rootfs_diff::pack(dir, &mut out)?;
+    tar::pack(dir, tar::Form::Exact, &mut out)?;
     out.flush().context("write", archive.display())
 }
 

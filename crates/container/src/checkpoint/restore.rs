@@ -13,7 +13,7 @@ use std::{
 };
 
 use rustix::process::{Pid, WaitOptions, waitpid};
-use stasis_enclosure::rootfs_diff;
+use stasis_enclosure::tar;
 use stasis_engine::{InheritedFds, Report, RestoreOptions, RestoreRoot};
 
 use super::{
@@ -142,7 +142,7 @@ fn rename(from: &Path, to: &Path) -> Result<()> {
 fn unpack(archive: &Path, target: &Path) -> Result<()> {
     let file = File::open(archive).context("open", archive.display())?;
     let mut input = BufReader::with_capacity(COPY_BYTES, file);
-    Ok(rootfs_diff::unpack(&mut input, target)?)
+    Ok(tar::unpack(&mut input, target)?)
 }
 
 impl Restoring<'_> {

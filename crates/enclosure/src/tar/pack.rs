@@ -2,11 +2,11 @@
 
 use std::{
     collections::HashMap,
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     fs::File,
     io::{Read, Seek, SeekFrom, Write},
     os::{
-        fd::{AsRawFd, OwnedFd},
+        fd::OwnedFd,
         unix::ffi::{OsStrExt, OsStringExt},
     },
     path::{Path, PathBuf},
@@ -18,42 +18,57 @@ use rustix::{
 };
 use tar_core::{EntryType, SparseEntry, builder::EntryBuilder};
 
-use super::{SOCKET_RECORD, XATTR_PREFIX, padding};
-use crate::error::{Context, Error, Result};
+use super::{
+    Form, OPAQUE_ATTRIBUTE, OPAQUE_MEMBER, OVERLAY_PREFIX, SOCKET_RECORD, WHITEOUT_PREFIX,
+    XATTR_PREFIX, member::refused, padding, unpack::own_path,
+};
+use crate::error::{Context, Result};
 
 /// A tar header holds sizes below this; larger ones go to a record, which holes do not mix with.
 const MAX_HEADER_SIZE: u64 = 0o77_777_777_777;
+const BUFFER_BYTES: usize = 1 << 20;
 const END_OF_ARCHIVE: [u8; 1024] = [0; 1024];
 
-/// Writes everything below `dir`, and the attributes of `dir` itself, to `out`.
+/// Writes everything below `dir` to `out`, in the given form, and in [`Form::Exact`] the attributes of
+/// `dir` itself. Names are sorted, so the same tree gives the same stream.
 ///
 /// Nobody may change the tree meanwhile. Symbolic links are not followed.
 ///
 /// # Errors
-/// [`Error::Refused`] naming the file that could not be read, or the stream.
-pub fn pack(dir: &Path, out: &mut dyn Write) -> Result<()> {
-    let root = File::open(dir).context("open", dir.display())?;
-    let mut packer = Packer { out, links: HashMap::new() };
-    packer.directory(&root.into(), Path::new("."))?;
+/// [`Error::Refused`] naming the file that could not be read, or the stream. [`Error::Archive`] for
+/// what the form cannot say.
+pub fn pack(dir: &Path, form: Form, out: &mut dyn Write) -> Result<()> {
+    let root = File::open(dir).context("open", dir.display())?.into();
+    let mut packer = Packer { out, form, links: HashMap::new(), buffer: vec![0; BUFFER_BYTES] };
+    match form {
+        Form::Exact => packer.directory(&root, Path::new("."))?,
+        Form::Layer | Form::Plain => packer.below(&root, Path::new(""))?,
+    }
     packer.out.write_all(&END_OF_ARCHIVE).context("write", "the archive")
 }
 
 struct Packer<'a> {
     out: &'a mut dyn Write,
+    form: Form,
     /// Files with several names: device and inode to the name that was written first.
     links: HashMap<(u64, u64), PathBuf>,
+    buffer: Vec<u8>,
 }
 
 impl Packer<'_> {
     fn directory(&mut self, dir: &OwnedFd, path: &Path) -> Result<()> {
         let stat = rustix::fs::fstat(dir).context("look at", path.display())?;
         let mut entry = self.entry(path, &stat, EntryType::Directory)?;
-        add_xattrs(&mut entry, &own_path(dir, "."), path)?;
+        let is_opaque = self.add_xattrs(&mut entry, &own_path(dir, "."), path)?;
         self.finish(entry)?;
-        for name in names(dir, path)? {
-            self.member(dir, &path.join(&name), &name)?;
+        if is_opaque {
+            self.marker(&path.join(OsStr::from_bytes(OPAQUE_MEMBER)))?;
         }
-        Ok(())
+        self.below(dir, path)
+    }
+
+    fn below(&mut self, dir: &OwnedFd, path: &Path) -> Result<()> {
+        names(dir, path)?.iter().try_for_each(|name| self.member(dir, &path.join(name), name))
     }
 
     fn member(&mut self, dir: &OwnedFd, path: &Path, name: &OsString) -> Result<()> {
@@ -65,17 +80,29 @@ impl Packer<'_> {
             let inner = openat(dir, name, flags, Mode::empty()).context("open", path.display())?;
             return self.directory(&inner, path);
         }
-        if stat.st_nlink > 1 && !is_whiteout(&stat) {
+        match (self.form, kind) {
+            (Form::Layer, _) if is_whiteout(&stat) => self.whiteout(path, name),
+            (Form::Layer, _) if name.as_bytes().starts_with(WHITEOUT_PREFIX) => {
+                Err(refused(path, "in a layer its name would mean a removed file"))
+            }
+            (Form::Layer | Form::Plain, FileType::Socket) => Ok(()),
+            _ => self.file(dir, path, name, &stat),
+        }
+    }
+
+    fn file(&mut self, dir: &OwnedFd, path: &Path, name: &OsString, stat: &Stat) -> Result<()> {
+        if stat.st_nlink > 1 && !is_whiteout(stat) {
             let first = self.links.entry((stat.st_dev, stat.st_ino)).or_insert(path.to_owned());
             if first != path {
                 let target = first.clone();
-                let mut entry = self.entry(path, &stat, EntryType::Link)?;
+                let mut entry = self.entry(path, stat, EntryType::Link)?;
                 entry.link_name(target.as_os_str().as_bytes());
                 return self.finish(entry);
             }
         }
-        let mut entry = self.entry(path, &stat, entry_type(kind, path)?)?;
-        add_xattrs(&mut entry, &own_path(dir, name), path)?;
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        let mut entry = self.entry(path, stat, entry_type(kind, path)?)?;
+        self.add_xattrs(&mut entry, &own_path(dir, name), path)?;
         match kind {
             FileType::RegularFile => return self.regular(dir, name, path, entry),
             FileType::Symlink => {
@@ -90,6 +117,24 @@ impl Packer<'_> {
             FileType::Socket => drop(entry.add_pax(SOCKET_RECORD, "1")),
             _ => {}
         }
+        self.finish(entry)
+    }
+
+    fn whiteout(&mut self, path: &Path, name: &OsString) -> Result<()> {
+        let mut marker = OsString::from_vec(WHITEOUT_PREFIX.to_vec());
+        marker.push(name);
+        self.marker(&path.with_file_name(marker))
+    }
+
+    /// An empty file that nobody ever sees as such; nothing of it depends on when it was made.
+    fn marker(&mut self, path: &Path) -> Result<()> {
+        let mut entry = EntryBuilder::new_ustar();
+        let mut fill = || -> std::result::Result<(), tar_core::HeaderError> {
+            entry.path(path.as_os_str().as_bytes()).entry_type(EntryType::Regular);
+            entry.mode(0)?.uid(0)?.gid(0)?.size(0)?.mtime(0)?;
+            Ok(())
+        };
+        fill().map_err(|error| refused(path, error))?;
         self.finish(entry)
     }
 
@@ -120,20 +165,34 @@ impl Packer<'_> {
         self.finish(entry)?;
         for extent in extents {
             file.seek(SeekFrom::Start(extent.offset)).context("read", path.display())?;
-            let copied = std::io::copy(&mut (&mut file).take(extent.length), self.out)
-                .context("copy", path.display())?;
-            if copied < extent.length {
-                return Err(refused(path, "it became shorter while it was read"));
-            }
+            self.copy(&mut file, extent.length, path)?;
         }
         let zeros = vec![0; usize::try_from(padding(stored)).unwrap_or(0)];
         self.out.write_all(&zeros).context("write", "the archive")
     }
 
+    fn copy(&mut self, file: &mut File, len_bytes: u64, path: &Path) -> Result<()> {
+        let mut left = len_bytes;
+        while left > 0 {
+            let wanted = self.buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            let count = file.read(&mut self.buffer[..wanted]).context("read", path.display())?;
+            if count == 0 {
+                return Err(refused(path, "it became shorter while it was read"));
+            }
+            self.out.write_all(&self.buffer[..count]).context("write", "the archive")?;
+            left -= count as u64;
+        }
+        Ok(())
+    }
+
     fn entry(&self, path: &Path, stat: &Stat, kind: EntryType) -> Result<EntryBuilder> {
         let mut entry = EntryBuilder::new_ustar();
-        let mut fill = || -> std::result::Result<(), tar_core::HeaderError> {
-            entry.path(path.as_os_str().as_bytes()).entry_type(kind);
+        let mut name = path.as_os_str().as_bytes().to_vec();
+        if kind == EntryType::Directory {
+            name.push(b'/');
+        }
+        let fill = || -> std::result::Result<(), tar_core::HeaderError> {
+            entry.path(name).entry_type(kind);
             entry.mode(stat.st_mode & 0o7777)?;
             entry.uid(stat.st_uid.into())?;
             entry.gid(stat.st_gid.into())?;
@@ -143,12 +202,32 @@ impl Packer<'_> {
         };
         fill().map_err(|error| refused(path, error))?;
         entry.add_pax("mtime", time_record(stat.st_mtime, stat.st_mtime_nsec));
-        entry.add_pax("atime", time_record(stat.st_atime, stat.st_atime_nsec));
+        if self.form == Form::Exact {
+            entry.add_pax("atime", time_record(stat.st_atime, stat.st_atime_nsec));
+        }
         Ok(entry)
     }
 
     fn finish(&mut self, mut entry: EntryBuilder) -> Result<()> {
         self.out.write_all(&entry.finish_bytes()).context("write", "the archive")
+    }
+
+    /// Tells whether the directory is opaque, where that is not written as an attribute.
+    fn add_xattrs(&self, entry: &mut EntryBuilder, own: &Path, path: &Path) -> Result<bool> {
+        let mut is_opaque = false;
+        for (name, value) in xattrs(own, path)? {
+            let is_overlays = name.as_bytes().starts_with(OVERLAY_PREFIX);
+            if is_overlays && self.form == Form::Layer {
+                is_opaque |= is_opaque_attribute(&name, &value, path)?;
+            }
+            if !is_overlays || self.form == Form::Exact {
+                let Some(name) = name.to_str() else {
+                    return Err(refused(path, "the name of an extended attribute is not text"));
+                };
+                entry.add_pax(&format!("{XATTR_PREFIX}{name}"), value);
+            }
+        }
+        Ok(is_opaque)
     }
 }
 
@@ -183,29 +262,32 @@ fn names(dir: &OwnedFd, path: &Path) -> Result<Vec<OsString>> {
     Ok(names)
 }
 
-/// Names a member without following a link that stands in its place.
-fn own_path(dir: &OwnedFd, name: impl AsRef<Path>) -> PathBuf {
-    Path::new("/proc/self/fd").join(dir.as_raw_fd().to_string()).join(name)
-}
-
-fn add_xattrs(entry: &mut EntryBuilder, own: &Path, path: &Path) -> Result<()> {
+fn xattrs(own: &Path, path: &Path) -> Result<Vec<(OsString, Vec<u8>)>> {
     let names = match xattr::list(own) {
         Ok(names) => names,
         Err(error) if error.raw_os_error() == Some(Errno::OPNOTSUPP.raw_os_error()) => {
-            return Ok(());
+            return Ok(Vec::new());
         }
         Err(error) => return Err(error).context("read the attributes of", path.display()),
     };
+    let mut xattrs = Vec::new();
     for name in names {
         let value = xattr::get(own, &name).context("read the attributes of", path.display())?;
-        let Some(text) = name.to_str() else {
-            return Err(refused(path, "the name of an extended attribute is not text"));
-        };
-        if let Some(value) = value {
-            entry.add_pax(&format!("{XATTR_PREFIX}{text}"), value);
-        }
+        xattrs.extend(value.map(|value| (name, value)));
     }
-    Ok(())
+    xattrs.sort();
+    Ok(xattrs)
+}
+
+/// What overlayfs notes of an upper directory. A directory that was moved, or a file of which only the
+/// attributes were copied up, is not whole without the layers below.
+fn is_opaque_attribute(name: &OsStr, value: &[u8], path: &Path) -> Result<bool> {
+    let needs_below = ["trusted.overlay.redirect", "trusted.overlay.metacopy"];
+    if needs_below.iter().any(|known| name == *known) {
+        let reason = "the overlay keeps only a part of it (redirect_dir or metacopy is on)";
+        return Err(refused(path, reason));
+    }
+    Ok(name == OPAQUE_ATTRIBUTE && value == b"y")
 }
 
 /// Seconds before 1970 count backwards also in their fraction.
@@ -235,10 +317,6 @@ fn extents(file: &mut File, size: u64) -> std::io::Result<Vec<SparseEntry>> {
         at = end;
     }
     Ok(extents)
-}
-
-fn refused(path: &Path, reason: impl ToString) -> Error {
-    Error::Archive { member: path.display().to_string(), reason: reason.to_string() }
 }
 
 #[cfg(test)]
