@@ -14,7 +14,7 @@ use rustix::{
     io::Errno,
     pipe::{PipeFlags, pipe_with},
 };
-use stasis_enclosure::rootfs_diff;
+use stasis_enclosure::tar;
 
 use super::{Volume, Volumes, mounting};
 use crate::{
@@ -99,11 +99,11 @@ fn copy(from: &OwnedFd, to: &Path) -> Result<()> {
     thread::scope(|scope| {
         let packing = scope.spawn(move || {
             let mut out = BufWriter::with_capacity(COPY_BYTES, fs::File::from(writer));
-            rootfs_diff::pack(&from, &mut out)?;
+            tar::pack(&from, tar::Form::Exact, &mut out)?;
             out.flush().context("copy", "a volume")
         });
         let mut input = BufReader::with_capacity(COPY_BYTES, fs::File::from(reader));
-        let unpacked = rootfs_diff::unpack(&mut input, to);
+        let unpacked = tar::unpack(&mut input, to);
         drop(input);
         let packed = packing
             .join()
