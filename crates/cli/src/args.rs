@@ -128,7 +128,10 @@ pub struct RunArgs {
 
 #[derive(Debug, Args)]
 pub struct CreateArgs {
-    /// Run on this directory; with :O changes go to the container and not to the directory
+    /// always, missing or never
+    #[arg(long, default_value = "missing")]
+    pub pull: String,
+    /// Run on this directory instead of an image; with :O changes go to the container and not to the directory
     #[arg(long, value_name = "DIR[:O]")]
     pub rootfs: Option<String>,
     /// Name of the container
@@ -201,11 +204,11 @@ pub struct CreateArgs {
     #[arg(long, value_name = "NAME=SOFT[:HARD]")]
     pub ulimit: Vec<String>,
     /// Signal that asks the program to end
-    #[arg(long, default_value = "SIGTERM")]
-    pub stop_signal: String,
+    #[arg(long)]
+    pub stop_signal: Option<String>,
     /// Seconds between that signal and SIGKILL
-    #[arg(long, default_value_t = 10, allow_negative_numbers = true)]
-    pub stop_timeout: i64,
+    #[arg(long, allow_negative_numbers = true)]
+    pub stop_timeout: Option<i64>,
     /// no, always, unless-stopped, on-failure[:NUMBER]
     #[arg(long, default_value = "no")]
     pub restart: String,
@@ -221,8 +224,8 @@ pub struct CreateArgs {
     /// Run a small init that passes signals on and reaps processes
     #[arg(long)]
     pub init: bool,
-    /// Command and arguments
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
+    /// Image, command and arguments; no image with --rootfs
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "IMAGE] [COMMAND")]
     pub command: Vec<String>,
 }
 

@@ -6,21 +6,25 @@ use jiff::Timestamp;
 use stasis_container::{
     Container, Store, check_config,
     config::{Config, Limits, RestartPolicy, Seccomp, Security, Stop},
-    signal,
+    merge_environment, signal,
 };
+use stasis_oci::RunConfig;
 
 use crate::{
     args::CreateArgs,
+    basis::{self, Basis, Program},
     failure::{Failure, Result},
     mounts, parse,
 };
 
 /// Smaller limits do not even hold the launcher.
 const MIN_MEMORY_BYTES: i64 = 6 << 20;
+const DEFAULT_STOP_TIMEOUT_S: i64 = 10;
 
 /// Creates the container and writes its id to the file of `--cidfile`.
 pub fn create(store: &Store, args: &CreateArgs) -> Result<Container> {
-    let config = config(store, args)?;
+    let basis = basis::of(store, args)?;
+    let config = config(store, args, &basis)?;
     check_config(&config)?;
     if let Some(path) = args.cidfile.as_ref().filter(|path| path.exists()) {
         return Err(Failure::new(format!("the file {} exists already", path.display()))
@@ -33,46 +37,51 @@ pub fn create(store: &Store, args: &CreateArgs) -> Result<Container> {
     Ok(container)
 }
 
-fn config(store: &Store, args: &CreateArgs) -> Result<Config> {
-    let Some(rootfs) = &args.rootfs else {
-        let image = args.command.first().map_or("an image", String::as_str);
-        return Err(Failure::new(format!("cannot run {image}: images are not supported yet"))
-            .hint("give a directory: --rootfs DIR, or --rootfs DIR:O to leave it unchanged"));
-    };
-    let mut command = args.command.clone();
-    if let Some(entrypoint) = args.entrypoint.as_ref().filter(|text| !text.is_empty()) {
-        command.insert(0, entrypoint.clone());
-    }
-    if command.is_empty() {
-        return Err(Failure::new("no command to run in the container"));
-    }
+fn config(store: &Store, args: &CreateArgs, basis: &Basis) -> Result<Config> {
+    let program = Program::of(args, basis)?;
     let restart = parse::restart_policy(&args.restart)?;
     if args.rm && restart != RestartPolicy::No {
         return Err(Failure::new("--rm and --restart exclude each other"));
     }
+    let image = &basis.defaults;
+    let typed = parse::environment(&args.env_file, &args.env)?;
+    let cwd = Some(&image.working_dir).filter(|dir| !dir.is_empty());
+    let mut labels = image.labels.clone();
+    labels.extend(parse::labels(&args.label));
     Ok(Config {
         id: String::new(),
         name: args.name.clone().unwrap_or_default(),
         created: Timestamp::now(),
-        rootfs: parse::rootfs(rootfs)?,
-        args: command,
-        entrypoint: args.entrypoint.clone().map(|program| vec![program]),
-        env: parse::environment(&args.env_file, &args.env)?,
-        cwd: args.workdir.clone().unwrap_or_else(|| "/".into()),
-        user: args.user.clone().unwrap_or_default(),
+        rootfs: basis.rootfs.clone(),
+        args: program.args,
+        entrypoint: program.entrypoint,
+        env: merge_environment(image.env.clone(), &typed),
+        cwd: args.workdir.as_ref().or(cwd).cloned().unwrap_or_else(|| "/".into()),
+        user: args.user.as_ref().unwrap_or(&image.user).clone(),
         hostname: hostname(args)?,
         tty: args.tty,
         stdin_open: args.interactive,
-        labels: parse::labels(&args.label),
-        mounts: mounts::wanted(store, args)?,
+        labels,
+        mounts: mounts::wanted(store, args, image)?,
         read_only: args.read_only,
         network: parse::network(&args.network)?,
         init: args.init,
         security: security(args)?,
         limits: limits(args)?,
-        stop: Stop { signal: signal::parse(&args.stop_signal)?, timeout_s: args.stop_timeout },
+        stop: stop(args, image)?,
         restart,
         auto_remove: args.rm,
+        exposed_ports: image.exposed_ports.keys().cloned().collect(),
+        healthcheck: image.healthcheck.clone(),
+    })
+}
+
+/// What is typed stands above what the image says.
+fn stop(args: &CreateArgs, image: &RunConfig) -> Result<Stop> {
+    let signal = args.stop_signal.as_ref().or(image.stop_signal.as_ref());
+    Ok(Stop {
+        signal: signal::parse(signal.map_or("SIGTERM", String::as_str))?,
+        timeout_s: args.stop_timeout.or(image.stop_timeout).unwrap_or(DEFAULT_STOP_TIMEOUT_S),
     })
 }
 

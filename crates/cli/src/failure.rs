@@ -61,6 +61,25 @@ impl From<stasis_container::Error> for Failure {
     }
 }
 
+impl From<stasis_store::Error> for Failure {
+    fn from(error: stasis_store::Error) -> Failure {
+        use stasis_store::Error as E;
+        let hint = match &error {
+            E::NoSuchImage(_) => Some("stasis images lists all images"),
+            E::Ambiguous(..) => Some("give more digits of the id, or a name"),
+            _ => None,
+        };
+        let (message, cause) = split(&error);
+        Failure { code: 1, message, cause, hint: hint.map(Into::into) }
+    }
+}
+
+impl From<stasis_oci::Error> for Failure {
+    fn from(error: stasis_oci::Error) -> Failure {
+        Failure::new(error.to_string())
+    }
+}
+
 impl From<stasis_engine::Error> for Failure {
     fn from(error: stasis_engine::Error) -> Failure {
         Failure::new(error.to_string())

@@ -5,6 +5,7 @@
 #[macro_use]
 mod output;
 mod args;
+mod basis;
 mod command;
 mod confirm;
 mod create;

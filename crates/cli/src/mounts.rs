@@ -11,6 +11,7 @@ use stasis_container::{
     config::{Filling, Mount, MountKind, VolumeSource},
     volume,
 };
+use stasis_oci::RunConfig;
 
 use crate::{
     args::CreateArgs,
@@ -18,8 +19,8 @@ use crate::{
     parse,
 };
 
-/// All mounts that the options ask for.
-pub fn wanted(store: &Store, args: &CreateArgs) -> Result<Vec<Mount>> {
+/// All mounts that the options and the image ask for.
+pub fn wanted(store: &Store, args: &CreateArgs, image: &RunConfig) -> Result<Vec<Mount>> {
     let mut mounts = Vec::new();
     for mount in args.volume.iter().map(|text| volume(text)) {
         mounts.push(mount?);
@@ -31,15 +32,21 @@ pub fn wanted(store: &Store, args: &CreateArgs) -> Result<Vec<Mount>> {
         mounts.push(mount?);
     }
     refuse_same_targets(&mounts)?;
+    // What the user typed for this container stands above what another one or the image has.
     for text in &args.volumes_from {
-        // What the user typed for this container stands above what another one has.
-        for mount in volumes_from(store, text)? {
-            if !mounts.iter().any(|own| own.target == mount.target) {
-                mounts.push(mount);
-            }
+        add_missing(&mut mounts, volumes_from(store, text)?);
+    }
+    let of_image = image.volumes.keys().map(|path| named("", path, std::iter::empty()));
+    add_missing(&mut mounts, of_image.collect::<Result<_>>()?);
+    Ok(mounts)
+}
+
+fn add_missing(mounts: &mut Vec<Mount>, more: Vec<Mount>) {
+    for mount in more {
+        if !mounts.iter().any(|own| own.target == mount.target) {
+            mounts.push(mount);
         }
     }
-    Ok(mounts)
 }
 
 fn refuse_same_targets(mounts: &[Mount]) -> Result<()> {

@@ -52,7 +52,7 @@ pub fn rootfs(text: &str) -> Result<Rootfs> {
             dir.display()
         )));
     }
-    Ok(Rootfs { dir, access })
+    Ok(Rootfs::Directory { dir, access })
 }
 
 /// `nofile=1024:4096`; -1 is without limit.

@@ -57,9 +57,9 @@ fn exit_codes_are_dockers() {
     assert!(missing.err.contains("not found in $PATH"), "{}", missing.err);
     assert_eq!(engine.try_run(&["run", "--rootfs", "/no/such/dir", "true"]).code, 125);
     assert_eq!(engine.try_run(&["run", "--no-such-option"]).code, 125);
-    let image = engine.try_run(&["run", "ubuntu", "true"]);
+    let image = engine.try_run(&["run", "--pull", "never", "ubuntu", "true"]);
     assert_eq!(image.code, 125);
-    assert!(image.err.contains("images are not supported yet"), "{}", image.err);
+    assert!(image.err.contains("no such image: ubuntu"), "{}", image.err);
     assert_eq!(engine.leftovers(), Vec::<String>::new());
 }
 

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use stasis_oci::{Digest, Healthcheck};
 
 /// Everything that `create` fixes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -14,7 +15,7 @@ pub struct Config {
     pub rootfs: Rootfs,
     /// Program and arguments.
     pub args: Vec<String>,
-    /// Replaces the program's own entry point; kept for `inspect`.
+    /// The first of `args`, if they are an entry point: what follows is the command.
     pub entrypoint: Option<Vec<String>>,
     pub env: Vec<String>,
     pub cwd: String,
@@ -33,13 +34,48 @@ pub struct Config {
     pub stop: Stop,
     pub restart: RestartPolicy,
     pub auto_remove: bool,
+    /// Such as `80/tcp`; what the program says of itself.
+    #[serde(default)]
+    pub exposed_ports: Vec<String>,
+    #[serde(default)]
+    pub healthcheck: Option<Healthcheck>,
+}
+
+impl Config {
+    /// What follows the entry point.
+    pub fn command(&self) -> &[String] {
+        let nr_entrypoint = self.entrypoint.as_ref().map_or(0, Vec::len);
+        self.args.get(nr_entrypoint..).unwrap_or_default()
+    }
 }
 
 /// Where the root file system comes from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Rootfs {
-    pub dir: PathBuf,
-    pub access: RootfsAccess,
+#[serde(untagged)]
+pub enum Rootfs {
+    /// An image, by its id and by the name that the user typed; changes go to the container's own
+    /// upper directory.
+    Image { image: Digest, name: String },
+    /// A directory of the host.
+    Directory { dir: PathBuf, access: RootfsAccess },
+}
+
+impl Rootfs {
+    /// Do changes go to an upper directory of the container?
+    pub fn is_layered(&self) -> bool {
+        match self {
+            Rootfs::Image { .. } => true,
+            Rootfs::Directory { access, .. } => *access == RootfsAccess::Overlay,
+        }
+    }
+
+    /// The id of the image that the container was made of.
+    pub fn image(&self) -> Option<&Digest> {
+        match self {
+            Rootfs::Image { image, .. } => Some(image),
+            Rootfs::Directory { .. } => None,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -33,6 +33,8 @@ pub enum Error {
     #[error("{object} is damaged: {reason}")]
     Damaged { object: String, reason: String },
     #[error(transparent)]
+    Images(#[from] stasis_store::Error),
+    #[error(transparent)]
     Enclosure(#[from] stasis_enclosure::Error),
     #[error(transparent)]
     Engine(#[from] stasis_engine::Error),

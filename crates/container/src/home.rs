@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use stasis_store::ImageStore;
+
 /// The two directories of an engine and what lies below them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Home {
@@ -25,6 +27,11 @@ impl Home {
     /// One directory per container, named by its id.
     pub fn containers(&self) -> PathBuf {
         self.root.join("containers")
+    }
+
+    /// The images that containers are made of.
+    pub fn images(&self) -> ImageStore {
+        ImageStore::new(&self.root)
     }
 
     /// One directory per volume, under its name.

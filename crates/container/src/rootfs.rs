@@ -11,11 +11,13 @@ use std::{
 };
 
 use stasis_enclosure::overlay::{Overlay, Renames, Upper};
+use stasis_oci::Digest;
+use stasis_store::Silent;
 
 use crate::{
-    config::{Config, RootfsAccess},
+    config::{Config, Rootfs, RootfsAccess},
     error::{Context, Result},
-    home::Place,
+    home::{Home, Place},
     inside, record,
     store::Container,
     volume::Origin,
@@ -29,32 +31,55 @@ const FILES: [&str; 3] = ["/etc/hosts", "/etc/hostname", "/etc/resolv.conf"];
 /// Opens what new volumes are filled from.
 ///
 /// # Errors
-/// [`crate::Error::Refused`] if it is not there.
-pub(crate) fn origin(config: &Config) -> Result<Origin> {
-    Ok(Origin { root: inside::open_root(&config.rootfs.dir)? })
+/// [`crate::Error::Refused`] if the directory is not there, [`crate::Error::Images`] if the image is
+/// not.
+pub(crate) fn origin(config: &Config, home: &Home) -> Result<Origin> {
+    let lower = match &config.rootfs {
+        Rootfs::Directory { dir, .. } => vec![dir.clone()],
+        Rootfs::Image { image, .. } => image_layers(image, home)?,
+    };
+    let root = match lower.as_slice() {
+        [] => None,
+        [only] => Some(inside::open_root(only)?),
+        _ => Some(Overlay { lower, upper: None }.mount()?),
+    };
+    Ok(Origin { root })
+}
+
+/// The lower directories of an image, the topmost first.
+fn image_layers(id: &Digest, home: &Home) -> Result<Vec<PathBuf>> {
+    let images = home.images();
+    Ok(images.lower_dirs(&images.find_id(id)?, &mut Silent)?)
 }
 
 /// Where the root file system is on the host; an overlay is mounted.
 ///
 /// # Errors
-/// [`crate::Error::Enclosure`] by the kernel.
+/// [`crate::Error::Enclosure`] by the kernel, [`crate::Error::Images`] if the image is not there.
 pub(crate) fn mount(container: &Container) -> Result<PathBuf> {
-    let (rootfs, place) = (&container.config.rootfs, &container.place);
-    match rootfs.access {
-        RootfsAccess::Direct => Ok(rootfs.dir.clone()),
-        RootfsAccess::Overlay => {
-            let mut lower = vec![rootfs.dir.clone()];
-            // No layer may lie inside another one, as ours do in the host's own root.
-            if !place.dir.starts_with(&rootfs.dir) {
-                make_mount_points(place, &lower)?;
-                lower.insert(0, place.mount_points());
-            }
-            let renames = Renames::Redirected;
-            let upper = Upper { dir: place.upper(), work: place.work(), renames };
-            Overlay { lower, upper: Some(upper) }.mount_at(&place.merged())?;
-            Ok(place.merged())
+    let place = &container.place;
+    let (lower, renames) = match &container.config.rootfs {
+        Rootfs::Directory { dir, access: RootfsAccess::Direct } => return Ok(dir.clone()),
+        Rootfs::Directory { dir, access: RootfsAccess::Overlay } => {
+            (vec![dir.clone()], Renames::Redirected)
         }
+        // A redirected directory would be no layer of another image.
+        Rootfs::Image { image, .. } => (image_layers(image, &container.home)?, Renames::Refused),
+    };
+    let lower = with_mount_points(place, lower)?;
+    let upper = Upper { dir: place.upper(), work: place.work(), renames };
+    Overlay { lower, upper: Some(upper) }.mount_at(&place.merged())?;
+    Ok(place.merged())
+}
+
+/// No layer may lie inside another one, as ours do in the host's own root.
+fn with_mount_points(place: &Place, mut lower: Vec<PathBuf>) -> Result<Vec<PathBuf>> {
+    if lower.iter().any(|dir| place.dir.starts_with(dir)) {
+        return Ok(lower);
     }
+    make_mount_points(place, &lower)?;
+    lower.insert(0, place.mount_points());
+    Ok(lower)
 }
 
 /// Once for each container; what is there already is not made.
@@ -66,8 +91,13 @@ fn make_mount_points(place: &Place, lower: &[PathBuf]) -> Result<()> {
     let work = place.dir.join("mount-points.work");
     record::remove_tree(&half_made)?;
     record::remove_tree(&work)?;
-    let upper = Upper { dir: half_made.clone(), work: work.clone(), renames: Renames::Refused };
-    let root = Overlay { lower: lower.to_vec(), upper: Some(upper) }.mount()?;
+    let root = if lower.is_empty() {
+        fs::create_dir(&half_made).context("make directory", half_made.display())?;
+        inside::open_root(&half_made)?
+    } else {
+        let upper = Upper { dir: half_made.clone(), work: work.clone(), renames: Renames::Refused };
+        Overlay { lower: lower.to_vec(), upper: Some(upper) }.mount()?
+    };
     DIRECTORIES.iter().try_for_each(|path| inside::make_dirs(&root, Path::new(path)))?;
     FILES.iter().try_for_each(|path| inside::make_file(&root, Path::new(path)))?;
     drop(root);

@@ -2,6 +2,8 @@
 
 use std::{fs, io::ErrorKind, path::PathBuf};
 
+use stasis_store::{ImageStore, User, Users};
+
 use crate::{
     config::Config,
     error::{Context, Error, Result},
@@ -39,11 +41,41 @@ impl Store {
     pub fn create(&self, mut config: Config) -> Result<Container> {
         record::make_private_dir(&self.home.containers())?;
         config.id = name::draw_id()?;
-        let origin = rootfs::origin(&config)?;
+        let origin = rootfs::origin(&config, &self.home)?;
         let volumes = self.volumes().provide(&mut config.mounts, &origin)?;
         let container = self.create_named(config)?;
+        self.keep_image_of(&container)?;
         volumes.keep();
         Ok(container)
+    }
+
+    /// Whoever removed the image before our record was there could not know of us.
+    fn keep_image_of(&self, container: &Container) -> Result<()> {
+        let Some(image) = container.config.rootfs.image() else { return Ok(()) };
+        if let Err(gone) = self.images().find_id(image) {
+            container.remove_record()?;
+            return Err(gone.into());
+        }
+        Ok(())
+    }
+
+    pub fn images(&self) -> ImageStore {
+        self.home.images()
+    }
+
+    /// The containers of each image, which must not be removed.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if the containers cannot be listed.
+    pub fn users_of_images(&self) -> Result<Users> {
+        let mut users = Users::new();
+        for container in self.list()? {
+            let Some(image) = container.config.rootfs.image() else { continue };
+            let is_running = container.state().is_ok_and(|state| state.status.is_up());
+            let user = User { name: container.config.name.clone(), is_running };
+            users.entry(*image).or_default().push(user);
+        }
+        Ok(users)
     }
 
     pub fn volumes(&self) -> Volumes {

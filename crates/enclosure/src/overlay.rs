@@ -5,7 +5,10 @@
 
 use std::{
     fs::{self, File},
-    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    os::{
+        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+        unix::fs::{MetadataExt, OpenOptionsExt, chown},
+    },
     path::{Path, PathBuf},
 };
 
@@ -76,9 +79,8 @@ impl Overlay {
             set_path(setup.as_fd(), "lowerdir+", dir, &mut open)?;
         }
         if let Some(upper) = &self.upper {
-            for dir in [&upper.dir, &upper.work] {
-                fs::create_dir_all(dir).context("make directory", dir.display())?;
-            }
+            create_like(&upper.dir, self.lower.first())?;
+            fs::create_dir_all(&upper.work).context("make directory", upper.work.display())?;
             set_path(setup.as_fd(), "upperdir", &upper.dir, &mut open)?;
             set_path(setup.as_fd(), "workdir", &upper.work, &mut open)?;
         }
@@ -101,6 +103,20 @@ impl Overlay {
     }
 }
 
+/// The root of an overlay has the attributes of its upper directory: a new one gets those of the
+/// root below.
+fn create_like(upper: &Path, lower: Option<&PathBuf>) -> Result<()> {
+    if upper.exists() {
+        return Ok(());
+    }
+    fs::create_dir_all(upper).context("make directory", upper.display())?;
+    let Some(lower) = lower else { return Ok(()) };
+    let meta = fs::metadata(lower).context("look at", lower.display())?;
+    chown(upper, Some(meta.uid()), Some(meta.gid()))
+        .and_then(|()| fs::set_permissions(upper, meta.permissions()))
+        .context("change", upper.display())
+}
+
 fn set_path(
     setup: BorrowedFd<'_>,
     key: &'static str,
@@ -110,10 +126,8 @@ fn set_path(
     let mut value = path.to_owned();
     if path.as_os_str().len() > MAX_VALUE_BYTES {
         let flags = (OFlags::PATH | OFlags::DIRECTORY).bits().cast_signed();
-        let dir =
-            std::os::unix::fs::OpenOptionsExt::custom_flags(File::options().read(true), flags)
-                .open(path)
-                .context("open", path.display())?;
+        let dir = File::options().read(true).custom_flags(flags).open(path);
+        let dir = dir.context("open", path.display())?;
         value = PathBuf::from(format!("/proc/self/fd/{}", dir.as_raw_fd()));
         open.push(dir);
     }

@@ -1,10 +1,12 @@
 //! `inspect`: all about a container, under Docker's names.
 
+use std::path::Path;
+
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use stasis_container::{
     Container, State, Status, Store,
-    config::{Config, Mount, MountKind, RestartPolicy, Seccomp},
+    config::{Config, Mount, MountKind, RestartPolicy, Rootfs, Seccomp},
     signal,
     volume::Volumes,
 };
@@ -53,8 +55,8 @@ fn describe(container: &Container, state: &State, volumes: &Volumes) -> Value {
         "Path": config.args.first(),
         "Args": config.args.get(1..).unwrap_or_default(),
         "State": describe_state(state),
-        "Image": ps::image(config),
-        "Rootfs": config.rootfs.dir,
+        "Image": config.rootfs.image().map_or_else(|| ps::image(config), ToString::to_string),
+        "Rootfs": rootfs_dir(config),
         "LogPath": container.log_path(),
         "Name": format!("/{}", config.name),
         "RestartCount": state.restarts,
@@ -68,7 +70,9 @@ fn describe(container: &Container, state: &State, volumes: &Volumes) -> Value {
             "Tty": config.tty,
             "OpenStdin": config.stdin_open,
             "Env": config.env,
-            "Cmd": config.args,
+            "Image": ps::image(config),
+            "ExposedPorts": config.exposed_ports.iter().map(|port| (port.clone(), json!({}))).collect::<Map<_, _>>(),
+            "Cmd": config.command(),
             "Entrypoint": config.entrypoint,
             "WorkingDir": config.cwd,
             "Labels": config.labels,
@@ -76,6 +80,13 @@ fn describe(container: &Container, state: &State, volumes: &Volumes) -> Value {
             "StopTimeout": config.stop.timeout_s,
         },
     })
+}
+
+fn rootfs_dir(config: &Config) -> Option<&Path> {
+    match &config.rootfs {
+        Rootfs::Directory { dir, .. } => Some(dir),
+        Rootfs::Image { .. } => None,
+    }
 }
 
 fn describe_state(state: &State) -> Value {

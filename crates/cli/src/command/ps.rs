@@ -5,8 +5,9 @@ use std::path::Path;
 use serde_json::{Value, json};
 use stasis_container::{
     Container, Error, State, Status, Store,
-    config::{Config, Mount, MountKind, Network, RootfsAccess},
+    config::{Config, Mount, MountKind, Network, Rootfs, RootfsAccess},
 };
+use stasis_store::ImageStore;
 
 use crate::{
     args::PsArgs,
@@ -36,6 +37,7 @@ pub fn run(store: &Store, args: &PsArgs) -> Result<i32> {
     let asks_for_stopped =
         filters.iter().any(|f| matches!(f, Filter::Status(_) | Filter::Exited(_)));
     let shows_all = args.all || last.is_some() || asks_for_stopped;
+    let images = store.images();
     let mut rows = Vec::new();
     for container in store.list()? {
         let state = match container.state() {
@@ -45,7 +47,7 @@ pub fn run(store: &Store, args: &PsArgs) -> Result<i32> {
         };
         let matches = filters.iter().all(|filter| filter.matches(&container.config, &state));
         if matches && (shows_all || state.status.is_up()) {
-            rows.push(row(&container, &state, args.no_trunc));
+            rows.push(row(&container, &state, &images, args.no_trunc));
         }
     }
     rows.truncate(last.unwrap_or(usize::MAX));
@@ -80,7 +82,7 @@ fn print(rows: &[Value], args: &PsArgs) -> Result<()> {
     Ok(())
 }
 
-fn row(container: &Container, state: &State, is_whole: bool) -> Value {
+fn row(container: &Container, state: &State, images: &ImageStore, is_whole: bool) -> Value {
     let config = &container.config;
     let command = config.args.join(" ");
     let mounts: Vec<String> = config.mounts.iter().filter_map(mounted).collect();
@@ -88,7 +90,7 @@ fn row(container: &Container, state: &State, is_whole: bool) -> Value {
     let labels: Vec<String> = config.labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
     json!({
         "ID": if is_whole { &config.id } else { container.short_id() },
-        "Image": image(config),
+        "Image": image_now(config, images),
         "Command": format!("\"{}\"", if is_whole { command } else { shorten(&command) }),
         "CreatedAt": time::local(config.created),
         "RunningFor": format!("{} ago", time::since(config.created)),
@@ -113,10 +115,22 @@ fn mounted(mount: &Mount) -> Option<String> {
     }
 }
 
-/// As the user wrote it: there are no images yet.
+/// As the user wrote it, unless that is another image's name by now.
+fn image_now(config: &Config, images: &ImageStore) -> String {
+    let typed = image(config);
+    match config.rootfs.image() {
+        Some(id) if images.find(&typed).is_ok_and(|found| found.id != *id) => id.short(),
+        _ => typed,
+    }
+}
+
+/// As the user wrote it.
 pub fn image(config: &Config) -> String {
-    let suffix = if config.rootfs.access == RootfsAccess::Overlay { ":O" } else { "" };
-    format!("{}{suffix}", config.rootfs.dir.display())
+    match &config.rootfs {
+        Rootfs::Image { name, .. } => name.clone(),
+        Rootfs::Directory { dir, access: RootfsAccess::Overlay } => format!("{}:O", dir.display()),
+        Rootfs::Directory { dir, access: RootfsAccess::Direct } => dir.display().to_string(),
+    }
 }
 
 pub fn network(network: Network) -> &'static str {

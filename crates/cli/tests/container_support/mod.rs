@@ -2,6 +2,8 @@
 
 #![allow(dead_code)] // not every test file uses all of it
 
+mod image;
+
 use std::{
     io::{Read, Seek, Write},
     os::unix::process::ExitStatusExt,

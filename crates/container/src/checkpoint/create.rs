@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     attach::Session,
-    config::{MountKind, RootfsAccess},
+    config::MountKind,
     error::{Context, Error, Result},
     frame::Frame,
     name, process, record, spec,
@@ -176,7 +176,7 @@ impl Container {
     /// Everything but the tasks, of the same instant.
     fn write_surroundings(&self, dir: &Path, init: i32, state: &State) -> Result<()> {
         record::write(&dir.join(DESCRIPTORS), &state.stdio)?;
-        if self.config.rootfs.access == RootfsAccess::Overlay {
+        if self.config.rootfs.is_layered() {
             pack(&self.place.upper(), &dir.join(ROOTFS_DIFF))?;
         }
         for (index, target) in self.tmpfs_targets().iter().enumerate() {

@@ -22,7 +22,6 @@ use super::{
 };
 use crate::{
     attach::Session,
-    config::RootfsAccess,
     error::{Context, Error, Result},
     frame::{Frame, MAX_PAYLOAD_BYTES},
     lifecycle::{Starting, wait_readable},
@@ -96,7 +95,7 @@ impl Container {
 
     /// Puts the changes of the checkpoint in the place of the present ones, which are kept beside.
     fn bring_back_rootfs(&self, path: &Path) -> Result<()> {
-        if self.config.rootfs.access != RootfsAccess::Overlay {
+        if !self.config.rootfs.is_layered() {
             return Ok(());
         }
         let fresh = self.place.dir.join("upper.new");

@@ -27,13 +27,15 @@ const COPY_BYTES: usize = 1 << 20;
 
 /// The root file system that new volumes are filled from.
 pub(crate) struct Origin {
-    pub root: OwnedFd,
+    /// None if there is nothing at all in it.
+    pub root: Option<OwnedFd>,
 }
 
 impl Origin {
     /// Opens what stands at `target`; links lead nowhere outside. `None` if there is no directory.
     fn open(&self, target: &Path) -> Result<Option<OwnedFd>> {
-        match inside::open(&self.root, target, OFlags::RDONLY | OFlags::DIRECTORY) {
+        let Some(root) = &self.root else { return Ok(None) };
+        match inside::open(root, target, OFlags::RDONLY | OFlags::DIRECTORY) {
             Ok(dir) => Ok(Some(dir)),
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
             Err(error) => Err(error).context("open", target.display()),

@@ -1,0 +1,151 @@
+//! What a container is made from: an image with its configuration, or a directory of the host.
+
+use stasis_container::{Store, config::Rootfs};
+use stasis_oci::RunConfig;
+use stasis_store::{Error, Hold, Image, ImageStore};
+
+use crate::{
+    args::CreateArgs,
+    failure::{Failure, Result},
+    parse,
+};
+
+/// The root file system, and what the image says a container starts with.
+pub struct Basis {
+    pub rootfs: Rootfs,
+    pub defaults: RunConfig,
+    /// What was typed behind the image.
+    pub command: Vec<String>,
+    /// The image stays until the container is there.
+    _hold: Option<Hold>,
+}
+
+/// Finds the image, or gets it from its registry.
+pub fn of(store: &Store, args: &CreateArgs) -> Result<Basis> {
+    let pull = Pull::parse(&args.pull)?;
+    if let Some(dir) = &args.rootfs {
+        let (rootfs, command) = (parse::rootfs(dir)?, args.command.clone());
+        return Ok(Basis { rootfs, defaults: RunConfig::default(), command, _hold: None });
+    }
+    let Some((name, command)) = args.command.split_first() else {
+        return Err(Failure::new("no image to make the container of")
+            .hint("name an image, or give a directory: --rootfs DIR or --rootfs DIR:O"));
+    };
+    let images = store.images();
+    let hold = images.hold()?;
+    let image = provide(&images, name, pull)?;
+    Ok(Basis {
+        rootfs: Rootfs::Image { image: image.id, name: name.clone() },
+        defaults: image.config.config,
+        command: command.to_vec(),
+        _hold: Some(hold),
+    })
+}
+
+/// When an image is looked for in its registry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pull {
+    Always,
+    Missing,
+    Never,
+}
+
+impl Pull {
+    fn parse(text: &str) -> Result<Pull> {
+        match text {
+            "always" => Ok(Pull::Always),
+            "missing" => Ok(Pull::Missing),
+            "never" => Ok(Pull::Never),
+            _ => Err(Failure::new(format!("{text:?} is not a policy of --pull"))
+                .hint("use always, missing or never")),
+        }
+    }
+}
+
+fn provide(images: &ImageStore, name: &str, pull: Pull) -> Result<Image> {
+    if pull == Pull::Always {
+        return fetch(images, name);
+    }
+    match images.find(name) {
+        Err(Error::NoSuchImage(_)) if pull == Pull::Missing => fetch(images, name),
+        found => Ok(found?),
+    }
+}
+
+/// Pulls an image.
+fn fetch(_images: &ImageStore, name: &str) -> Result<Image> {
+    Err(Failure::new(format!("cannot pull {name}: registries are not supported yet"))
+        .hint("bring the image here with stasis load or stasis import, or use --pull never"))
+}
+
+/// Program and arguments by Docker's rules.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Program {
+    pub entrypoint: Option<Vec<String>>,
+    /// With the entry point.
+    pub args: Vec<String>,
+}
+
+impl Program {
+    /// An entry point that is typed puts the image's command away too; an empty one takes the
+    /// image's entry point away.
+    pub fn of(args: &CreateArgs, basis: &Basis) -> Result<Program> {
+        let image = &basis.defaults;
+        let (entrypoint, default_command) = match args.entrypoint.as_deref() {
+            Some("") => (None, None),
+            Some(typed) => (Some(vec![typed.to_owned()]), None),
+            None => (image.entrypoint.clone(), image.cmd.clone()),
+        };
+        let command = match basis.command.as_slice() {
+            [] => default_command.unwrap_or_default(),
+            typed => typed.to_vec(),
+        };
+        let entrypoint = entrypoint.filter(|words| !words.is_empty());
+        let args = [entrypoint.clone().unwrap_or_default(), command].concat();
+        if args.is_empty() {
+            return Err(Failure::new("no command to run in the container")
+                .hint("write it behind the image, or give an --entrypoint"));
+        }
+        Ok(Program { entrypoint, args })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::args::{Cli, Command, ContainerCommand};
+
+    fn program(entrypoint: &[&str], typed: &[&str]) -> Option<Vec<String>> {
+        let words = [&["stasis", "create"], entrypoint, &["image"], typed].concat();
+        let Command::Container(ContainerCommand::Create(args)) = Cli::parse_from(words).command
+        else {
+            panic!()
+        };
+        let words = |text: &str| Some(text.split(' ').map(str::to_owned).collect());
+        let defaults = RunConfig {
+            entrypoint: words("entry point"),
+            cmd: words("cmd"),
+            ..RunConfig::default()
+        };
+        let rootfs = parse::rootfs("/").unwrap();
+        let command = args.command[1..].to_vec();
+        let basis = Basis { rootfs, defaults, command, _hold: None };
+        Program::of(&args, &basis).ok().map(|program| program.args)
+    }
+
+    #[test]
+    fn entry_point_and_command_by_dockers_rules() {
+        let check = |entrypoint: &[&str], typed: &[&str], expect: Option<&str>| {
+            let expect = expect.map(|text| text.split(' ').map(str::to_owned).collect());
+            assert_eq!(program(entrypoint, typed), expect, "{entrypoint:?} {typed:?}");
+        };
+        check(&[], &[], Some("entry point cmd"));
+        check(&[], &["-x"], Some("entry point -x"));
+        check(&["--entrypoint", "own"], &[], Some("own"));
+        check(&["--entrypoint", "own"], &["-x"], Some("own -x"));
+        check(&["--entrypoint", ""], &["sh"], Some("sh"));
+        check(&["--entrypoint", ""], &[], None);
+    }
+}
