@@ -96,23 +96,68 @@ fn freeze_and_write(
 ) -> Result<Report, Error> {
     let mut gathering = freeze(tree, sleepers, options, outside)?;
     phases.end("freeze");
+    let writer = Writer::create(&options.images_dir)?;
+    let written = write(tree, &mut gathering, &writer, options, phases);
+    let (nr_pages, bytes_written) = match written {
+        Ok(numbers) => numbers,
+        Err(error) => {
+            // What is not whole is of no use to anybody. The failure that led here is the one to tell.
+            let _ = writer.abandon();
+            return Err(error);
+        }
+    };
+    settle_links(&mut gathering, options.fate);
+    Ok(Report {
+        stats: Stats {
+            nr_tasks: gathering.tree.processes.len(),
+            nr_threads: gathering.tree.nr_threads(),
+            nr_pages,
+            bytes_written,
+            ..Stats::default()
+        },
+        losses: gathering.losses,
+    })
+}
+
+/// Writes everything, and calls the caller who has more to save. Tells how many pages and how many
+/// bytes of files there are.
+fn write(
+    tree: &StoppedTree,
+    gathering: &mut Gathering,
+    writer: &Writer,
+    options: &mut CheckpointOptions<'_>,
+    phases: &mut Phases,
+) -> Result<(u64, u64), Error> {
     let owns_ipc = gathering.tree.namespaces.owns(NamespaceKind::Ipc);
     let ipc = if owns_ipc { Some(ipc_sysctls::read(options.root)?) } else { None };
     let facts = Facts { ipc, ..facts() };
-    let writer = Writer::create(&options.images_dir)?;
     let stored = std::mem::take(&mut gathering.stored);
+    let frozen = &gathering.tree;
     // Contents are slow to move and trees of many tasks have many files: each on a processor of its own.
     let nr_pages = std::thread::scope(|scope| -> Result<u64, Error> {
-        let writing = scope.spawn(|| writer.write_tree(&gathering.tree, &facts));
-        let nr_pages = write_pages(tree, &gathering.tree, &writer)?;
-        write_stored(stored, &gathering.tree, &writer)?;
+        let writing = scope.spawn(|| writer.write_tree(frozen, &facts));
+        let nr_pages = write_pages(tree, frozen, writer)?;
+        write_stored(stored, frozen, writer)?;
         phases.end("pages");
         let written = writing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         written?;
         Ok(nr_pages)
     })?;
+    writer.write_stats(&dump_stats(phases, nr_pages))?;
+    let files = writer.finish(frozen)?;
+    let lengths = files.iter().filter_map(|file| Some(file.metadata().ok()?.len()));
+    let bytes_written = lengths.sum();
+    phases.end("write");
+    if let Some(while_stopped) = options.while_stopped.as_mut() {
+        while_stopped().map_err(|error| Error::Failed(error.to_string()))?;
+        phases.end("while stopped");
+    }
+    Ok((nr_pages, bytes_written))
+}
+
+fn dump_stats(phases: &Phases, nr_pages: u64) -> DumpStats {
     let micros = |name: &str| u32::try_from(phases.of(name).as_micros()).unwrap_or(u32::MAX);
-    writer.write_stats(&DumpStats {
+    DumpStats {
         freezing_us: micros("stop"),
         frozen_us: micros("freeze") + micros("pages"),
         memdump_us: micros("pages"),
@@ -120,28 +165,7 @@ fn freeze_and_write(
         pages_scanned: nr_pages,
         pages_written: nr_pages,
         ..DumpStats::default()
-    })?;
-    let files = writer.finish(&gathering.tree)?;
-    phases.end("write");
-    if let Some(while_stopped) = options.while_stopped.as_mut() {
-        while_stopped().map_err(|error| Error::Failed(error.to_string()))?;
-        phases.end("while stopped");
     }
-    settle_links(&mut gathering, options.fate);
-    Ok(Report {
-        stats: Stats {
-            nr_tasks: gathering.tree.processes.len(),
-            nr_threads: gathering.tree.nr_threads(),
-            nr_pages,
-            bytes_written: files
-                .iter()
-                .filter_map(|file| file.metadata().ok())
-                .map(|m| m.len())
-                .sum(),
-            ..Stats::default()
-        },
-        losses: gathering.losses,
-    })
 }
 
 /// Links to deleted files are only for the restore: a tree that runs on must not find them.

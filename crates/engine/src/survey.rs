@@ -133,11 +133,6 @@ impl Survey<'_> {
             None => {}
         }
         for map in proc.smaps()? {
-            if map.name.starts_with(b"[anon:") || map.name.starts_with(b"[anon_shmem:") {
-                let subject = address_space::subject_of(proc.pid(), &stat.name, &map);
-                let reason = "the name of this mapping (PR_SET_VMA_ANON_NAME)".into();
-                self.losses.push(Loss { subject, reason });
-            }
             if map.has_flag(b"dp") {
                 let subject = address_space::subject_of(proc.pid(), &stat.name, &map);
                 self.losses

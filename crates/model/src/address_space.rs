@@ -44,6 +44,8 @@ pub struct Vma {
     pub backing: Backing,
     /// Bit n: advice number n of madvise(2) is in effect.
     pub advice: u64,
+    /// Given to memory without a file (prctl(2), `PR_SET_VMA_ANON_NAME`).
+    pub name: Option<Vec<u8>>,
 }
 
 /// `PROT_*` bits.

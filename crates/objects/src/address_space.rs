@@ -154,7 +154,14 @@ fn freeze_mapping(
             .filter(|(code, _)| map.has_flag(code) && !is_special(&map.name))
             .fold(0, |bits, (_, number)| bits | 1 << number),
         backing,
+        name: given_name(&map.name).map(<[u8]>::to_vec),
     }))
+}
+
+/// The name that a program gave to memory without a file.
+fn given_name(name: &[u8]) -> Option<&[u8]> {
+    let name = name.strip_prefix(b"[anon:").or_else(|| name.strip_prefix(b"[anon_shmem:"))?;
+    name.strip_suffix(b"]")
 }
 
 fn is_special(name: &[u8]) -> bool {
@@ -289,6 +296,9 @@ const MUNMAP: i64 = 11;
 const MREMAP: i64 = 25;
 const MADVISE: i64 = 28;
 const MLOCK2: i64 = 325;
+const PRCTL: i64 = 157;
+const PR_SET_VMA: u64 = 0x5356_4d41;
+const PR_SET_VMA_ANON_NAME: u64 = 0;
 const MAP_SHARED: u64 = 1;
 const MAP_PRIVATE: u64 = 2;
 const MAP_DROPPABLE: u64 = 8;
@@ -460,6 +470,13 @@ pub fn finish(vma: &Vma, has_content: bool, batch: &mut Batch) {
         if vma.advice & 1 << number != 0 && !droppable {
             batch.call("madvise", MADVISE, [start.into(), len.into(), number.into()]);
         }
+    }
+    if let Some(name) = &vma.name {
+        let name = batch.text(name);
+        let kind = PR_SET_VMA_ANON_NAME;
+        let arguments = [PR_SET_VMA.into(), kind.into(), start.into(), len.into(), name.into()];
+        // A kernel without such names does without.
+        batch.try_call("prctl(PR_SET_VMA)", PRCTL, arguments);
     }
     if vma.flags.locked {
         let on_fault = u32::from(vma.flags.locked_on_fault);

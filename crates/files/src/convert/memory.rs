@@ -238,6 +238,7 @@ fn encode_vma(vma: &Vma, segment_files: &BTreeMap<SegmentId, FileId>) -> VmaEntr
         madv: (vma.advice != 0).then_some(vma.advice),
         fdflags: kind.open_mode,
         locked_on_fault: vma.flags.locked_on_fault.then_some(true),
+        name: vma.name.clone(),
     }
 }
 
@@ -271,7 +272,19 @@ fn decode_vma(place: Place, pid: NsPid, vma: &VmaEntry, shared: &SharedFiles) ->
         },
         backing: decode_backing(place, pid, vma, shared)?,
         advice: vma.madv.unwrap_or(0),
+        name: decode_name(place, vma)?,
     })
+}
+
+/// As the kernel takes them: at most 79 bytes, printable.
+fn decode_name(place: Place, vma: &VmaEntry) -> Result<Option<Vec<u8>>> {
+    const LONGEST: usize = 79;
+    let Some(name) = &vma.name else { return Ok(None) };
+    let is_printable = name.iter().all(|byte| (b' '..=b'~').contains(byte));
+    if name.len() > LONGEST || !is_printable {
+        return Err(place.field("name", "is no name of a mapping"));
+    }
+    Ok(Some(name.clone()))
 }
 
 fn decode_backing(

@@ -1,6 +1,7 @@
 //! Writing a checkpoint.
 
 use std::{
+    collections::BTreeSet,
     fs::{self, DirBuilder, File},
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
@@ -23,6 +24,8 @@ use crate::{
 #[derive(Debug)]
 pub struct Writer {
     dir: PathBuf,
+    /// What was in the directory before.
+    others: BTreeSet<PathBuf>,
     next_pages_id: AtomicU32,
 }
 
@@ -37,7 +40,8 @@ impl Writer {
             .mode(0o700)
             .create(dir)
             .map_err(Error::io("make the directory of", dir))?;
-        Ok(Writer { dir: dir.into(), next_pages_id: AtomicU32::new(1) })
+        let others = list(dir)?;
+        Ok(Writer { dir: dir.into(), others, next_pages_id: AtomicU32::new(1) })
     }
 
     /// Begins the pages of a process or segment. Every live process and every segment that is not
@@ -90,11 +94,11 @@ impl Writer {
         open::write(&self.dir, stats::FILE, &stats::encode(statistics))
     }
 
-    /// Checks that all streams of the tree are there, and lists all files of the checkpoint.
+    /// Checks that all streams of the tree are there, and lists all files that were written.
     ///
     /// # Errors
     /// [`Error::Missing`] names the first one that is not there, [`Error::Io`].
-    pub fn finish(self, tree: &Tree) -> Result<Vec<PathBuf>> {
+    pub fn finish(&self, tree: &Tree) -> Result<Vec<PathBuf>> {
         let is_missing = |name: &String| !self.dir.join(name).exists();
         let mut needed = streams_of(tree);
         needed.sort();
@@ -105,18 +109,27 @@ impl Writer {
         self.files()
     }
 
-    /// Lists all files of the directory.
+    /// Takes away what was written.
     ///
     /// # Errors
     /// [`Error::Io`]
-    pub fn files(&self) -> Result<Vec<PathBuf>> {
-        let entries = fs::read_dir(&self.dir).and_then(|entries| {
-            entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>()
-        });
-        let mut files = entries.map_err(Error::io("list", &self.dir))?;
-        files.sort();
-        Ok(files)
+    pub fn abandon(self) -> Result<()> {
+        for file in self.files()? {
+            fs::remove_file(&file).map_err(Error::io("remove", file))?;
+        }
+        Ok(())
     }
+
+    /// Lists the files that were written, by name.
+    fn files(&self) -> Result<Vec<PathBuf>> {
+        Ok(list(&self.dir)?.difference(&self.others).cloned().collect())
+    }
+}
+
+fn list(dir: &Path) -> Result<BTreeSet<PathBuf>> {
+    let entries = fs::read_dir(dir)
+        .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<_>>());
+    entries.map_err(Error::io("list", dir))
 }
 
 /// Names of the files beside the tree's own.

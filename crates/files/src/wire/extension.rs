@@ -13,6 +13,7 @@
 //! | `sk_packet_entry` | 1000 | `sender` | recvfrom(2) of a datagram tells its sender |
 //! | `sk_opts_entry` | 1000 | `further` | socket options that are not among the format's |
 //! | `vma_entry` | 1000 | `locked_on_fault` | `MLOCK_ONFAULT` |
+//! | `vma_entry` | 1001 | `name` | `PR_SET_VMA_ANON_NAME` |
 //! | `mm_entry` | 1000 | `auxv_rest` | CRIU takes 44 words of the auxiliary vector, kernels give more |
 //! | `pipe_data_entry` | 1000 | `packets` | boundaries of packets in a pipe with `O_DIRECT` |
 //! | `thread_core_entry` | 1001 | `io_priority` | ioprio_set(2) |

@@ -108,6 +108,9 @@ pub struct VmaEntry {
     /// Open mode needed for the mapping: 0 read-only, 1 write-only, 2 read-write.
     #[prost(uint32, optional, tag = "10")]
     pub fdflags: Option<u32>,
+    /// Name of anonymous memory (our extension).
+    #[prost(bytes = "vec", optional, tag = "1001")]
+    pub name: Option<Vec<u8>>,
     /// Ours: MLOCK_ONFAULT.
     #[prost(bool, optional, tag = "1000")]
     pub locked_on_fault: Option<bool>,

@@ -470,6 +470,7 @@ impl Builder<'_, '_> {
                 },
                 backing,
                 advice: draw.u64(),
+                name: draw.option(|draw| vec![b'n'; 1 + draw.below(79) as usize]),
             });
         }
         let paths = self.paths.clone();

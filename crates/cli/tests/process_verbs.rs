@@ -1,0 +1,134 @@
+//! `process dump` and `process restore` where something is in the way: pids that are not free, a disk
+//! that is full.
+
+#![allow(clippy::unwrap_used)]
+
+use std::{
+    path::Path,
+    process::{Child, Command, Output, Stdio},
+    thread::sleep,
+    time::Duration,
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+#[test]
+fn a_pid_that_a_zombie_holds_is_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut sleeper = start();
+    dump(&sleeper, dir.path());
+    let mut restore = stasis(dir.path(), "restore", &["-d"]).spawn().unwrap();
+    sleep(Duration::from_millis(300));
+    assert!(restore.try_wait().unwrap().is_none(), "it does not wait");
+    sleeper.wait().unwrap();
+    assert!(restore.wait().unwrap().success());
+    kill_process(pid_of(&sleeper), Signal::KILL).unwrap();
+}
+
+#[test]
+fn a_pid_that_somebody_holds_is_told_with_his_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut sleeper = start();
+    dump(&sleeper, dir.path());
+    sleeper.wait().unwrap();
+    let again = stasis(dir.path(), "restore", &["-d"]).output().unwrap();
+    assert!(again.status.success(), "{}", said(&again));
+    let refused = stasis(dir.path(), "restore", &["-d"]).output().unwrap();
+    kill_process(pid_of(&sleeper), Signal::KILL).unwrap();
+    assert!(!refused.status.success());
+    let told = format!("pid {} is taken: process {} (\"sleep\")", sleeper.id(), sleeper.id());
+    assert!(said(&refused).contains(&told), "{}", said(&refused));
+}
+
+#[test]
+fn a_dump_onto_a_full_disk_leaves_the_process_and_nothing_else() {
+    let full = SmallDisk::mount();
+    let mut sleeper = start();
+    let images = full.0.path();
+    let dumped = stasis(images, "dump", &["-t", &sleeper.id().to_string()]).output().unwrap();
+    assert!(!dumped.status.success());
+    assert!(said(&dumped).contains("ENOSPC") || said(&dumped).contains("No space"));
+    assert_eq!(std::fs::read_dir(images).unwrap().count(), 0, "files are left");
+    assert!(sleeper.try_wait().unwrap().is_none(), "it has ended");
+    let elsewhere = tempfile::tempdir().unwrap();
+    dump(&sleeper, elsewhere.path());
+    sleeper.wait().unwrap();
+}
+
+/// `busybox-counter` was made by CRIU 4.2; it needs the very program that ran then.
+#[test]
+fn a_dump_of_criu_goes_on() {
+    const PROGRAM: (&str, u64) = ("/usr/bin/busybox", 1_982_256);
+    let has_program = std::fs::metadata(PROGRAM.0).is_ok_and(|meta| meta.len() == PROGRAM.1);
+    if !has_program {
+        eprintln!("not run: {} is another build than the dump's", PROGRAM.0);
+        return;
+    }
+    let images = tempfile::tempdir().unwrap();
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../files/tests/data/busybox-counter");
+    for file in std::fs::read_dir(data).unwrap().map(Result::unwrap) {
+        if file.file_type().unwrap().is_file() {
+            std::fs::copy(file.path(), images.path().join(file.file_name())).unwrap();
+        }
+    }
+    let restored = stasis(images.path(), "restore", &["-d"]).output().unwrap();
+    assert!(restored.status.success(), "{}", said(&restored));
+    let root = Pid::from_raw(19790).unwrap();
+    let child = || std::fs::read_to_string("/proc/19790/task/19790/children").unwrap();
+    let first = child();
+    let deadline = std::time::Instant::now() + Duration::from_secs(10);
+    // Its loop starts another `sleep` each second.
+    while child() == first && std::time::Instant::now() < deadline {
+        sleep(Duration::from_millis(20));
+    }
+    let goes_on = child() != first;
+    rustix::process::kill_process_group(root, Signal::KILL).unwrap();
+    assert!(goes_on, "the loop stands still");
+}
+
+/// A file system of a few pages.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    fn mount() -> SmallDisk {
+        let dir = tempfile::tempdir().unwrap();
+        let flags = rustix::mount::MountFlags::empty();
+        rustix::mount::mount("none", dir.path(), "tmpfs", flags, Some(c"size=32k")).unwrap();
+        SmallDisk(dir)
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = rustix::mount::unmount(self.0.path(), rustix::mount::UnmountFlags::DETACH);
+    }
+}
+
+/// A process that leads a session of its own; once dead it is a zombie until we wait for it.
+fn start() -> Child {
+    let mut command = Command::new("setsid");
+    command.args(["sleep", "600"]).env_clear().env("PATH", "/usr/bin:/bin").current_dir("/");
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let sleeper = command.spawn().unwrap();
+    sleep(Duration::from_millis(200));
+    sleeper
+}
+
+fn dump(sleeper: &Child, images: &Path) {
+    let dumped = stasis(images, "dump", &["-t", &sleeper.id().to_string()]).output().unwrap();
+    assert!(dumped.status.success(), "{}", said(&dumped));
+}
+
+fn stasis(images: &Path, verb: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_stasis"));
+    command.args(["process", verb, "-D"]).arg(images).args(arguments).stdin(Stdio::null());
+    command
+}
+
+fn pid_of(child: &Child) -> Pid {
+    Pid::from_child(child)
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
