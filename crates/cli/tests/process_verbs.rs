@@ -55,37 +55,6 @@ fn a_dump_onto_a_full_disk_leaves_the_process_and_nothing_else() {
     sleeper.wait().unwrap();
 }
 
-/// `busybox-counter` was made by CRIU 4.2; it needs the very program that ran then.
-#[test]
-fn a_dump_of_criu_goes_on() {
-    const PROGRAM: (&str, u64) = ("/usr/bin/busybox", 1_982_256);
-    let has_program = std::fs::metadata(PROGRAM.0).is_ok_and(|meta| meta.len() == PROGRAM.1);
-    if !has_program {
-        eprintln!("not run: {} is another build than the dump's", PROGRAM.0);
-        return;
-    }
-    let images = tempfile::tempdir().unwrap();
-    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../files/tests/data/busybox-counter");
-    for file in std::fs::read_dir(data).unwrap().map(Result::unwrap) {
-        if file.file_type().unwrap().is_file() {
-            std::fs::copy(file.path(), images.path().join(file.file_name())).unwrap();
-        }
-    }
-    let restored = stasis(images.path(), "restore", &["-d"]).output().unwrap();
-    assert!(restored.status.success(), "{}", said(&restored));
-    let root = Pid::from_raw(19790).unwrap();
-    let child = || std::fs::read_to_string("/proc/19790/task/19790/children").unwrap();
-    let first = child();
-    let deadline = std::time::Instant::now() + Duration::from_secs(10);
-    // Its loop starts another `sleep` each second.
-    while child() == first && std::time::Instant::now() < deadline {
-        sleep(Duration::from_millis(20));
-    }
-    let goes_on = child() != first;
-    rustix::process::kill_process_group(root, Signal::KILL).unwrap();
-    assert!(goes_on, "the loop stands still");
-}
-
 /// A file system of a few pages.
 struct SmallDisk(tempfile::TempDir);
 

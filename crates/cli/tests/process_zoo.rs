@@ -16,7 +16,7 @@ use std::{
 
 use anyhow::{Context, bail, ensure};
 use libtest_mimic::{Arguments, Trial};
-use process_support::play::Play;
+use process_support::{foreign, play::Play};
 
 #[derive(Clone)]
 struct Program {
@@ -66,6 +66,7 @@ fn trials() -> anyhow::Result<Vec<Trial>> {
             trials.push(trial.with_ignored_flag(gap.is_some()));
         }
     }
+    trials.push(foreign::busybox_counter());
     Ok(trials)
 }
 

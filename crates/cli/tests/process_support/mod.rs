@@ -2,5 +2,6 @@
 #![allow(dead_code, reason = "each test uses a part of this")]
 
 pub mod command;
+pub mod foreign;
 pub mod play;
 pub mod tree;
