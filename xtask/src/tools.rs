@@ -1,4 +1,4 @@
-//! Programs that some tests freeze; installed if missing and possible.
+//! Programs that some tests freeze or talk to; installed if missing and possible.
 
 use std::{
     path::Path,
@@ -6,7 +6,7 @@ use std::{
 };
 
 /// A program and the Debian package it comes in.
-const TOOLS: [(&str, &str); 7] = [
+const TOOLS: [(&str, &str); 10] = [
     ("redis-server", "redis-server"),
     ("busybox", "busybox-static"),
     ("nginx", "nginx-light"),
@@ -14,6 +14,9 @@ const TOOLS: [(&str, &str); 7] = [
     ("node", "nodejs"),
     ("java", "default-jdk-headless"),
     ("python3", "python3"),
+    ("docker-registry", "docker-registry"),
+    ("skopeo", "skopeo"),
+    ("podman", "podman"),
 ];
 
 /// Installs what is missing. Without root or apt, tests of the missing programs are skipped, and

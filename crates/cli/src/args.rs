@@ -1,5 +1,6 @@
 //! The command line as it is typed.
 
+pub mod registry;
 mod volume;
 
 use std::path::PathBuf;
@@ -38,6 +39,8 @@ pub enum Command {
     /// The same verbs, as `stasis container VERB`
     #[command(name = "container", subcommand)]
     Containers(ContainersCommand),
+    #[command(flatten)]
+    Registry(registry::RegistryCommand),
     /// Manage the checkpoints of a container
     #[command(subcommand)]
     Checkpoint(CheckpointCommand),

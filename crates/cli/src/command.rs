@@ -2,9 +2,13 @@
 
 mod checkpoint;
 mod inspect;
+mod login;
 mod logs;
 mod process;
 mod ps;
+mod pull;
+mod push;
+mod registry;
 mod verbs;
 mod volume;
 
@@ -33,6 +37,7 @@ pub fn run(cli: Cli) -> Result<i32> {
         Command::Container(command) => container(&store, command),
         Command::Containers(ContainersCommand::Verb(command)) => container(&store, command),
         Command::Containers(ContainersCommand::Ls(args)) => ps::run(&store, &args),
+        Command::Registry(command) => registry::run(&home, command),
         Command::Checkpoint(command) => checkpoint::run(&store, command),
         Command::Volume(command) => volume::run(&store.volumes(), command),
         Command::Process(command) => process::run(command, level),

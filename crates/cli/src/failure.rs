@@ -80,6 +80,13 @@ impl From<stasis_oci::Error> for Failure {
     }
 }
 
+impl From<stasis_registry::Error> for Failure {
+    fn from(error: stasis_registry::Error) -> Failure {
+        let (message, cause) = split(&error);
+        Failure { cause, ..Failure::new(message) }
+    }
+}
+
 impl From<stasis_engine::Error> for Failure {
     fn from(error: stasis_engine::Error) -> Failure {
         Failure::new(error.to_string())

@@ -13,6 +13,8 @@ mod failure;
 mod format;
 mod mounts;
 mod parse;
+mod progress;
+mod prompt;
 mod size;
 mod table;
 mod time;

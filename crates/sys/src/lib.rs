@@ -6,6 +6,7 @@
 
 pub mod cpuid;
 pub mod disposition;
+pub mod environment;
 pub mod errno;
 pub mod fcntl;
 pub mod ioctl;

@@ -164,7 +164,7 @@ impl Drop for Engine {
 
 /// Runs a command to its end, or kills it when the patience is over. Its output goes to files: what
 /// it leaves running in the background must not keep us waiting for the end of a pipe.
-fn finish(command: &mut Command, feed: impl FnOnce(&mut Child)) -> Done {
+pub fn finish(command: &mut Command, feed: impl FnOnce(&mut Child)) -> Done {
     let (mut out, mut err) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
     command.stdout(out.try_clone().unwrap()).stderr(err.try_clone().unwrap());
     let mut child = command.spawn().unwrap();

@@ -1,0 +1,190 @@
+//! Registries: login, pull and push, against Debian's `docker-registry` on this machine.
+
+#![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used)] // a test that cannot go on says so
+
+mod container_support;
+mod registry_support;
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::PathBuf,
+    process::{Command, Stdio},
+};
+
+use container_support::{Done, Engine, finish};
+use registry_support::{
+    PASSWORD, Registry, TLS_HOST, USER,
+    front::{Act, Answer, Front, Request},
+};
+
+/// An engine, and a user with a home directory of its own.
+struct User {
+    engine: Engine,
+}
+
+impl User {
+    fn new() -> User {
+        User { engine: Engine::new() }
+    }
+
+    fn home(&self) -> PathBuf {
+        self.engine.dir.path().join("home")
+    }
+
+    fn docker_config(&self) -> PathBuf {
+        self.home().join(".docker/config.json")
+    }
+
+    /// A command that sees no credentials but its user's.
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = self.engine.command(args);
+        for variable in ["REGISTRY_AUTH_FILE", "DOCKER_CONFIG", "XDG_CONFIG_HOME"] {
+            command.env_remove(variable);
+        }
+        command.env("HOME", self.home()).env("XDG_RUNTIME_DIR", self.home().join("run"));
+        command
+    }
+
+    fn try_run(&self, args: &[&str]) -> Done {
+        finish(&mut self.command(args), |_| ())
+    }
+
+    fn run(&self, args: &[&str]) -> String {
+        let done = self.try_run(args);
+        assert_eq!(done.code, 0, "{args:?}: {done:?}");
+        done.out
+    }
+
+    fn login(&self, registry: &str, password: &str) -> Done {
+        let args = ["login", "-u", USER, "--password-stdin", registry];
+        finish(self.command(&args).stdin(Stdio::piped()), |child| {
+            use std::io::Write;
+            child.stdin.take().unwrap().write_all(password.as_bytes()).unwrap();
+        })
+    }
+}
+
+// Login
+
+#[test]
+fn login_keeps_what_the_registry_accepts() {
+    let (user, registry) = (User::new(), Registry::with_password());
+    let name = registry.name();
+    let wrong = user.login(&name, "wrong");
+    assert_eq!(wrong.code, 1);
+    assert!(wrong.err.contains("cause: unauthorized: "), "{}", wrong.err);
+    assert!(wrong.err.contains("hint:  look for a mistake"), "{}", wrong.err);
+    assert!(!user.docker_config().exists());
+    let right = user.login(&name, &format!("{PASSWORD}\n"));
+    assert_eq!((right.code, right.out.as_str()), (0, "Login Succeeded\n"));
+    let kept = fs::metadata(user.docker_config()).unwrap();
+    assert_eq!(kept.permissions().mode() & 0o777, 0o600);
+    assert_eq!(user.run(&["login", "--get-login", &name]), format!("{USER}\n"));
+    assert!(user.run(&["login", &name]).contains("Login Succeeded"), "with what is kept");
+    assert!(user.run(&["logout", &name]).starts_with("Removing login credentials"));
+    assert!(user.run(&["logout", &name]).starts_with("Not logged in"));
+    assert_eq!(user.try_run(&["login", "--get-login", &name]).code, 1);
+}
+
+#[test]
+fn login_says_what_stands_in_its_way() {
+    let user = User::new();
+    let login = |server: &str| user.login(server, "x").err;
+    assert!(login("no-such-host.invalid").contains("no such host: no-such-host.invalid"));
+    assert!(login("localhost:1").contains("cannot reach localhost:1: Connection refused"));
+    let asking = user.try_run(&["login", "localhost:1"]);
+    assert!(asking.err.contains("without a terminal"), "{}", asking.err);
+    assert_eq!(user.try_run(&["login", "-p", "x", "--password-stdin", "a"]).code, 125);
+}
+
+/// A helper is a script here that keeps what it is told in a file beside it.
+#[test]
+fn a_helper_keeps_credentials_instead_of_the_file() {
+    let (user, registry) = (User::new(), Registry::with_password());
+    let name = registry.name();
+    let programs = user.engine.dir.path().join("bin");
+    fs::create_dir_all(&programs).unwrap();
+    let helper = programs.join("docker-credential-test");
+    let script = "#!/bin/sh\ncd $(dirname $0)\ncase $1 in\n\
+        store) cat > kept;;\n\
+        get) [ -f kept ] && cat kept || { echo 'credentials not found in this test'; exit 1; };;\n\
+        erase) rm kept;;\nesac\n";
+    fs::write(&helper, script).unwrap();
+    fs::set_permissions(&helper, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::create_dir_all(user.docker_config().parent().unwrap()).unwrap();
+    fs::write(user.docker_config(), r#"{"credsStore":"test","other":1}"#).unwrap();
+    let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap());
+    let run = |args: &[&str]| finish(user.command(args).env("PATH", &path), |_| ());
+    let login = run(&["login", "-u", USER, "-p", PASSWORD, &name]);
+    assert_eq!(login.code, 0, "{login:?}");
+    assert!(!login.err.contains("unencrypted"), "{}", login.err);
+    let kept = fs::read_to_string(programs.join("kept")).unwrap();
+    assert!(kept.contains(PASSWORD) && kept.contains(&name), "{kept}");
+    let config = fs::read_to_string(user.docker_config()).unwrap();
+    assert!(!config.contains("\"auth\"") && config.contains("\"other\""), "{config}");
+    assert_eq!(run(&["login", "--get-login", &name]).out, format!("{USER}\n"));
+    assert_eq!(run(&["login", &name]).code, 0);
+    assert_eq!(run(&["logout", &name]).code, 0);
+    assert!(!programs.join("kept").exists());
+    assert_eq!(run(&["login", "--get-login", &name]).code, 1);
+}
+
+/// The name of the registry leads here in a mount namespace with a file of host names of its own.
+#[test]
+fn a_registry_elsewhere_must_be_signed_for() {
+    let (user, registry) = (User::new(), Registry::with_tls());
+    let hosts = user.engine.dir.path().join("hosts");
+    fs::write(&hosts, format!("127.0.0.1 {TLS_HOST}\n")).unwrap();
+    let name = format!("{TLS_HOST}:{}", registry.port());
+    let login = |options: &[&str]| {
+        let args = [&["login", "-u", "x", "-p", "y"], options, &[name.as_str()]].concat();
+        let own = user.command(&args);
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "sh", "-c", "mount --bind $0 /etc/hosts && exec \"$@\""]);
+        command.arg(&hosts).arg(own.get_program()).args(own.get_args());
+        command.env("HOME", user.home()).stdin(Stdio::null());
+        finish(&mut command, |_| ())
+    };
+    let refused = login(&[]);
+    assert!(refused.err.contains("is not trusted: "), "{}", refused.err);
+    assert!(refused.err.contains("hint:  put the certificate"), "{}", refused.err);
+    let certificates = registry.certificates();
+    assert_eq!(login(&["--cert-dir", certificates.to_str().unwrap()]).code, 0);
+    assert_eq!(login(&["--tls-verify=false"]).code, 0);
+    // On this machine any certificate is good.
+    assert_eq!(user.login(&registry.name(), "x").code, 0);
+}
+
+/// Gives tokens to [`USER`], and lets only those pass who have one.
+fn with_tokens(registry: &Registry) -> Front {
+    let basic = "Basic dGVzdGVyOmNvcnJlY3QgaG9yc2U=";
+    Front::new(registry.port(), move |request: &Request| {
+        let shown = request.headers.get("authorization").map(String::as_str);
+        if request.path.starts_with("/token?") {
+            return Act::Answer(match shown {
+                Some(shown) if shown == basic => Answer::new(200, r#"{"token":"t-o-k-e-n"}"#),
+                _ => Answer::new(401, r#"{"details":"who are you?"}"#),
+            });
+        }
+        if shown == Some("Bearer t-o-k-e-n") {
+            return Act::Pass;
+        }
+        let realm = format!("http://{}/token", request.headers["host"]);
+        let challenge = format!("Bearer realm=\"{realm}\",service=\"test\"");
+        Act::Answer(Answer::new(401, "{}").header("WWW-Authenticate", challenge))
+    })
+}
+
+#[test]
+fn tokens_are_fetched_with_the_password() {
+    let (user, registry) = (User::new(), Registry::open());
+    let front = with_tokens(&registry);
+    let wrong = user.login(&front.name(), "wrong");
+    assert!(wrong.err.contains("unauthorized: "), "{}", wrong.err);
+    assert_eq!(user.login(&front.name(), PASSWORD).code, 0);
+    let asked: Vec<Request> = front.seen();
+    let token = asked.iter().rfind(|request| request.path.starts_with("/token")).unwrap();
+    assert!(token.path.contains("service=test"), "{}", token.path);
+}
