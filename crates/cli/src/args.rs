@@ -1,13 +1,20 @@
 //! The command line as it is typed.
 
+mod image;
 pub mod registry;
+mod system;
 mod volume;
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+pub use image::{
+    HistoryArgs, ImageCommand, ImageInspectArgs, ImageLsArgs, ImagePruneArgs, ImageRmArgs,
+    ImagesCommand, ImportArgs, LoadArgs, SaveArgs, SaveFormat, TagArgs, TopImageCommand,
+};
+pub use system::{DfArgs, SystemCommand, SystemPruneArgs};
 pub use volume::{
     VolumeCommand, VolumeCreateArgs, VolumeInspectArgs, VolumeLsArgs, VolumePruneArgs, VolumeRmArgs,
 };
@@ -41,6 +48,14 @@ pub enum Command {
     Containers(ContainersCommand),
     #[command(flatten)]
     Registry(registry::RegistryCommand),
+    #[command(flatten)]
+    Image(TopImageCommand),
+    /// Manage images
+    #[command(name = "image", subcommand)]
+    Images(ImagesCommand),
+    /// Look after what lies on the disk
+    #[command(subcommand)]
+    System(SystemCommand),
     /// Manage the checkpoints of a container
     #[command(subcommand)]
     Checkpoint(CheckpointCommand),
@@ -99,7 +114,7 @@ pub enum ContainerCommand {
     Exec(ExecArgs),
     /// Connect the terminal to a running container
     Attach(AttachArgs),
-    /// Show all about containers as JSON
+    /// Show all about containers or images as JSON
     Inspect(InspectArgs),
     /// Wait until containers stop, and print their exit codes
     Wait(Containers),
@@ -385,8 +400,17 @@ pub struct InspectArgs {
     /// json, or a Go template
     #[arg(short, long)]
     pub format: Option<String>,
-    #[arg(required = true, value_name = "CONTAINER")]
-    pub containers: Vec<String>,
+    /// Look only among these
+    #[arg(long = "type", value_enum)]
+    pub kind: Option<Inspected>,
+    #[arg(required = true, value_name = "NAME")]
+    pub names: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Inspected {
+    Container,
+    Image,
 }
 
 #[derive(Debug, Args)]

@@ -1,6 +1,7 @@
 //! One function per verb.
 
 mod checkpoint;
+mod image;
 mod inspect;
 mod login;
 mod logs;
@@ -9,6 +10,7 @@ mod ps;
 mod pull;
 mod push;
 mod registry;
+mod system;
 mod verbs;
 mod volume;
 
@@ -38,6 +40,9 @@ pub fn run(cli: Cli) -> Result<i32> {
         Command::Containers(ContainersCommand::Verb(command)) => container(&store, command),
         Command::Containers(ContainersCommand::Ls(args)) => ps::run(&store, &args),
         Command::Registry(command) => registry::run(&home, command),
+        Command::Image(command) => image::run_top(&store, command),
+        Command::Images(command) => image::run(&home, &store, command),
+        Command::System(command) => system::run(&store, command),
         Command::Checkpoint(command) => checkpoint::run(&store, command),
         Command::Volume(command) => volume::run(&store.volumes(), command),
         Command::Process(command) => process::run(command, level),

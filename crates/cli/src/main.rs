@@ -11,6 +11,7 @@ mod confirm;
 mod create;
 mod failure;
 mod format;
+mod listing;
 mod mounts;
 mod parse;
 mod progress;

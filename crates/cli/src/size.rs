@@ -1,10 +1,19 @@
 //! Numbers of bytes as Docker prints them.
 
 /// Docker's units: thousands, four digits.
-#[allow(clippy::cast_precision_loss)] // four digits are shown
 pub fn human(bytes: u64) -> String {
+    with_digits(bytes, 4)
+}
+
+/// As [`human`] with three digits, as Docker shows images.
+pub fn short(bytes: u64) -> String {
+    with_digits(bytes, 3)
+}
+
+#[allow(clippy::cast_precision_loss)] // few digits are shown
+fn with_digits(bytes: u64, nr_digits: usize) -> String {
     let mut value = bytes as f64;
-    let mut units = ["B", "kB", "MB", "GB"].into_iter();
+    let mut units = ["B", "kB", "MB", "GB", "TB", "PB"].into_iter();
     let mut unit = units.next().unwrap_or_default();
     for larger in units {
         if value < 1000.0 {
@@ -13,12 +22,13 @@ pub fn human(bytes: u64) -> String {
         value /= 1000.0;
         unit = larger;
     }
-    let digits = match value {
-        ..10.0 => 3,
+    let whole_digits = match value {
+        ..10.0 => 1,
         10.0..100.0 => 2,
-        100.0..1000.0 => 1,
-        _ => 0,
+        100.0..1000.0 => 3,
+        _ => 4,
     };
+    let digits = nr_digits.saturating_sub(whole_digits);
     let number = format!("{value:.digits$}");
     let number = if number.contains('.') {
         number.trim_end_matches('0').trim_end_matches('.')
@@ -43,5 +53,7 @@ mod tests {
         ] {
             assert_eq!(human(bytes), expect);
         }
+        assert_eq!(short(4_261_550), "4.26MB");
+        assert_eq!(short(127_400_000), "127MB");
     }
 }

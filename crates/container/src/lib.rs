@@ -12,6 +12,7 @@ mod checkpoint;
 mod cleanup;
 pub mod config;
 mod confinement;
+mod disk_usage;
 mod error;
 mod exec;
 mod frame;

@@ -119,20 +119,38 @@ impl Store {
     /// # Errors
     /// [`Error::Refused`] if the directory cannot be read.
     pub fn list(&self) -> Result<Vec<Container>> {
+        let ids = self.ids()?;
+        let mut found: Vec<Container> = ids.iter().filter_map(|id| self.open(id).ok()).collect();
+        found.sort_by_key(|container| std::cmp::Reverse(container.config.created));
+        Ok(found)
+    }
+
+    fn ids(&self) -> Result<Vec<String>> {
         let dir = self.home.containers();
         let entries = match fs::read_dir(&dir) {
             Ok(entries) => entries,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(error).context("read", dir.display()),
         };
-        let mut found: Vec<Container> = entries
-            .flatten()
-            .filter_map(|entry| entry.file_name().into_string().ok())
-            .filter(|id| is_id(id))
-            .filter_map(|id| self.open(&id).ok())
-            .collect();
-        found.sort_by_key(|container| std::cmp::Reverse(container.config.created));
-        Ok(found)
+        let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+        Ok(names.filter(|name| is_id(name)).collect())
+    }
+
+    /// Containers whose record cannot be read, with what is wrong.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if the directory cannot be read.
+    pub fn damaged(&self) -> Result<Vec<(String, Error)>> {
+        let mut damaged = Vec::new();
+        for id in self.ids()? {
+            match self.open(&id).and_then(|container| container.state()) {
+                // Removed while we looked.
+                Err(_) if !self.home.place(&id).dir.exists() => {}
+                Err(error) => damaged.push((id, error)),
+                Ok(_) => {}
+            }
+        }
+        Ok(damaged)
     }
 
     /// Finds a container by its name, its id, or the beginning of its id.

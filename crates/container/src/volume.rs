@@ -12,13 +12,7 @@
 mod fill;
 mod mounting;
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    io::ErrorKind,
-    os::unix::fs::{DirBuilderExt, MetadataExt},
-    path::PathBuf,
-};
+use std::{collections::BTreeMap, fs, io::ErrorKind, os::unix::fs::DirBuilderExt, path::PathBuf};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -26,6 +20,7 @@ use stasis_enclosure::mount;
 
 use crate::{
     config::{Config, Mount, MountKind, VolumeSource},
+    disk_usage,
     error::{Context, Error, Result},
     home::Home,
     name,
@@ -233,23 +228,9 @@ impl Volumes {
         record::remove_tree(&gone)
     }
 
-    /// Bytes on disk of all files of a volume, each counted once.
+    /// Bytes of all files of a volume, each counted once.
     pub fn size_bytes(&self, name: &str) -> u64 {
-        let mut seen = std::collections::HashSet::new();
-        let mut level = vec![self.mountpoint(name)];
-        let mut sum = 0;
-        while let Some(dir) = level.pop() {
-            for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-                let Ok(meta) = entry.metadata() else { continue };
-                if seen.insert((meta.dev(), meta.ino())) {
-                    sum += if meta.is_dir() { 0 } else { meta.len() };
-                }
-                if meta.is_dir() {
-                    level.push(entry.path());
-                }
-            }
-        }
-        sum
+        disk_usage::of_tree(&self.mountpoint(name))
     }
 
     /// Makes the volumes of a container that is being made, draws names for those that have none, and

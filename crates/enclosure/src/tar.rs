@@ -10,12 +10,14 @@
 //! images writes them), and so is one whose directory is reached through a symbolic link. Devices are
 //! made, since images may have them; the mount of a container does not let them be used.
 
+mod archive;
 mod inherited;
 mod member;
 mod pack;
 mod source;
 mod unpack;
 
+pub use archive::{Entry, EntryKind, Reader, Writer};
 pub use pack::pack;
 pub use unpack::{Layer, Unpacked, unpack, unpack_layer, unpack_over};
 

@@ -93,15 +93,29 @@ impl BlobWriter {
     /// [`Error::WrongDigest`] if it is not what was expected: it is thrown away then.
     /// [`Error::Refused`] by the file system.
     pub fn finish(self, expected: Option<&Digest>) -> Result<Blob> {
+        self.finish_unless(expected, |_| false).map(|(blob, _)| blob)
+    }
+
+    /// As [`BlobWriter::finish`], but what `is_known` is thrown away; tells whether it was.
+    pub(crate) fn finish_unless(
+        self,
+        expected: Option<&Digest>,
+        is_known: impl FnOnce(&Blob) -> bool,
+    ) -> Result<(Blob, bool)> {
         let found = self.hasher.finish();
         if let Some(expected) = expected.filter(|expected| **expected != found) {
             self.place.discard();
             return Err(Error::WrongDigest { expected: *expected, found });
         }
+        let blob = Blob { digest: found, size: self.len_bytes };
+        if is_known(&blob) {
+            self.place.discard();
+            return Ok((blob, true));
+        }
         let path = self.layout.blob(&found);
         self.file.sync_all().context("sync", path.display())?;
         self.place.become_blob(&path)?;
-        Ok(Blob { digest: found, size: self.len_bytes })
+        Ok((blob, false))
     }
 }
 

@@ -105,7 +105,7 @@ impl Bounds {
 }
 
 /// Holds the directory tree of an unpacked layer.
-const FS: &str = "fs";
+pub(crate) const FS: &str = "fs";
 
 /// What is known of an unpacked layer.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -178,6 +178,18 @@ impl ImageStore {
 
     fn layer_dir(&self, chain: &ChainId) -> PathBuf {
         self.layout.layer(chain).join(FS)
+    }
+
+    /// Where the lower directories of an image are, the topmost first, be they unpacked or not.
+    pub fn lower_dir_paths(&self, image: &Image) -> Vec<PathBuf> {
+        image.chain().iter().rev().map(|chain| self.layer_dir(chain)).collect()
+    }
+
+    /// What each layer of an image takes unpacked, the lowest first.
+    pub fn layer_sizes(&self, image: &Image) -> Vec<u64> {
+        let stored = image.manifest.layers.iter().map(|layer| layer.size);
+        let unpacked = image.chain().into_iter().map(|chain| self.layer_size(&chain));
+        unpacked.zip(stored).map(|(unpacked, stored)| unpacked.unwrap_or(stored)).collect()
     }
 
     /// What an unpacked layer takes.

@@ -18,7 +18,9 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod adding;
+mod archive;
 mod blob;
+mod check;
 mod compression;
 mod disk;
 mod error;
@@ -31,18 +33,22 @@ mod removal;
 mod sweep;
 #[cfg(test)]
 mod tests;
+mod usage;
 
 use std::{fs::File, path::Path, sync::Arc};
 
 use stasis_oci::Digest;
 
 pub use adding::Adding;
+pub use archive::{Format, Import, Saving};
 pub use blob::{Blob, BlobWriter};
+pub use check::Fault;
 pub use error::{Error, Result};
 pub use image::Image;
 pub use layer::{Bounds, Layer, Progress, Silent};
 pub use removal::{Force, Removed, User, Users};
 pub use sweep::Swept;
+pub use usage::Usage;
 
 use crate::{disk::Layout, error::Context};
 

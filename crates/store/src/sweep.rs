@@ -167,7 +167,7 @@ impl ImageStore {
 }
 
 impl Contents {
-    fn add(&mut self, more: Contents) {
+    pub fn add(&mut self, more: Contents) {
         self.blobs.extend(more.blobs);
         self.layers.extend(more.layers);
     }

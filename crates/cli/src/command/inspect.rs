@@ -1,36 +1,36 @@
-//! `inspect`: all about a container, under Docker's names.
+//! `inspect`: all about a container or an image, under Docker's names.
 
 use std::path::Path;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use stasis_container::{
-    Container, State, Status, Store,
+    Container, Error, State, Status, Store,
     config::{Config, Mount, MountKind, RestartPolicy, Rootfs, Seccomp},
     signal,
     volume::Volumes,
 };
 
-use super::ps;
+use super::{image, ps};
 use crate::{
-    args::InspectArgs,
+    args::{InspectArgs, Inspected},
     failure::{Failure, Result},
     format::Template,
 };
 
 pub fn run(store: &Store, args: &InspectArgs) -> Result<i32> {
-    let volumes = store.volumes();
     let mut objects = Vec::new();
     let mut code = 0;
-    for key in &args.containers {
-        let found = store.find(key).and_then(|container| {
-            let state = container.state()?;
-            Ok(describe(&container, &state, &volumes))
-        });
+    for key in &args.names {
+        let found = match args.kind {
+            Some(Inspected::Container) => describe_container(store, key),
+            Some(Inspected::Image) => describe_image(store, key),
+            None => describe_any(store, key),
+        };
         match found {
             Ok(object) => objects.push(object),
-            Err(error) => {
-                eprintln!("{}", Failure::from(error));
+            Err(failure) => {
+                eprintln!("{failure}");
                 code = 1;
             }
         }
@@ -45,6 +45,30 @@ pub fn run(store: &Store, args: &InspectArgs) -> Result<i32> {
         None => say!("{}", serde_json::to_string_pretty(&objects).unwrap_or_default()),
     }
     Ok(code)
+}
+
+/// A container goes before an image of the same name.
+fn describe_any(store: &Store, key: &str) -> Result<Value> {
+    match store.find(key) {
+        Err(Error::NoSuchContainer(_)) => match store.images().find(key) {
+            Err(stasis_store::Error::NoSuchImage(_)) => {
+                Err(Failure::new(format!("no such object: {key}"))
+                    .hint("stasis ps -a lists all containers, stasis images all images"))
+            }
+            found => Ok(image::describe(&store.images(), &found?)),
+        },
+        _ => describe_container(store, key),
+    }
+}
+
+fn describe_image(store: &Store, key: &str) -> Result<Value> {
+    let images = store.images();
+    Ok(image::describe(&images, &images.find(key)?))
+}
+
+fn describe_container(store: &Store, key: &str) -> Result<Value> {
+    let container = store.find(key)?;
+    Ok(describe(&container, &container.state()?, &store.volumes()))
 }
 
 fn describe(container: &Container, state: &State, volumes: &Volumes) -> Value {
