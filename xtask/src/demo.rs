@@ -56,7 +56,8 @@ impl<'a> Stasis<'a> {
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(self.binary);
         command.args(["--root", &self.root, "--runroot", &self.runroot]).args(arguments);
-        command.stdin(Stdio::null());
+        // The counter needs none, and the machine's own stays as it is.
+        command.env("STASIS_NETWORK", "none").stdin(Stdio::null());
         command
     }
 

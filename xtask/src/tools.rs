@@ -6,7 +6,7 @@ use std::{
 };
 
 /// A program and the Debian package it comes in.
-const TOOLS: [(&str, &str); 10] = [
+const TOOLS: [(&str, &str); 12] = [
     ("redis-server", "redis-server"),
     ("busybox", "busybox-static"),
     ("nginx", "nginx-light"),
@@ -17,6 +17,8 @@ const TOOLS: [(&str, &str); 10] = [
     ("docker-registry", "docker-registry"),
     ("skopeo", "skopeo"),
     ("podman", "podman"),
+    ("ip", "iproute2"),
+    ("unshare", "util-linux"),
 ];
 
 /// Installs what is missing. Without root or apt, tests of the missing programs are skipped, and

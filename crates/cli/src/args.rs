@@ -1,6 +1,7 @@
 //! The command line as it is typed.
 
 mod image;
+mod network;
 pub mod registry;
 mod system;
 mod volume;
@@ -13,6 +14,10 @@ use clap_complete::Shell;
 pub use image::{
     HistoryArgs, ImageCommand, ImageInspectArgs, ImageLsArgs, ImagePruneArgs, ImageRmArgs,
     ImagesCommand, ImportArgs, LoadArgs, SaveArgs, SaveFormat, TagArgs, TopImageCommand,
+};
+pub use network::{
+    NetworkArgs, NetworkCommand, NetworkConnectArgs, NetworkCreateArgs, NetworkDisconnectArgs,
+    NetworkInspectArgs, NetworkLsArgs, NetworkPruneArgs, NetworkRmArgs, PortArgs,
 };
 pub use system::{DfArgs, SystemCommand, SystemPruneArgs};
 pub use volume::{
@@ -62,6 +67,9 @@ pub enum Command {
     /// Manage volumes
     #[command(subcommand)]
     Volume(VolumeCommand),
+    /// Manage the networks of containers
+    #[command(subcommand)]
+    Network(NetworkCommand),
     /// Freeze and resume plain process trees
     #[command(subcommand)]
     Process(ProcessCommand),
@@ -76,6 +84,18 @@ pub enum Command {
         #[arg(last = true)]
         args: Vec<String>,
     },
+}
+
+impl Command {
+    /// Is it one of our own helper processes?
+    pub fn is_internal(&self) -> bool {
+        matches!(
+            self,
+            Command::InternalMonitor { .. }
+                | Command::InternalLaunch
+                | Command::InternalInit { .. }
+        )
+    }
 }
 
 // One of them is made per run of the program.
@@ -124,6 +144,8 @@ pub enum ContainerCommand {
     Unpause(Containers),
     /// Show the processes of a container
     Top(TopArgs),
+    /// Show where the ports of a container are published
+    Port(PortArgs),
 }
 
 #[derive(Debug, Args)]
@@ -236,9 +258,8 @@ pub struct CreateArgs {
     /// Write the id to this file, which must not exist
     #[arg(long, value_name = "FILE")]
     pub cidfile: Option<PathBuf>,
-    /// host, or none
-    #[arg(long, visible_alias = "net", default_value = "none")]
-    pub network: String,
+    #[command(flatten)]
+    pub network: NetworkArgs,
     /// Run a small init that passes signals on and reaps processes
     #[arg(long)]
     pub init: bool,

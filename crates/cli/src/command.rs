@@ -5,6 +5,8 @@ mod image;
 mod inspect;
 mod login;
 mod logs;
+mod network;
+mod port;
 mod process;
 mod ps;
 mod pull;
@@ -35,6 +37,9 @@ pub fn run(cli: Cli) -> Result<i32> {
         log_to_stderr(level);
     }
     let store = Store::new(home.clone());
+    if !cli.command.is_internal() {
+        sweep(&store);
+    }
     match cli.command {
         Command::Container(command) => container(&store, command),
         Command::Containers(ContainersCommand::Verb(command)) => container(&store, command),
@@ -45,6 +50,7 @@ pub fn run(cli: Cli) -> Result<i32> {
         Command::System(command) => system::run(&store, command),
         Command::Checkpoint(command) => checkpoint::run(&store, command),
         Command::Volume(command) => volume::run(&store.volumes(), command),
+        Command::Network(command) => network::run(&store, command),
         Command::Process(command) => process::run(command, level),
         Command::Completion { shell } => {
             let mut script = Vec::new();
@@ -77,6 +83,7 @@ fn container(store: &Store, command: ContainerCommand) -> Result<i32> {
         C::Pause(args) => each(store, &args.containers, |c| Ok(c.pause()?)),
         C::Unpause(args) => each(store, &args.containers, |c| Ok(c.unpause()?)),
         C::Top(args) => verbs::top(store, &args.container),
+        C::Port(args) => port::run(store, &args),
     }
 }
 
@@ -94,6 +101,14 @@ fn each(store: &Store, keys: &[String], act: impl Fn(&Container) -> Result<()>) 
         }
     }
     Ok(code)
+}
+
+/// What killed monitors and reboots have left of containers in networks goes with the next command,
+/// whatever that is. It must not fail for it.
+fn sweep(store: &Store) {
+    if let Err(error) = store.sweep_networks() {
+        tracing::warn!("{error}");
+    }
 }
 
 fn absolute(path: &std::path::Path) -> Result<std::path::PathBuf> {

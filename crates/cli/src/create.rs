@@ -1,5 +1,7 @@
 //! From the options of `run` and `create` to a configuration.
 
+mod network;
+
 use std::{fs, path::Path};
 
 use jiff::Timestamp;
@@ -16,6 +18,8 @@ use crate::{
     failure::{Failure, Result},
     mounts, parse,
 };
+
+pub use network::check_aliases;
 
 /// Smaller limits do not even hold the launcher.
 const MIN_MEMORY_BYTES: i64 = 6 << 20;
@@ -64,7 +68,8 @@ fn config(store: &Store, args: &CreateArgs, basis: &Basis) -> Result<Config> {
         labels,
         mounts: mounts::wanted(store, args, image)?,
         read_only: args.read_only,
-        network: parse::network(&args.network)?,
+        network: network::choose(store, &args.network, args.hostname.as_deref())?,
+        network_options: network::options(&args.network)?,
         init: args.init,
         security: security(args)?,
         limits: limits(args)?,

@@ -53,6 +53,7 @@ impl From<stasis_container::Error> for Failure {
             E::NoSuchVolume(_) => Some("stasis volume ls lists all volumes"),
             E::VolumeInUse { .. } => Some("remove the containers first: stasis rm CONTAINER"),
             E::Ambiguous(..) => Some("give more digits of the id, or the name"),
+            E::Network(error) => network_hint(error),
             _ => None,
         };
         let code = if let E::NotStarted { code, .. } = &error { *code } else { 1 };
@@ -84,6 +85,25 @@ impl From<stasis_registry::Error> for Failure {
     fn from(error: stasis_registry::Error) -> Failure {
         let (message, cause) = split(&error);
         Failure { cause, ..Failure::new(message) }
+    }
+}
+
+impl From<stasis_network::Error> for Failure {
+    fn from(error: stasis_network::Error) -> Failure {
+        stasis_container::Error::from(error).into()
+    }
+}
+
+fn network_hint(error: &stasis_network::Error) -> Option<&'static str> {
+    match error {
+        stasis_network::Error::NoSuchNetwork(_) => Some("stasis network ls lists all networks"),
+        stasis_network::Error::Exhausted(_) => {
+            Some("remove containers, or make a network with a larger --subnet")
+        }
+        stasis_network::Error::Refused { .. } => {
+            Some("bridges need CAP_NET_ADMIN and nftables; --network host and none do without")
+        }
+        _ => None,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs};
 
-use stasis_container::config::{Network, RestartPolicy, Rootfs, RootfsAccess, Ulimit};
+use stasis_container::config::{RestartPolicy, Rootfs, RootfsAccess, Ulimit};
 
 use crate::failure::{Failure, Result};
 
@@ -85,15 +85,6 @@ pub fn restart_policy(text: &str) -> Result<RestartPolicy> {
                 .hint("use no, always, unless-stopped, on-failure or on-failure:NUMBER"));
         }
     })
-}
-
-pub fn network(text: &str) -> Result<Network> {
-    match text {
-        "host" => Ok(Network::Host),
-        "none" => Ok(Network::None),
-        other => Err(Failure::new(format!("network {other:?} is not supported yet"))
-            .hint("use --network host or --network none")),
-    }
 }
 
 /// `-e` and `--env-file`; what is typed stands above what is in a file.

@@ -1,18 +1,17 @@
 //! Everything on disk that the launcher needs: root file system, host files, specification.
 
-use std::{fs, os::unix::fs::PermissionsExt, path::Path};
+use std::path::Path;
 
 use stasis_enclosure::cgroup::Cgroup;
 
 use crate::{
     cleanup,
-    config::Network,
     confinement::Confinement,
-    error::{Context, Error, Result},
+    error::{Error, Result},
     inside,
     launcher::{InitProgram, Request, Start},
     monitor::Mode,
-    record, rootfs,
+    networking, record, rootfs,
     spec::{self, InitKind},
     store::Container,
     user,
@@ -29,7 +28,7 @@ pub(crate) fn prepare(container: &Container, mode: &Mode) -> Result<Request> {
     record::make_private_dir(&place.bundle())?;
     record::make_private_dir(&container.home.runtime())?;
     let rootfs = rootfs::mount(container)?;
-    write_host_files(container)?;
+    networking::write_files(container)?;
     let (kind, program) = match mode {
         Mode::Program => {
             (InitKind::Program, InitProgram::OfSpec(Confinement::of(&config.security)?))
@@ -44,8 +43,10 @@ pub(crate) fn prepare(container: &Container, mode: &Mode) -> Result<Request> {
     let cgroup = Cgroup::new(spec::cgroup_name(&config.id));
     volume::mount_volumes(container)?;
     let volumes = &Volumes::new(container.home.clone());
+    let joined = networking::joined(container)?;
+    let joined = joined.as_ref();
     let (rootfs, user, cgroup) = (&rootfs, &user, &cgroup);
-    let input = spec::Input { config, volumes, place, rootfs, user, cgroup, kind };
+    let input = spec::Input { config, volumes, place, rootfs, user, cgroup, kind, joined };
     record::write(&place.bundle().join("config.json"), &spec::runtime_spec(&input)?)?;
     Ok(Request {
         id: config.id.clone(),
@@ -56,31 +57,9 @@ pub(crate) fn prepare(container: &Container, mode: &Mode) -> Result<Request> {
         start: Start::Init {
             bundle: place.bundle(),
             program,
-            own_network: config.network == Network::None,
+            own_network: config.network.is_own(),
         },
     })
-}
-
-/// The files that tell a container its name and its neighbours.
-fn write_host_files(container: &Container) -> Result<()> {
-    let (config, place) = (&container.config, &container.place);
-    let write = |name: &str, text: String| {
-        let path = place.etc(name);
-        if path.exists() {
-            return Ok(());
-        }
-        fs::write(&path, text).context("write", path.display())?;
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o644))
-            .context("write", path.display())
-    };
-    let own = format!("127.0.1.1\t{}\n", config.hostname);
-    let hosts = match config.network {
-        Network::Host => fs::read_to_string("/etc/hosts").unwrap_or_default() + &own,
-        Network::None => format!("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost\n{own}"),
-    };
-    write("hosts", hosts)?;
-    write("hostname", format!("{}\n", config.hostname))?;
-    write("resolv.conf", fs::read_to_string("/etc/resolv.conf").unwrap_or_default())
 }
 
 /// Refuses working directories that are not absolute.

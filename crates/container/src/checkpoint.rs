@@ -23,6 +23,7 @@ use std::{
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use stasis_network::Endpoint;
 
 use crate::{
     config::Config,
@@ -57,6 +58,9 @@ pub struct Checkpoint {
     pub tmpfs: Vec<PathBuf>,
     /// What was left out.
     pub losses: Vec<String>,
+    /// Its places in networks.
+    #[serde(default)]
+    pub endpoints: Vec<Endpoint>,
 }
 
 /// What becomes of the container once its checkpoint is on disk.

@@ -2,10 +2,10 @@
 
 use stasis_enclosure::{cgroup::Cgroup, mount};
 
-use crate::{error::Result, record, spec::cgroup_name, store::Container, volume};
+use crate::{error::Result, networking, record, spec::cgroup_name, store::Container, volume};
 
-/// Takes away mounts, control groups and the runtime library's state of a container that does not
-/// run. Nothing left to take away is fine.
+/// Takes away mounts, control groups, network devices and the runtime library's state of a container
+/// that does not run. Nothing left to take away is fine.
 ///
 /// # Errors
 /// [`crate::Error::Enclosure`] or [`crate::Error::Refused`] by the kernel.
@@ -16,6 +16,7 @@ pub(crate) fn leftovers(container: &Container) -> Result<()> {
         cgroup.thaw()?;
     }
     cgroup.remove()?;
+    networking::leave(container)?;
     record::remove_tree(&container.place.runtime)?;
     record::remove_tree(&container.place.bundle())?;
     volume::unmount_volumes(container)

@@ -1,9 +1,10 @@
 //! What the user asked for: fixed when the container is created, kept as `config.json`.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, net::IpAddr, path::PathBuf};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+pub use stasis_network::{Connection, Mac, Port, Protocol, Publish, resolver::Resolver};
 use stasis_oci::{Digest, Healthcheck};
 
 /// Everything that `create` fixes.
@@ -28,6 +29,8 @@ pub struct Config {
     pub mounts: Vec<Mount>,
     pub read_only: bool,
     pub network: Network,
+    #[serde(default)]
+    pub network_options: NetworkOptions,
     pub init: bool,
     pub security: Security,
     pub limits: Limits,
@@ -122,13 +125,51 @@ pub enum Filling {
     Never,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Network {
     /// The host's own network namespace.
     Host,
     /// A network namespace with nothing but loopback.
     None,
+    /// A network namespace with a device for each of these.
+    Named(Vec<Connection>),
+    /// The network namespace of the container with this id.
+    Container(String),
+}
+
+impl Network {
+    /// Has the container a network namespace to itself?
+    pub fn is_own(&self) -> bool {
+        matches!(self, Network::None | Network::Named(_))
+    }
+}
+
+/// What the container shows to the world, and how it sees it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkOptions {
+    pub publish: Vec<Publish>,
+    /// Ports that the program serves; published only if asked for.
+    pub expose: Vec<Port>,
+    /// Publish all exposed ports.
+    pub publish_all: bool,
+    pub resolver: Resolver,
+    pub extra_hosts: Vec<ExtraHost>,
+}
+
+/// `--add-host`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExtraHost {
+    pub name: String,
+    pub address: HostAddress,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HostAddress {
+    Is(IpAddr),
+    /// The host, as the container reaches it.
+    Gateway,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -37,7 +37,20 @@ pub enum Error {
     #[error(transparent)]
     Enclosure(#[from] stasis_enclosure::Error),
     #[error(transparent)]
+    Network(#[from] stasis_network::Error),
+    #[error(transparent)]
     Engine(#[from] stasis_engine::Error),
+}
+
+impl From<stasis_record::Error> for Error {
+    fn from(error: stasis_record::Error) -> Error {
+        match error {
+            stasis_record::Error::Refused { action, object, source } => {
+                Error::Refused { action, object, source }
+            }
+            stasis_record::Error::Damaged { object, reason } => Error::Damaged { object, reason },
+        }
+    }
 }
 
 pub type Result<T> = std::result::Result<T, Error>;

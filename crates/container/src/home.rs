@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use stasis_network::Networks;
 use stasis_store::ImageStore;
 
 /// The two directories of an engine and what lies below them.
@@ -42,6 +43,11 @@ impl Home {
     /// Shared by those who choose volumes, taken alone by those who remove them.
     pub(crate) fn volumes_lock(&self) -> PathBuf {
         self.root.join("volumes.lock")
+    }
+
+    /// Networks of containers, and who is in them.
+    pub fn networks(&self) -> Networks {
+        Networks::new(&self.root)
     }
 
     /// Taken while a name is given away.

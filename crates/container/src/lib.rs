@@ -24,6 +24,7 @@ mod lifecycle;
 pub mod log;
 pub mod monitor;
 mod name;
+mod networking;
 mod place;
 mod process;
 mod record;
@@ -63,5 +64,6 @@ pub fn check_config(config: &config::Config) -> Result<()> {
     if let config::Seccomp::Profile(profile) = &config.security.seccomp {
         seccomp::compile(profile, &capability::granted(&config.security)?)?;
     }
+    networking::check(config)?;
     bundle::check_cwd(&config.cwd)
 }

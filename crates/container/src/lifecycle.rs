@@ -17,6 +17,7 @@ use crate::{
     error::{Context, Error, Result},
     frame::Frame,
     monitor::{Mode, Notice, Order},
+    networking,
     process::ProcessId,
     record::{self, Lock},
     spec::cgroup_name,
@@ -330,6 +331,7 @@ impl Container {
         }
         self.wait_down(&state, KILL_TIMEOUT)?;
         cleanup::leftovers(self)?;
+        networking::forget(self)?;
         record::remove_tree(&self.place.run)?;
         self.remove_record()?;
         match volumes {

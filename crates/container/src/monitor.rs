@@ -16,6 +16,7 @@ use std::{fs::File, os::fd::AsFd};
 use jiff::Timestamp;
 use rustix::process::{WaitStatus, getpid, set_child_subreaper, setsid};
 use serde::{Deserialize, Serialize};
+use stasis_network::Endpoint;
 
 use crate::{
     cleanup,
@@ -37,8 +38,8 @@ pub(crate) use streams::{accept_console, listen_at, winsize};
 pub(crate) enum Mode {
     /// The user's program, from its beginning.
     Program,
-    /// A blank that the engine fills with this checkpoint.
-    Restore { checkpoint: String },
+    /// A blank that the engine fills with this checkpoint, which was taken in these places of networks.
+    Restore { checkpoint: String, endpoints: Vec<Endpoint> },
 }
 
 /// From the command to the monitor.

@@ -1,150 +1,32 @@
-//! JSON records on disk that are either the old ones or the new ones, also after a power cut, and
-//! the locks around them (flock(2)).
+//! The room `record` with the errors of this one.
 
-use std::{
-    fs::{self, DirBuilder, File},
-    io::Write,
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
-    path::Path,
-};
+use std::path::Path;
 
 use serde::{Serialize, de::DeserializeOwned};
+pub(crate) use stasis_record::Lock;
 
-use crate::error::{Context, Error, Result};
+use crate::error::Result;
 
-/// Reads a record.
-///
-/// # Errors
-/// [`Error::Refused`] if it cannot be read, [`Error::Damaged`] if it is no record of this kind.
 pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Result<T> {
-    let text = fs::read(path).context("read", path.display())?;
-    serde_json::from_slice(&text).map_err(|error| Error::Damaged {
-        object: path.display().to_string(),
-        reason: error.to_string(),
-    })
+    Ok(stasis_record::read(path)?)
 }
 
-/// Replaces a record: written beside, synced, renamed.
-///
-/// # Errors
-/// [`Error::Refused`]; the old record is untouched.
 pub(crate) fn write<T: Serialize>(path: &Path, record: &T) -> Result<()> {
-    let text = serde_json::to_vec_pretty(record).map_err(|error| Error::Damaged {
-        object: path.display().to_string(),
-        reason: error.to_string(),
-    })?;
-    write_bytes(path, &text)
+    Ok(stasis_record::write(path, record)?)
 }
 
-/// As [`write`], for any contents.
-///
-/// # Errors
-/// [`Error::Refused`]; the old file is untouched.
 pub(crate) fn write_bytes(path: &Path, contents: &[u8]) -> Result<()> {
-    let beside = path.with_extension(format!("new-{}", std::process::id()));
-    let written = write_synced(&beside, contents).and_then(|()| fs::rename(&beside, path));
-    if written.is_err() {
-        let _ = fs::remove_file(&beside);
-    }
-    written.context("write", path.display())?;
-    sync_dir(path.parent().unwrap_or(Path::new("/")))
+    Ok(stasis_record::write_bytes(path, contents)?)
 }
 
-fn write_synced(path: &Path, contents: &[u8]) -> std::io::Result<()> {
-    let mut file =
-        File::options().write(true).create(true).truncate(true).mode(0o600).open(path)?;
-    file.write_all(contents)?;
-    file.sync_all()
-}
-
-/// Makes names in a directory survive a power cut.
-///
-/// # Errors
-/// [`Error::Refused`] by the file system.
 pub(crate) fn sync_dir(dir: &Path) -> Result<()> {
-    File::open(dir).and_then(|dir| dir.sync_all()).context("sync", dir.display())
+    Ok(stasis_record::sync_dir(dir)?)
 }
 
-/// Makes a directory that only root can look into, with its parents.
-///
-/// # Errors
-/// [`Error::Refused`] by the file system.
 pub(crate) fn make_private_dir(dir: &Path) -> Result<()> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(dir)
-        .context("make directory", dir.display())
+    Ok(stasis_record::make_private_dir(dir)?)
 }
 
-/// A lock that ends with this value or with the process.
-#[derive(Debug)]
-pub(crate) struct Lock(#[allow(dead_code)] File);
-
-impl Lock {
-    /// Waits until nobody else has the lock.
-    ///
-    /// # Errors
-    /// [`Error::Refused`] if the lock file cannot be made.
-    pub fn take(path: &Path) -> Result<Lock> {
-        let file = open_lock(path)?;
-        file.lock().context("lock", path.display())?;
-        Ok(Lock(file))
-    }
-
-    /// Waits until nobody has the lock for himself alone.
-    ///
-    /// # Errors
-    /// [`Error::Refused`] if the lock file cannot be made.
-    pub fn share(path: &Path) -> Result<Lock> {
-        let file = open_lock(path)?;
-        file.lock_shared().context("lock", path.display())?;
-        Ok(Lock(file))
-    }
-}
-
-fn open_lock(path: &Path) -> Result<File> {
-    File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .mode(0o600)
-        .open(path)
-        .context("open", path.display())
-}
-
-/// Removes a tree; that it is not there is fine.
-///
-/// # Errors
-/// [`Error::Refused`] by the file system.
 pub(crate) fn remove_tree(dir: &Path) -> Result<()> {
-    match fs::remove_dir_all(dir) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(error).context("remove", dir.display())
-        }
-        _ => Ok(()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_record_comes_back_and_leaves_nothing_beside_it() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("r.json");
-        write(&path, &vec![1, 2]).unwrap();
-        write(&path, &vec![3]).unwrap();
-        assert_eq!(read::<Vec<i32>>(&path).unwrap(), vec![3]);
-        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
-    }
-
-    #[test]
-    fn a_cut_record_is_damaged() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("r.json");
-        fs::write(&path, "[1,").unwrap();
-        assert!(matches!(read::<Vec<i32>>(&path), Err(Error::Damaged { .. })));
-    }
+    Ok(stasis_record::remove_tree(dir)?)
 }

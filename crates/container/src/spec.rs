@@ -14,9 +14,10 @@ use serde_json::{Value, json};
 use stasis_enclosure::cgroup::{Cgroup, Layout};
 
 use crate::{
-    config::{Config, Mount, MountKind, Network, Ulimit},
+    config::{Config, Mount, MountKind, Ulimit},
     error::{Error, Result},
     home::Place,
+    networking::Joined,
     user::User,
     volume::Volumes,
 };
@@ -44,6 +45,8 @@ pub(crate) struct Input<'a> {
     pub user: &'a User,
     pub cgroup: &'a Cgroup,
     pub kind: InitKind,
+    /// The container whose network it shares.
+    pub joined: Option<&'a Joined>,
 }
 
 /// The control group of a container, below the root of each hierarchy.
@@ -181,7 +184,7 @@ fn mounts(input: &Input) -> Result<Vec<Value>> {
     for name in ["resolv.conf", "hostname", "hosts"] {
         let target = format!("/etc/{name}");
         if !config.mounts.iter().any(|m| m.target == Path::new(&target)) {
-            mounts.push(bind(&input.place.etc(name), &target, &["rbind", "rprivate"]));
+            mounts.push(bind(&host_file(input, name), &target, &["rbind", "rprivate"]));
         }
     }
     if config.init {
@@ -192,6 +195,14 @@ fn mounts(input: &Input) -> Result<Vec<Value>> {
     own.sort_by_key(|mount| mount.target.components().count());
     mounts.extend(own.into_iter().map(|mount| user_mount(mount, input.volumes)));
     Ok(mounts)
+}
+
+/// Who shares a network shares its names.
+fn host_file(input: &Input, name: &str) -> std::path::PathBuf {
+    match input.joined {
+        Some(joined) if name != "hostname" => joined.place.etc(name),
+        _ => input.place.etc(name),
+    }
 }
 
 fn own_program() -> Result<std::path::PathBuf> {
@@ -243,12 +254,14 @@ fn cgroup_mounts(input: &Input) -> Result<Vec<Value>> {
 
 fn linux(input: &Input) -> Result<Value> {
     let config = input.config;
-    let mut namespaces = vec!["pid", "mount", "uts", "ipc", "cgroup"];
-    if config.network == Network::None {
-        namespaces.push("network");
+    let kinds = ["pid", "mount", "uts", "ipc", "cgroup"];
+    let mut namespaces: Vec<Value> = kinds.iter().map(|kind| json!({ "type": kind })).collect();
+    if config.network.is_own() {
+        namespaces.push(json!({ "type": "network" }));
     }
-    let namespaces: Vec<Value> =
-        namespaces.into_iter().map(|kind| json!({ "type": kind })).collect();
+    if let Some(joined) = input.joined {
+        namespaces.push(json!({ "type": "network", "path": joined.namespace() }));
+    }
     let mut linux = json!({
         "namespaces": namespaces,
         "cgroupsPath": format!("/{}", cgroup_name(&config.id)),

@@ -6,6 +6,7 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use stasis_network::Endpoint;
 
 use crate::process::ProcessId;
 
@@ -31,6 +32,9 @@ pub struct State {
     pub stdio: Vec<String>,
     /// The checkpoint that this run was started from or that was taken of it last.
     pub checkpoint: Option<String>,
+    /// Its places in networks; of the last run if it does not run.
+    #[serde(default)]
+    pub endpoints: Vec<Endpoint>,
 }
 
 impl Default for State {
@@ -47,6 +51,7 @@ impl Default for State {
             stop_requested: false,
             stdio: Vec::new(),
             checkpoint: None,
+            endpoints: Vec::new(),
         }
     }
 }

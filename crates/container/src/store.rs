@@ -34,6 +34,15 @@ impl Store {
         Store { home }
     }
 
+    /// The networks of these containers.
+    pub fn networks(&self) -> stasis_network::Networks {
+        self.home.networks()
+    }
+
+    pub(crate) fn home(&self) -> &Home {
+        &self.home
+    }
+
     /// Writes a new container down. `config.id` is drawn here, and the name if it is empty.
     ///
     /// # Errors
@@ -205,6 +214,14 @@ impl Container {
         })
     }
 
+    /// The configuration as it is written down now: networks come and go.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchContainer`] if it was removed meanwhile.
+    pub(crate) fn recorded_config(&self) -> Result<Config> {
+        record::read(&self.place.config()).map_err(|error| self.or_gone(error))
+    }
+
     /// Changes the record under its lock.
     ///
     /// # Errors
@@ -231,9 +248,9 @@ impl Container {
         }
     }
 
-    fn or_gone(&self, error: Error) -> Error {
+    fn or_gone(&self, error: impl Into<Error>) -> Error {
         if self.place.dir.exists() {
-            error
+            error.into()
         } else {
             Error::NoSuchContainer(self.config.name.clone())
         }

@@ -274,12 +274,12 @@ impl Volumes {
 
     /// Held while what lies at `_data` is changed.
     fn lock_of(&self, name: &str) -> Result<Lock> {
-        Lock::take(&self.dir(name).join("lock"))
+        Ok(Lock::take(&self.dir(name).join("lock"))?)
     }
 
     fn share(&self) -> Result<Lock> {
         record::make_private_dir(&self.home.volumes())?;
-        Lock::share(&self.home.volumes_lock())
+        Ok(Lock::share(&self.home.volumes_lock())?)
     }
 
     fn lock_alone(&self) -> Result<Lock> {

@@ -30,6 +30,7 @@ impl Stasis<'_> {
         let (root, runroot) = (self.dir.join("root"), self.dir.join("runroot"));
         let mut command = Command::new(self.binary);
         command.arg("--root").arg(root).arg("--runroot").arg(runroot).args(arguments);
+        command.env("STASIS_NETWORK", "none");
         meter::measure(command.stdin(Stdio::null()))
     }
 }

@@ -1,5 +1,7 @@
 //! `inspect`: all about a container or an image, under Docker's names.
 
+mod network;
+
 use std::path::Path;
 
 use jiff::Timestamp;
@@ -88,8 +90,10 @@ fn describe(container: &Container, state: &State, volumes: &Volumes) -> Value {
         "Platform": "linux",
         "HostConfig": host_config(config),
         "Mounts": mounts(config, volumes),
+        "NetworkSettings": network::settings(config, state),
         "Config": {
             "Hostname": config.hostname,
+            "ExposedPorts": network::exposed_ports(config),
             "User": config.user,
             "Tty": config.tty,
             "OpenStdin": config.stdin_open,
@@ -165,7 +169,13 @@ fn host_config(config: &Config) -> Value {
         "Privileged": config.security.privileged,
         "SecurityOpt": security,
         "ReadonlyRootfs": config.read_only,
-        "NetworkMode": ps::network(config.network),
+        "NetworkMode": network::mode(&config.network),
+        "PortBindings": network::port_bindings(config),
+        "PublishAllPorts": config.network_options.publish_all,
+        "Dns": config.network_options.resolver.servers,
+        "DnsSearch": config.network_options.resolver.search,
+        "DnsOptions": config.network_options.resolver.options,
+        "ExtraHosts": network::extra_hosts(config),
         "Init": config.init,
         "Memory": limits.memory_bytes.unwrap_or(0),
         "NanoCpus": limits.nano_cpus.unwrap_or(0),

@@ -9,6 +9,7 @@ use stasis_container::{
 };
 use stasis_store::ImageStore;
 
+use super::port;
 use crate::{
     args::PsArgs,
     failure::{Failure, Result},
@@ -96,11 +97,11 @@ fn row(container: &Container, state: &State, images: &ImageStore, is_whole: bool
         "RunningFor": format!("{} ago", time::since(config.created)),
         "Status": status(state),
         "State": state.status.word(),
-        "Ports": "",
+        "Ports": port::column(config, state),
         "Names": config.name,
         "Labels": labels.join(","),
         "Mounts": mounts.join(","),
-        "Networks": network(config.network),
+        "Networks": networks(&config.network).join(","),
         "LocalVolumes": nr_volumes.to_string(),
         "Size": "0B",
     })
@@ -133,10 +134,15 @@ pub fn image(config: &Config) -> String {
     }
 }
 
-pub fn network(network: Network) -> &'static str {
+/// Names of the networks as they are given to `--network`.
+pub fn networks(network: &Network) -> Vec<String> {
     match network {
-        Network::Host => "host",
-        Network::None => "none",
+        Network::Host => vec!["host".into()],
+        Network::None => vec!["none".into()],
+        Network::Container(id) => vec![format!("container:{id}")],
+        Network::Named(connections) => {
+            connections.iter().map(|connection| connection.network.clone()).collect()
+        }
     }
 }
 
@@ -207,7 +213,7 @@ impl Filter {
                 .get(key)
                 .is_some_and(|have| value.as_ref().is_none_or(|wanted| wanted == have)),
             Filter::Exited(code) => state.status == Status::Exited && state.exit_code == *code,
-            Filter::Network(name) => network(config.network) == name,
+            Filter::Network(name) => networks(&config.network).contains(name),
             Filter::Volume(key) => config.mounts.iter().any(|mount| {
                 mount.target == Path::new(key)
                     || mount.volume().is_some_and(|volume| volume.name == *key)

@@ -18,6 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 pub struct Engine {
     pub dir: tempfile::TempDir,
+    /// Path of the network namespace that it runs in, if that is not ours.
+    network: Option<String>,
 }
 
 /// What a command gave.
@@ -31,17 +33,34 @@ pub struct Done {
 impl Engine {
     pub fn new() -> Engine {
         assert!(rustix::process::geteuid().is_root(), "these tests need root");
-        Engine { dir: tempfile::tempdir().unwrap() }
+        Engine { dir: tempfile::tempdir().unwrap(), network: None }
+    }
+
+    /// One that runs in another network namespace, with all that it starts.
+    pub fn on_network(path: String) -> Engine {
+        let mut engine = Engine::new();
+        engine.network = Some(path);
+        engine
     }
 
     pub fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_stasis"));
+        let program = env!("CARGO_BIN_EXE_stasis");
+        let mut command = match &self.network {
+            None => Command::new(program),
+            Some(path) => {
+                let mut command = Command::new("nsenter");
+                command.arg(format!("--net={path}")).arg(program);
+                command
+            }
+        };
         command
             .arg("--root")
             .arg(self.root())
             .arg("--runroot")
             .arg(self.dir.path().join("run"))
             .args(args)
+            // Tests that do not ask for a network leave that of the machine alone.
+            .env("STASIS_NETWORK", "none")
             .stdin(Stdio::null());
         command
     }

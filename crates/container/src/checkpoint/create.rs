@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     attach::Session,
-    config::MountKind,
+    config::{MountKind, Network},
     error::{Context, Error, Result},
     frame::Frame,
     name, process, record, spec,
@@ -92,6 +92,13 @@ impl Container {
         if self.config.auto_remove && dir.is_none() && fate == Fate::Stop {
             let reason = "was started with --rm and would be removed together with the checkpoint: \
                           use --leave-running or --checkpoint-dir";
+            return Err(self.wrong_state(reason));
+        }
+        if let Network::Container(id) = &self.config.network {
+            let whose = id.get(..12).unwrap_or(id);
+            let reason = format!(
+                "shares the network of container {whose}, which a checkpoint cannot hold yet"
+            );
             return Err(self.wrong_state(reason));
         }
         self.refuse_strangers(state)
@@ -215,6 +222,7 @@ impl Container {
             container: self.config.clone(),
             tmpfs: self.tmpfs_targets(),
             losses: Vec::new(),
+            endpoints: state.endpoints.clone(),
         };
         record::write(&stage.dir.join(CONFIG), &checkpoint)?;
         manifest::seal(&stage.dir)?;

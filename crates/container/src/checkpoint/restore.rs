@@ -59,7 +59,8 @@ impl Container {
         manifest::verify(&path)?;
         let checkpoint = read(&path)?;
         self.refuse_foreign(&checkpoint)?;
-        let mode = Mode::Restore { checkpoint: name.to_owned() };
+        let mode =
+            Mode::Restore { checkpoint: name.to_owned(), endpoints: checkpoint.endpoints.clone() };
         let starting = self.begin_with(mode, || self.bring_back_rootfs(&path))?;
         let restoring = Restoring { container: self, path, starting };
         match restoring.bring_back_memory_files(&checkpoint) {

@@ -14,9 +14,10 @@ use std::{
 use jiff::Timestamp;
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
-    process::{Pid, Signal, WaitOptions, pidfd_send_signal, wait},
+    process::{Pid, Signal, WaitOptions, pidfd_send_signal, wait, waitpid},
 };
 use stasis_enclosure::cgroup::Cgroup;
+use stasis_network::HeldPort;
 
 use super::{
     Mode, Notice, Order,
@@ -30,6 +31,7 @@ use crate::{
     frame::Frame,
     launcher::{Go, Launcher, Reply, Request, StartFailure},
     log::{Stream, Writer},
+    networking,
     process::ProcessId,
     spec::cgroup_name,
     state::{State, Status},
@@ -78,6 +80,8 @@ pub(super) struct Run {
     log: Writer,
     listener: UnixListener,
     clients: Vec<Client>,
+    /// Published ports, ours as long as the program runs.
+    held_ports: Vec<HeldPort>,
     failure: Option<StartFailure>,
     /// The last exit code seen of init.
     exit: Option<i32>,
@@ -130,6 +134,15 @@ impl Run {
         let init = Pid::from_raw(pid).ok_or_else(|| Error::invalid("the runtime gave no pid"))?;
         let init_fd = rustix::process::pidfd_open(init, rustix::process::PidfdFlags::NONBLOCK)
             .context("open process", pid)?;
+        let held_ports = match networking::join(container, &mode, pid) {
+            Ok(held_ports) => held_ports,
+            Err(error) => {
+                // It waits for a release that will not come.
+                let _ = pidfd_send_signal(&init_fd, Signal::KILL);
+                let _ = waitpid(Some(init), WaitOptions::from_bits_retain(WAIT_FOR_ALL_KINDS));
+                return Err(error);
+            }
+        };
         Ok(Run {
             container: container.clone(),
             mode,
@@ -147,6 +160,7 @@ impl Run {
             log: Writer::open(&container.place.log())?,
             listener,
             clients,
+            held_ports,
             failure: None,
             exit: None,
         })
@@ -182,6 +196,7 @@ impl Run {
             tracing::error!("cannot write the log: {error}");
         }
         self.reap();
+        self.held_ports.clear();
         self.ended()
     }
 
@@ -347,7 +362,7 @@ impl Run {
             state.stdio.clone_from(&self.stdio);
             state.checkpoint = match &self.mode {
                 Mode::Program => None,
-                Mode::Restore { checkpoint } => Some(checkpoint.clone()),
+                Mode::Restore { checkpoint, .. } => Some(checkpoint.clone()),
             };
         });
         match (written, self.control.take()) {

@@ -1,0 +1,222 @@
+//! Two hosts in network namespaces of their own, joined by a wire; the engine runs on one of them.
+
+use std::{
+    fs::{self, File},
+    io::{Read, Write},
+    net::{TcpListener, TcpStream, UdpSocket},
+    os::fd::AsFd,
+    process::{Child, Command, Stdio},
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+use crate::container_support::Engine;
+
+/// What answers at all answers at once; what is dropped is known to be after this time.
+const PATIENCE: Duration = Duration::from_millis(1500);
+
+/// Answers each connection with its first argument.
+pub const SERVE_NAME: &str = "import socket, sys
+s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); s.bind(('', 80))
+s.listen(50); print('ready', flush=True)
+while True:
+    c, _ = s.accept(); c.sendall(sys.argv[1].encode()); c.close()";
+
+/// Prints what it is sent.
+const ASK: &str = "import socket, sys
+host, port = sys.argv[1].rsplit(':', 1)
+s = socket.create_connection((host, int(port)), 1.5); print(s.recv(100).decode(), end='')";
+
+/// Where something happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    Host,
+    Outside,
+}
+
+pub const HOST: Place = Place::Host;
+pub const OUTSIDE: Place = Place::Outside;
+
+/// The two hosts, 192.0.2.1 and 192.0.2.2, and the engine on the first one.
+pub struct Net {
+    // Removes its containers before the namespaces go.
+    pub engine: Engine,
+    host: Namespace,
+    outside: Namespace,
+}
+
+/// A network namespace that a sleeping process holds.
+struct Namespace(Child);
+
+impl Namespace {
+    fn new() -> Namespace {
+        let mut command = Command::new("unshare");
+        command.args(["--net", "sleep", "600"]).stdin(Stdio::null()).stdout(Stdio::null());
+        let namespace = Namespace(command.spawn().unwrap());
+        let ours = fs::read_link("/proc/self/ns/net").unwrap();
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while fs::read_link(namespace.path()).is_ok_and(|theirs| theirs == ours) {
+            assert!(Instant::now() < deadline, "unshare made no network namespace");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        namespace
+    }
+
+    fn path(&self) -> String {
+        format!("/proc/{}/ns/net", self.0.id())
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Net {
+    pub fn new() -> Net {
+        let (host, outside) = (Namespace::new(), Namespace::new());
+        let engine = Engine::on_network(host.path());
+        let net = Net { engine, host, outside };
+        for place in [HOST, OUTSIDE] {
+            net.ip(place, "link set lo up");
+        }
+        let peer = net.outside.0.id();
+        net.ip(HOST, &format!("link add wire type veth peer name wire netns {peer}"));
+        for (place, address) in [(HOST, "192.0.2.1/24"), (OUTSIDE, "192.0.2.2/24")] {
+            net.ip(place, &format!("addr add {address} dev wire"));
+            net.ip(place, "link set wire up");
+        }
+        net
+    }
+
+    fn namespace(&self, place: Place) -> &Namespace {
+        match place {
+            Place::Host => &self.host,
+            Place::Outside => &self.outside,
+        }
+    }
+
+    /// Runs ip(8) there.
+    pub fn ip(&self, place: Place, arguments: &str) {
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--net={}", self.namespace(place).path())).arg("ip");
+        let output = command.args(arguments.split(' ')).output().unwrap();
+        assert!(output.status.success(), "ip {arguments}: {output:?}");
+    }
+
+    /// Does something there, on a thread of its own.
+    fn within<T: Send + 'static>(
+        &self,
+        place: Place,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> JoinHandle<T> {
+        let namespace = File::open(self.namespace(place).path()).unwrap();
+        std::thread::spawn(move || {
+            move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
+            work()
+        })
+    }
+
+    /// What a server says to who connects; nothing if it cannot be reached.
+    pub fn ask(&self, place: Place, target: &str) -> Option<String> {
+        self.exchange(place, target, "")
+    }
+
+    /// The body of a page.
+    pub fn get(&self, place: Place, target: &str) -> Option<String> {
+        let answer = self.exchange(place, target, "GET / HTTP/1.0\r\n\r\n")?;
+        answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned())
+    }
+
+    fn exchange(&self, place: Place, target: &str, request: &'static str) -> Option<String> {
+        let target = target.parse().unwrap();
+        let ask = move || {
+            let mut stream = TcpStream::connect_timeout(&target, PATIENCE).ok()?;
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            stream.write_all(request.as_bytes()).ok()?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).ok()?;
+            Some(answer).filter(|answer| !answer.is_empty())
+        };
+        self.within(place, ask).join().unwrap()
+    }
+
+    pub fn ask_by_datagram(&self, place: Place, target: &str) -> Option<String> {
+        let target = target.to_owned();
+        let ask = move || {
+            let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+            socket.set_read_timeout(Some(PATIENCE)).unwrap();
+            socket.connect(target).unwrap();
+            socket.send(b"x").ok()?;
+            let mut answer = [0; 100];
+            let len = socket.recv(&mut answer).ok()?;
+            Some(String::from_utf8_lossy(&answer[..len]).into_owned())
+        };
+        self.within(place, ask).join().unwrap()
+    }
+
+    /// As [`Net::ask`], from inside a container, which also looks names up.
+    pub fn ask_from_container(&self, name: &str, target: &str) -> Option<String> {
+        let done = self.engine.try_run(&["exec", name, "python3", "-c", ASK, target]);
+        (done.code == 0).then_some(done.out)
+    }
+
+    pub fn try_listen(&self, place: Place, address: &'static str) -> Option<TcpListener> {
+        self.within(place, move || TcpListener::bind(address).ok()).join().unwrap()
+    }
+
+    pub fn listen(&self, place: Place, address: &'static str) -> TcpListener {
+        self.try_listen(place, address).unwrap()
+    }
+
+    /// Tells every client as whom it is seen, until the returned value is dropped.
+    pub fn serve_who(&self, place: Place, address: &'static str) -> TcpListener {
+        let listener = self.listen(place, address);
+        let server = listener.try_clone().unwrap();
+        std::thread::spawn(move || {
+            while let Ok((mut client, who)) = server.accept() {
+                let _ = client.write_all(who.ip().to_string().as_bytes());
+            }
+        });
+        listener
+    }
+
+    /// Starts a Python program in the background, and waits until it says that it is ready.
+    pub fn start_python(&self, name: &str, options: &[&str], program: &str, arguments: &[&str]) {
+        let mut args = vec!["run", "-d", "--name", name];
+        if !options.contains(&"--network") {
+            args.extend(["--network", "bridge"]);
+        }
+        args.extend_from_slice(options);
+        args.extend(["--rootfs", "/:O", "python3", "-c", program]);
+        args.extend_from_slice(arguments);
+        self.engine.run(&args);
+        self.engine.await_log(name, "ready");
+    }
+
+    /// Names of all devices and of the tables of the packet filter on the host of the engine.
+    pub fn devices_and_tables(&self) -> Vec<String> {
+        let devices = fs::read_to_string(format!("/proc/{}/net/dev", self.host.0.id())).unwrap();
+        let mut found: Vec<String> = devices
+            .lines()
+            .skip(2)
+            .filter_map(|line| line.split(':').next())
+            .map(|name| name.trim().to_owned())
+            .collect();
+        let tables = self.within(HOST, || stasis_network::tables().unwrap()).join().unwrap();
+        found.extend(tables);
+        found
+    }
+
+    pub fn kill(&self, pid: &str) {
+        let pid = rustix::process::Pid::from_raw(pid.parse().unwrap()).unwrap();
+        let fd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).unwrap();
+        rustix::process::pidfd_send_signal(&fd, rustix::process::Signal::KILL).unwrap();
+        let mut ended = [rustix::event::PollFd::new(&fd, rustix::event::PollFlags::IN)];
+        rustix::event::poll(&mut ended, None).unwrap();
+    }
+}

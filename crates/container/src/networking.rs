@@ -1,0 +1,217 @@
+//! A container in its networks: it joins them when its init is there and leaves them with its end;
+//! and the files that tell it names.
+
+mod connect;
+mod files;
+
+use std::{
+    fs::File,
+    os::fd::{AsFd, OwnedFd},
+    path::PathBuf,
+};
+
+use stasis_network::{
+    DEFAULT_NETWORK, Endpoint, Former, HeldPort, Joining, Ledger, Owner, Publish, Tenancy,
+};
+
+use crate::{
+    config::{Config, Network},
+    error::{Context, Error, Result},
+    home::{Home, Place},
+    monitor::Mode,
+    record,
+    state::{State, Status},
+    store::{Container, Store},
+};
+
+pub(crate) use files::write_files;
+
+/// As many as one message to a monitor can tell of, and more than anybody should want.
+const MAX_PUBLISHED: usize = 1024;
+
+/// Refuses what can be known to be impossible when the container is created.
+///
+/// # Errors
+/// [`Error::Invalid`].
+pub(crate) fn check(config: &Config) -> Result<()> {
+    if wishes(config).len() > MAX_PUBLISHED {
+        return Err(Error::invalid(format!(
+            "more than {MAX_PUBLISHED} published ports; use --network host for so many"
+        )));
+    }
+    if let Network::Named(connections) = &config.network {
+        for (index, connection) in connections.iter().enumerate() {
+            if connections[..index].iter().any(|other| other.network == connection.network) {
+                let name = &connection.network;
+                return Err(Error::invalid(format!("network {name} is given more than once")));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Ports to publish: those of `-p`, and with `-P` the exposed ones that are not among them.
+fn wishes(config: &Config) -> Vec<Publish> {
+    let options = &config.network_options;
+    let mut wishes = options.publish.clone();
+    if options.publish_all {
+        for port in &options.expose {
+            if !wishes.iter().any(|wish| wish.port == *port) {
+                wishes.push(Publish { host_ip: None, host_ports: None, port: *port });
+            }
+        }
+    }
+    wishes
+}
+
+/// Brings a container whose init waits into its networks. The ports are held as long as what is
+/// returned lives.
+///
+/// # Errors
+/// [`Error::Network`]; then it is in none of them.
+pub(crate) fn join(container: &Container, mode: &Mode, init: i32) -> Result<Vec<HeldPort>> {
+    let config = container.recorded_config()?;
+    let Network::Named(connections) = &config.network else {
+        container.update(|state| state.endpoints.clear())?;
+        return Ok(Vec::new());
+    };
+    let namespace = open_namespace(init)?;
+    let before = container.state()?.endpoints;
+    let former = match mode {
+        Mode::Program => Former::Prefer(&before),
+        Mode::Restore { endpoints, .. } => Former::Require(endpoints),
+    };
+    let mut ledger = container.home.networks().lock()?;
+    if connections.iter().any(|connection| connection.network == DEFAULT_NETWORK) {
+        ledger.ensure_default()?;
+    }
+    let home = &container.home;
+    ledger.sweep(|id| tenancy(home, id))?;
+    let (endpoints, held) = ledger.join(&Joining {
+        owner: &owner(container),
+        connections,
+        ports: &wishes(&config),
+        former,
+        namespace: namespace.as_fd(),
+    })?;
+    tell_of_tables_in_the_way(&ledger);
+    remember(container, &endpoints)?;
+    files::tell_everybody(&ledger, home)?;
+    Ok(held)
+}
+
+fn remember(container: &Container, endpoints: &[Endpoint]) -> Result<()> {
+    container.update(|state| state.endpoints = endpoints.to_vec())
+}
+
+fn owner(container: &Container) -> Owner {
+    let config = &container.config;
+    Owner { id: config.id.clone(), name: config.name.clone() }
+}
+
+fn open_namespace(init: i32) -> Result<OwnedFd> {
+    let path = format!("/proc/{init}/ns/net");
+    Ok(File::open(&path).context("open", &path)?.into())
+}
+
+/// Others' rules are not ours to change, but somebody will wonder.
+fn tell_of_tables_in_the_way(ledger: &Ledger) {
+    match ledger.tables_in_the_way() {
+        Ok(tables) if tables.is_empty() => {}
+        Ok(tables) => tracing::warn!(
+            "packets between containers and other hosts may be dropped: the chain at the forward \
+             hook in table {} has the policy drop; hint: let it accept the devices stasis*",
+            tables.join(", ")
+        ),
+        Err(error) => tracing::warn!("{error}"),
+    }
+}
+
+/// Takes a container that does not run out of its networks. That it is in none is fine.
+///
+/// # Errors
+/// [`Error::Network`] by the kernel.
+pub(crate) fn leave(container: &Container) -> Result<()> {
+    end(container, |ledger| Ok(ledger.leave(&container.config.id)?))
+}
+
+/// As [`leave`], and gives back what was reserved for it.
+///
+/// # Errors
+/// [`Error::Network`] by the kernel.
+pub(crate) fn forget(container: &Container) -> Result<()> {
+    end(container, |ledger| Ok(ledger.forget(&container.config.id)?))
+}
+
+fn end(container: &Container, act: impl FnOnce(&mut Ledger) -> Result<()>) -> Result<()> {
+    let networks = container.home.networks();
+    if !networks.leases()?.iter().any(|lease| lease.owner.id == container.config.id) {
+        return Ok(());
+    }
+    let mut ledger = networks.lock()?;
+    act(&mut ledger)?;
+    files::tell_everybody(&ledger, &container.home)
+}
+
+impl Store {
+    /// Takes away devices, rules and leases of containers that ended without a word: their monitors
+    /// were killed, or the machine was.
+    ///
+    /// # Errors
+    /// [`Error::Network`] by the kernel or the disk.
+    pub fn sweep_networks(&self) -> Result<()> {
+        let home = self.home();
+        let networks = home.networks();
+        let tenancy = |id: &str| tenancy(home, id);
+        if !networks.needs_sweep(tenancy)? {
+            return Ok(());
+        }
+        let mut ledger = networks.lock()?;
+        ledger.sweep(tenancy)?;
+        files::tell_everybody(&ledger, home)
+    }
+}
+
+/// Does the container with this id still need its leases? One whose record cannot be read does.
+fn tenancy(home: &Home, id: &str) -> Tenancy {
+    let place = home.place(id);
+    match record::read::<State>(&place.state()) {
+        Ok(state) => {
+            let state = state.observed();
+            // A monitor that starts or restarts the program needs them too.
+            let is_up = state.status.is_up() || state.is_watched();
+            if is_up { Tenancy::Up } else { Tenancy::Down }
+        }
+        Err(_) if place.dir.exists() => Tenancy::Up,
+        Err(_) => Tenancy::Gone,
+    }
+}
+
+/// The container whose network another one shares.
+#[derive(Debug)]
+pub(crate) struct Joined {
+    pub place: Place,
+    init: i32,
+}
+
+impl Joined {
+    pub fn namespace(&self) -> PathBuf {
+        format!("/proc/{}/ns/net", self.init).into()
+    }
+}
+
+/// Finds the running container whose network this one wants to share, if it wants that.
+///
+/// # Errors
+/// [`Error::WrongState`] if that one does not run.
+pub(crate) fn joined(container: &Container) -> Result<Option<Joined>> {
+    let Network::Container(id) = &container.config.network else { return Ok(None) };
+    let other = Store::new(container.home.clone())
+        .open(id)
+        .map_err(|_| Error::NoSuchContainer(id.get(..12).unwrap_or(id).to_owned()))?;
+    let state = other.state()?;
+    match state.init.filter(|_| matches!(state.status, Status::Running | Status::Paused)) {
+        Some(init) => Ok(Some(Joined { place: other.place, init: init.pid })),
+        None => Err(other.wrong_state("is not running, so nobody can share its network")),
+    }
+}
