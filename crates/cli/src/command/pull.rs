@@ -18,7 +18,7 @@ pub fn run(home: &Home, args: &PullArgs) -> Result<i32> {
         access: registry::access(home, &args.access, args.creds.as_deref())?,
         platform: args.platform.as_deref().map(str::parse).transpose()?,
     };
-    let store = ImageStore::new(home.root());
+    let store = home.images();
     if args.all_tags {
         return all_tags(&store, &reference, &options, args);
     }

@@ -22,7 +22,7 @@ pub fn run(home: &Home, args: &PushArgs) -> Result<i32> {
             PushCompression::None => Compression::Plain,
         },
     };
-    let store = ImageStore::new(home.root());
+    let store = home.images();
     let is_tag_left_out = registry::is_tag_left_out(&args.name);
     if args.all_tags && !is_tag_left_out {
         return Err(Failure::new("--all-tags goes with a name without tag and digest"));

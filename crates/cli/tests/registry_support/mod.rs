@@ -3,6 +3,7 @@
 #![allow(dead_code)] // not every test file uses all of it
 
 pub mod front;
+pub mod image;
 
 use std::{
     fs,
@@ -14,8 +15,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use front::{Act, Answer, Front, Request};
+
 /// A name that is not known to be this machine.
 pub const TLS_HOST: &str = "registry.test";
+/// What a request for a token must show: [`USER`] and [`PASSWORD`] (RFC 7617).
+const BASIC: &str = "Basic dGVzdGVyOmNvcnJlY3QgaG9yc2U=";
 pub const USER: &str = "tester";
 pub const PASSWORD: &str = "correct horse";
 /// That password as htpasswd(1) writes it with bcrypt.
@@ -148,4 +153,23 @@ fn accepts(port: u16, server: &mut Child) -> bool {
 fn log_of(dir: &Path) -> String {
     let log = fs::File::open(dir.join("log")).unwrap();
     BufReader::new(log).lines().map_while(Result::ok).collect::<Vec<_>>().join("\n")
+}
+
+/// Stands before a registry, gives tokens to [`USER`], and lets only those pass who have one.
+pub fn with_tokens(registry: &Registry) -> Front {
+    Front::new(registry.port(), move |request: &Request| {
+        let shown = request.headers.get("authorization").map(String::as_str);
+        if request.path.starts_with("/token?") {
+            return Act::Answer(match shown {
+                Some(shown) if shown == BASIC => Answer::new(200, r#"{"token":"t-o-k-e-n"}"#),
+                _ => Answer::new(401, r#"{"details":"who are you?"}"#),
+            });
+        }
+        if shown == Some("Bearer t-o-k-e-n") {
+            return Act::Pass;
+        }
+        let realm = format!("http://{}/token", request.headers["host"]);
+        let challenge = format!("Bearer realm=\"{realm}\",service=\"test\"");
+        Act::Answer(Answer::new(401, "{}").header("WWW-Authenticate", challenge))
+    })
 }

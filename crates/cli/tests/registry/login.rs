@@ -1,72 +1,16 @@
-//! Registries: login, pull and push, against Debian's `docker-registry` on this machine.
-
-#![forbid(unsafe_code)]
-#![allow(clippy::unwrap_used)] // a test that cannot go on says so
-
-mod container_support;
-mod registry_support;
+//! Logging in and out, and whom we believe.
 
 use std::{
     fs,
     os::unix::fs::PermissionsExt,
-    path::PathBuf,
     process::{Command, Stdio},
 };
 
-use container_support::{Done, Engine, finish};
-use registry_support::{
-    PASSWORD, Registry, TLS_HOST, USER,
-    front::{Act, Answer, Front, Request},
+use crate::{
+    container_support::finish,
+    registry_support::{PASSWORD, Registry, TLS_HOST, USER, front::Request, with_tokens},
+    user::User,
 };
-
-/// An engine, and a user with a home directory of its own.
-struct User {
-    engine: Engine,
-}
-
-impl User {
-    fn new() -> User {
-        User { engine: Engine::new() }
-    }
-
-    fn home(&self) -> PathBuf {
-        self.engine.dir.path().join("home")
-    }
-
-    fn docker_config(&self) -> PathBuf {
-        self.home().join(".docker/config.json")
-    }
-
-    /// A command that sees no credentials but its user's.
-    fn command(&self, args: &[&str]) -> Command {
-        let mut command = self.engine.command(args);
-        for variable in ["REGISTRY_AUTH_FILE", "DOCKER_CONFIG", "XDG_CONFIG_HOME"] {
-            command.env_remove(variable);
-        }
-        command.env("HOME", self.home()).env("XDG_RUNTIME_DIR", self.home().join("run"));
-        command
-    }
-
-    fn try_run(&self, args: &[&str]) -> Done {
-        finish(&mut self.command(args), |_| ())
-    }
-
-    fn run(&self, args: &[&str]) -> String {
-        let done = self.try_run(args);
-        assert_eq!(done.code, 0, "{args:?}: {done:?}");
-        done.out
-    }
-
-    fn login(&self, registry: &str, password: &str) -> Done {
-        let args = ["login", "-u", USER, "--password-stdin", registry];
-        finish(self.command(&args).stdin(Stdio::piped()), |child| {
-            use std::io::Write;
-            child.stdin.take().unwrap().write_all(password.as_bytes()).unwrap();
-        })
-    }
-}
-
-// Login
 
 #[test]
 fn login_keeps_what_the_registry_accepts() {
@@ -155,26 +99,6 @@ fn a_registry_elsewhere_must_be_signed_for() {
     assert_eq!(login(&["--tls-verify=false"]).code, 0);
     // On this machine any certificate is good.
     assert_eq!(user.login(&registry.name(), "x").code, 0);
-}
-
-/// Gives tokens to [`USER`], and lets only those pass who have one.
-fn with_tokens(registry: &Registry) -> Front {
-    let basic = "Basic dGVzdGVyOmNvcnJlY3QgaG9yc2U=";
-    Front::new(registry.port(), move |request: &Request| {
-        let shown = request.headers.get("authorization").map(String::as_str);
-        if request.path.starts_with("/token?") {
-            return Act::Answer(match shown {
-                Some(shown) if shown == basic => Answer::new(200, r#"{"token":"t-o-k-e-n"}"#),
-                _ => Answer::new(401, r#"{"details":"who are you?"}"#),
-            });
-        }
-        if shown == Some("Bearer t-o-k-e-n") {
-            return Act::Pass;
-        }
-        let realm = format!("http://{}/token", request.headers["host"]);
-        let challenge = format!("Bearer realm=\"{realm}\",service=\"test\"");
-        Act::Answer(Answer::new(401, "{}").header("WWW-Authenticate", challenge))
-    })
 }
 
 #[test]
