@@ -1,5 +1,6 @@
 //! The command line as it is typed.
 
+mod build;
 mod image;
 mod network;
 pub mod registry;
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+pub use build::{BuildArgs, BuilderCommand, BuilderPruneArgs, ProgressStyle};
 pub use image::{
     HistoryArgs, ImageCommand, ImageInspectArgs, ImageLsArgs, ImagePruneArgs, ImageRmArgs,
     ImagesCommand, ImportArgs, LoadArgs, SaveArgs, SaveFormat, TagArgs, TopImageCommand,
@@ -64,6 +66,9 @@ pub enum Command {
     /// Manage the checkpoints of a container
     #[command(subcommand)]
     Checkpoint(CheckpointCommand),
+    /// Build images, and manage what is kept for later builds
+    #[command(subcommand)]
+    Builder(BuilderCommand),
     /// Manage volumes
     #[command(subcommand)]
     Volume(VolumeCommand),

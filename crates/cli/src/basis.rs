@@ -44,14 +44,14 @@ pub fn of(store: &Store, args: &CreateArgs) -> Result<Basis> {
 
 /// When an image is looked for in its registry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Pull {
+pub enum Pull {
     Always,
     Missing,
     Never,
 }
 
 impl Pull {
-    fn parse(text: &str) -> Result<Pull> {
+    pub fn parse(text: &str) -> Result<Pull> {
         match text {
             "always" => Ok(Pull::Always),
             "missing" => Ok(Pull::Missing),
@@ -62,7 +62,8 @@ impl Pull {
     }
 }
 
-fn provide(images: &ImageStore, name: &str, pull: Pull) -> Result<Image> {
+/// Finds an image, or gets it from its registry.
+pub fn provide(images: &ImageStore, name: &str, pull: Pull) -> Result<Image> {
     if pull == Pull::Always {
         return fetch(images, name);
     }

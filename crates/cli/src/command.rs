@@ -1,5 +1,6 @@
 //! One function per verb.
 
+mod build;
 mod checkpoint;
 mod image;
 mod inspect;
@@ -36,6 +37,9 @@ pub fn run(cli: Cli) -> Result<i32> {
     if !matches!(cli.command, Command::InternalLaunch | Command::Process(_)) {
         log_to_stderr(level);
     }
+    if is_users(&cli.command) {
+        build::sweep(&home);
+    }
     let store = Store::new(home.clone());
     if !cli.command.is_internal() {
         sweep(&store);
@@ -49,6 +53,7 @@ pub fn run(cli: Cli) -> Result<i32> {
         Command::Images(command) => image::run(&home, &store, command),
         Command::System(command) => system::run(&store, command),
         Command::Checkpoint(command) => checkpoint::run(&store, command),
+        Command::Builder(command) => build::builder(&store, command),
         Command::Volume(command) => volume::run(&store.volumes(), command),
         Command::Network(command) => network::run(&store, command),
         Command::Process(command) => process::run(command, level),
@@ -62,6 +67,18 @@ pub fn run(cli: Cli) -> Result<i32> {
         Command::InternalLaunch => Ok(launcher::main().map(|()| 0)?),
         Command::InternalInit { args } => Ok(init::main(&args)),
     }
+}
+
+/// Not one of our own helper processes, and something about containers and images.
+fn is_users(command: &Command) -> bool {
+    !matches!(
+        command,
+        Command::InternalMonitor { .. }
+            | Command::InternalLaunch
+            | Command::InternalInit { .. }
+            | Command::Process(_)
+            | Command::Completion { .. }
+    )
 }
 
 fn container(store: &Store, command: ContainerCommand) -> Result<i32> {

@@ -4,6 +4,9 @@ use std::{error::Error, fmt};
 
 use crate::{OWN_FAILURE, output};
 
+/// What a shell shows for a program that SIGINT killed.
+const INTERRUPTED: i32 = 128 + 2;
+
 /// A failed command.
 #[derive(Debug)]
 pub struct Failure {
@@ -72,6 +75,15 @@ impl From<stasis_store::Error> for Failure {
         };
         let (message, cause) = split(&error);
         Failure { code: 1, message, cause, hint: hint.map(Into::into) }
+    }
+}
+
+impl From<stasis_build::Error> for Failure {
+    fn from(error: stasis_build::Error) -> Failure {
+        let code = if error.is_interrupt() { INTERRUPTED } else { 1 };
+        let hint = error.advice();
+        let (message, cause) = split(&error);
+        Failure { code, message, cause, hint }
     }
 }
 

@@ -122,6 +122,44 @@ impl Session {
         }
     }
 
+    /// Hands the output over until the container ends, or until `interrupt` is readable: then it is as
+    /// if the user had detached.
+    ///
+    /// # Errors
+    /// If the connection breaks in an unusual way.
+    pub fn follow(
+        mut self,
+        interrupt: BorrowedFd<'_>,
+        output: &mut dyn FnMut(Stream, &[u8]),
+    ) -> Result<Ended> {
+        loop {
+            while let Some(frame) = self.take()? {
+                match frame {
+                    Frame::Output(stream, bytes) => output(stream, &bytes),
+                    Frame::Exit(code) => return Ok(Ended::Exited(code)),
+                    _ => {}
+                }
+            }
+            if self.is_interrupted(interrupt)? {
+                return Ok(Ended::Detached);
+            }
+            if !self.read()? {
+                return Ok(Ended::Lost);
+            }
+        }
+    }
+
+    /// Waits until there is something to read.
+    fn is_interrupted(&self, interrupt: BorrowedFd<'_>) -> Result<bool> {
+        let mut fds = [
+            PollFd::from_borrowed_fd(self.stream.as_fd(), PollFlags::IN),
+            PollFd::from_borrowed_fd(interrupt, PollFlags::IN),
+        ];
+        rustix::io::retry_on_intr(|| poll(&mut fds, None::<&Timespec>))
+            .context("wait for", "the container")?;
+        Ok(!fds[1].revents().is_empty())
+    }
+
     /// Tells the container's console how large the terminal is.
     ///
     /// # Errors

@@ -17,7 +17,7 @@ use crate::error::{Context, Result};
 ///
 /// # Errors
 /// [`crate::Error::Refused`] if it is none.
-pub(crate) fn open_root(dir: &Path) -> Result<OwnedFd> {
+pub fn open_root(dir: &Path) -> Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     rustix::fs::open(dir, flags, Mode::empty()).context("open", dir.display())
 }
@@ -26,7 +26,7 @@ pub(crate) fn open_root(dir: &Path) -> Result<OwnedFd> {
 ///
 /// # Errors
 /// The kernel's own.
-pub(crate) fn open(root: impl AsFd, path: &Path, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+pub fn open(root: impl AsFd, path: &Path, flags: OFlags) -> rustix::io::Result<OwnedFd> {
     create(root, path, flags, Mode::empty())
 }
 
@@ -34,7 +34,7 @@ pub(crate) fn open(root: impl AsFd, path: &Path, flags: OFlags) -> rustix::io::R
 ///
 /// # Errors
 /// The kernel's own.
-pub(crate) fn create(
+pub fn create(
     root: impl AsFd,
     path: &Path,
     flags: OFlags,
@@ -51,7 +51,7 @@ pub(crate) fn create(
 ///
 /// # Errors
 /// [`crate::Error::Refused`] by the kernel, for instance if a file is in the way.
-pub(crate) fn make_dirs(root: impl AsFd, path: &Path) -> Result<()> {
+pub fn make_dirs(root: impl AsFd, path: &Path) -> Result<()> {
     let root = root.as_fd();
     let mut made = PathBuf::new();
     for part in path.components() {
@@ -72,7 +72,7 @@ pub(crate) fn make_dirs(root: impl AsFd, path: &Path) -> Result<()> {
 ///
 /// # Errors
 /// [`crate::Error::Refused`] by the kernel.
-pub(crate) fn make_file(root: impl AsFd, path: &Path) -> Result<()> {
+pub fn make_file(root: impl AsFd, path: &Path) -> Result<()> {
     let root = root.as_fd();
     let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };
     if open(root, path, OFlags::PATH).is_ok() {

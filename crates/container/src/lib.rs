@@ -18,7 +18,7 @@ mod exec;
 mod frame;
 mod home;
 pub mod init;
-mod inside;
+pub mod inside;
 pub mod launcher;
 mod lifecycle;
 pub mod log;

@@ -39,7 +39,7 @@ impl Store {
         self.home.networks()
     }
 
-    pub(crate) fn home(&self) -> &Home {
+    pub fn home(&self) -> &Home {
         &self.home
     }
 

@@ -4,9 +4,14 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::registry::{PullArgs, PushArgs};
+use super::{
+    BuildArgs,
+    registry::{PullArgs, PushArgs},
+};
 
 /// The verbs that stand at the top.
+// One of them is made per run of the program.
+#[allow(clippy::large_enum_variant)]
 #[derive(Debug, Subcommand)]
 pub enum TopImageCommand {
     #[command(flatten)]
@@ -18,6 +23,8 @@ pub enum TopImageCommand {
 }
 
 /// The verbs of `image`.
+// One of them is made per run of the program.
+#[allow(clippy::large_enum_variant)]
 #[derive(Debug, Subcommand)]
 pub enum ImagesCommand {
     #[command(flatten)]
@@ -39,8 +46,12 @@ pub enum ImagesCommand {
 }
 
 /// The verbs that are called the same in both places.
+// One of them is made per run of the program.
+#[allow(clippy::large_enum_variant)]
 #[derive(Debug, Subcommand)]
 pub enum ImageCommand {
+    /// Build an image by a Dockerfile
+    Build(BuildArgs),
     /// Give an image one more name
     Tag(TagArgs),
     /// Show how an image came about

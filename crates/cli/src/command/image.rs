@@ -11,7 +11,7 @@ mod unpacking;
 use stasis_container::{Home, Store};
 use stasis_oci::Reference;
 
-use super::{pull, push};
+use super::{build, pull, push};
 use crate::{
     args::{ImageCommand, ImagesCommand, TagArgs, TopImageCommand},
     failure::{Failure, Result},
@@ -43,6 +43,7 @@ pub fn run(home: &Home, store: &Store, command: ImagesCommand) -> Result<i32> {
 
 fn verb(store: &Store, command: ImageCommand) -> Result<i32> {
     match command {
+        ImageCommand::Build(args) => build::build(store, &args),
         ImageCommand::Tag(args) => tag(store, &args),
         ImageCommand::History(args) => history::run(store, &args),
         ImageCommand::Save(args) => archive::save(store, &args),
