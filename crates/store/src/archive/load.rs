@@ -59,7 +59,7 @@ impl ImageStore {
         let adding = self.begin()?;
         let mut collected = Collected::default();
         let loaded = read(&adding, &mut collected)
-            .and_then(|()| find_images(self, &adding, &collected))
+            .and_then(|()| find_images(self, &collected))
             .and_then(|found| add_all(&adding, found, progress));
         drop(adding);
         // What the archive had beside images, or all of it if it was refused, need not wait.
@@ -81,7 +81,7 @@ fn add_all(
     found.into_iter().map(add).collect()
 }
 
-fn find_images(store: &ImageStore, adding: &Adding, collected: &Collected) -> Result<Vec<Found>> {
+fn find_images(store: &ImageStore, collected: &Collected) -> Result<Vec<Found>> {
     let docker = collected.list("manifest.json").map(docker_entries).transpose()?;
     if let Some(index) = collected.list("index.json") {
         let mut found = Vec::new();
@@ -96,7 +96,7 @@ fn find_images(store: &ImageStore, adding: &Adding, collected: &Collected) -> Re
         };
         return Err(Error::Invalid(reason.into()));
     };
-    entries.iter().map(|entry| of_docker(store, adding, collected, entry)).collect()
+    entries.iter().map(|entry| of_docker(store, collected, entry)).collect()
 }
 
 fn docker_entries(text: &[u8]) -> Result<Vec<DockerEntry>> {
@@ -185,12 +185,7 @@ fn add_docker_names(
 
 // Docker's own format
 
-fn of_docker(
-    store: &ImageStore,
-    adding: &Adding,
-    collected: &Collected,
-    entry: &DockerEntry,
-) -> Result<Found> {
+fn of_docker(store: &ImageStore, collected: &Collected, entry: &DockerEntry) -> Result<Found> {
     let config = collected.blob(&entry.config)?;
     check_config_name(&entry.config, &config.digest)?;
     // Of something that is no configuration not even the size would be right.
@@ -202,7 +197,6 @@ fn of_docker(
         layers.map(|path| layer(store, &collected.blob(path)?)).collect::<Result<_>>()?;
     let config = Descriptor::new(media_type::OCI_CONFIG, config.digest, config.size);
     let manifest = Manifest::new(ManifestKind::Oci, config, layers).to_bytes();
-    adding.add_bytes(&manifest)?;
     Ok(Found { manifest, names: tags(entry)? })
 }
 
