@@ -23,6 +23,9 @@ const SILENCE_TIMEOUT: Duration = Duration::from_secs(60);
 /// A token that does not tell when it ends is used until the registry refuses it.
 const TOKEN_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// All names, and all addresses, which the star does not mean.
+const ALL_HOSTS: &str = "*,0.0.0.0/0,::/0";
+
 /// Whether a registry must show a certificate that is trusted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum TlsCheck {
@@ -127,7 +130,7 @@ impl Transport {
             user_agent: USER_AGENT,
             https_proxy: no_proxy.clone(),
             http_proxy: no_proxy.clone(),
-            no_proxy: no_proxy.map(|_| "*".to_owned()),
+            no_proxy: no_proxy.map(|_| ALL_HOSTS.to_owned()),
             ..ClientConfig::default()
         };
         // Not `Client::new`, which goes on with other settings if these do not work.

@@ -12,7 +12,7 @@ use std::{
 };
 
 use crate::{
-    container_support::{Done, finish},
+    container_support::{Done, finish, wait_for},
     registry_support::{
         Registry,
         front::{Act, Answer, Front, Request},
@@ -89,6 +89,45 @@ fn a_registry_with_a_bad_moment_is_asked_again() {
     });
     user.run(&["pull", &format!("{}/me/app:1", front.name())]);
     assert!(user.layers(&image)[0].join("a").exists());
+}
+
+#[test]
+fn an_upload_that_broke_off_is_sent_again() {
+    let (user, from, to) = (User::new(), Registry::open(), Registry::open());
+    let image = Image::new(Kind::Oci, Form::Gzip, &[&[("a", b"1")]]);
+    image.put(from.port(), "me/app", "1");
+    let breaks = AtomicUsize::new(0);
+    let front = Front::new(to.port(), move |request| {
+        match request.method == "PUT" && breaks.fetch_add(1, Ordering::SeqCst).is_multiple_of(2) {
+            true => Act::Cut(0),
+            false => Act::Pass,
+        }
+    });
+    let (old, new) = (format!("{}/me/app:1", from.name()), format!("{}/me/app:1", front.name()));
+    user.run(&["pull", "-q", &old]);
+    user.run(&["tag", &old, &new]);
+    user.run(&["push", "-q", &new]);
+    user.run(&["rmi", "-f", &old, &new]);
+    user.run(&["pull", "-q", &new]);
+    assert!(user.layers(&image)[0].join("a").exists());
+}
+
+/// Both ask for the same blobs at once; the second one waits and takes what the first one brought.
+#[test]
+fn two_pulls_at_once_fetch_everything_once() {
+    let (user, registry) = (User::new(), Registry::open());
+    let (image, front) = slow_image(&registry);
+    let name = format!("{}/me/app:1", front.name());
+    let start = || user.command(&["pull", "-q", &name]).stdout(Stdio::null()).spawn().unwrap();
+    let pulls = [start(), start(), start()];
+    for mut pull in pulls {
+        assert!(wait_for(&mut pull, Duration::from_secs(60)).success());
+    }
+    for blob in image.layers.iter().chain([&image.config]) {
+        let asked = front.seen().iter().filter(|request| asks_for(request, blob)).count();
+        assert_eq!(asked, 1, "{}", digest(blob));
+    }
+    user.run(&["system", "check"]);
 }
 
 // Lies

@@ -4,11 +4,17 @@ use std::{
     fs,
     os::unix::fs::PermissionsExt,
     process::{Command, Stdio},
+    sync::Mutex,
 };
 
 use crate::{
     container_support::finish,
-    registry_support::{PASSWORD, Registry, TLS_HOST, USER, front::Request, with_tokens},
+    registry_support::{
+        IDENTITY_TOKEN, PASSWORD, Registry, TLS_HOST, USER, challenge,
+        front::{Act, Answer, Front, Request},
+        image::{Form, Image, Kind},
+        with_tokens,
+    },
     user::User,
 };
 
@@ -111,4 +117,94 @@ fn tokens_are_fetched_with_the_password() {
     let asked: Vec<Request> = front.seen();
     let token = asked.iter().rfind(|request| request.path.starts_with("/token")).unwrap();
     assert!(token.path.contains("service=test"), "{}", token.path);
+}
+
+#[test]
+fn an_identity_token_is_exchanged() {
+    let (user, registry) = (User::new(), Registry::open());
+    Image::new(Kind::Oci, Form::Plain, &[&[("a", b"1")]]).put(registry.port(), "me/app", "1");
+    let front = with_tokens(&registry);
+    fs::create_dir_all(user.docker_config().parent().unwrap()).unwrap();
+    let config = |token: &str| {
+        format!(r#"{{"auths":{{"{}":{{"identitytoken":"{token}"}}}}}}"#, front.name())
+    };
+    let name = format!("{}/me/app:1", front.name());
+    fs::write(user.docker_config(), config("wrong")).unwrap();
+    let refused = user.try_run(&["pull", &name]);
+    assert!(refused.err.contains("does not accept these credentials"), "{}", refused.err);
+    fs::write(user.docker_config(), config(IDENTITY_TOKEN)).unwrap();
+    user.run(&["pull", &name]);
+}
+
+#[test]
+fn a_token_that_has_become_too_old_is_replaced() {
+    let (user, registry) = (User::new(), Registry::open());
+    let image = Image::new(Kind::Oci, Form::Plain, &[&[("a", b"1")], &[("b", b"2")]]);
+    image.put(registry.port(), "me/app", "1");
+    // Each token is good for two requests; this counts them.
+    let uses = Mutex::new(Vec::new());
+    let front = Front::new(registry.port(), move |request: &Request| {
+        let mut uses = uses.lock().unwrap();
+        if request.path.starts_with("/token") {
+            uses.push(0);
+            let token = format!(r#"{{"access_token":"{}"}}"#, uses.len() - 1);
+            return Act::Answer(Answer::new(200, token));
+        }
+        let shown = request.headers.get("authorization");
+        let number = shown.and_then(|shown| shown.strip_prefix("Bearer ")?.parse::<usize>().ok());
+        match number {
+            Some(number) if uses[number] < 2 => {
+                uses[number] += 1;
+                Act::Pass
+            }
+            _ => Act::Answer(challenge(request)),
+        }
+    });
+    user.run(&["pull", &format!("{}/me/app:1", front.name())]);
+    let seen = front.seen();
+    let tokens = seen.iter().filter(|request| request.path.starts_with("/token")).count();
+    assert!(tokens > 1, "{tokens} tokens were enough");
+}
+
+/// Blobs often lie elsewhere; whoever has them there must not learn our password.
+#[test]
+fn credentials_do_not_follow_a_redirection() {
+    let (user, registry) = (User::new(), Registry::open());
+    Image::new(Kind::Oci, Form::Plain, &[&[("a", b"1")]]).put(registry.port(), "me/app", "1");
+    let elsewhere = Front::new(registry.port(), |_| Act::Pass);
+    // Another name of the same machine is another host.
+    let place = elsewhere.name().replace("localhost", "127.0.0.1");
+    let front = Front::new(registry.port(), move |request: &Request| {
+        let knows = request.headers.contains_key("authorization");
+        match request.path.contains("/blobs/") || request.path.contains("/manifests/") {
+            _ if !knows => {
+                Act::Answer(Answer::new(401, "").header("WWW-Authenticate", "Basic realm=\"x\""))
+            }
+            true => {
+                let location = format!("http://{place}{}", request.path);
+                Act::Answer(Answer::new(307, "").header("Location", location))
+            }
+            false => Act::Pass,
+        }
+    });
+    let name = format!("{}/me/app:1", front.name());
+    user.run(&["pull", "--creds", "me:hush", &name]);
+    let seen = elsewhere.seen();
+    assert!(seen.len() >= 3, "{seen:?}");
+    assert!(seen.iter().all(|request| !request.headers.contains_key("authorization")), "{seen:?}");
+}
+
+#[test]
+fn a_machine_without_certificates_believes_the_built_in_ones() {
+    let (user, registry) = (User::new(), Registry::open());
+    let own = user.command(&["login", "-u", "x", "-p", "y", &registry.name()]);
+    let mut command = Command::new("unshare");
+    let script = "for dir in /etc/ssl /etc/pki /usr/lib/ssl /usr/share/ca-certificates; do\n\
+        [ ! -d $dir ] || mount -t tmpfs none $dir || exit 99\ndone\nexec \"$@\"";
+    command.args(["--mount", "sh", "-c", script, "sh"]);
+    command.arg(own.get_program()).args(own.get_args()).stdin(Stdio::null());
+    command.env_remove("SSL_CERT_FILE").env_remove("SSL_CERT_DIR").env("HOME", user.home());
+    let done = finish(&mut command, |_| ());
+    assert_eq!(done.code, 0, "{done:?}");
+    assert!(user.engine.dir.path().join("run/built-in-certificates.pem").is_file());
 }

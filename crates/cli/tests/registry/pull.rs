@@ -3,6 +3,7 @@
 use std::fs;
 
 use crate::{
+    container_support::finish,
     registry_support::{
         PASSWORD, Registry, USER,
         front::{Act, Front, Request},
@@ -183,4 +184,20 @@ fn tokens_are_asked_for_what_is_done() {
     let tokens: Vec<&Request> = seen.iter().filter(|r| r.path.starts_with("/token")).collect();
     assert_eq!(tokens.len(), 1, "one token for all of it");
     assert!(tokens[0].path.contains("scope=repository%3Ame%2Fapp%3Apull&"), "{}", tokens[0].path);
+}
+
+/// Nobody listens at the proxy that the environment names.
+#[test]
+fn no_proxy_is_asked_on_this_machine() {
+    let (user, registry) = (User::new(), Registry::open());
+    Image::new(Kind::Oci, Form::Gzip, &[&[("a", b"1")]]).put(registry.port(), "me/app", "1");
+    for host in ["localhost", "127.0.0.1"] {
+        let name = format!("{host}:{}/me/app:1", registry.port());
+        let mut pull = user.command(&["pull", "-q", &name]);
+        for variable in ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY"] {
+            pull.env(variable, "http://127.0.0.1:1");
+        }
+        let done = finish(pull.env_remove("NO_PROXY").env_remove("no_proxy"), |_| ());
+        assert_eq!(done.out, format!("{name}\n"), "{done:?}");
+    }
 }

@@ -12,7 +12,10 @@ use std::{
     time::Duration,
 };
 
-/// One request, without its body.
+/// No larger body is looked at.
+const SMALL_BYTES: u64 = 64 << 10;
+
+/// One request.
 #[derive(Clone, Debug)]
 pub struct Request {
     pub method: String,
@@ -20,6 +23,8 @@ pub struct Request {
     pub path: String,
     /// By name in small letters.
     pub headers: HashMap<String, String>,
+    /// Nothing of a large one.
+    pub body: Vec<u8>,
 }
 
 /// What becomes of a request.
@@ -120,10 +125,13 @@ fn serve(
     decide: &Decide,
 ) -> io::Result<()> {
     let mut incoming = BufReader::new(client);
-    let Some((request, head)) = read_head(&mut incoming)? else { return Ok(()) };
-    log.lock().unwrap().push(request.clone());
+    let Some((mut request, head)) = read_head(&mut incoming)? else { return Ok(()) };
     let length = request.headers.get("content-length").map_or(0, |text| text.parse().unwrap());
     let mut body = incoming.take(length);
+    if length <= SMALL_BYTES {
+        body.read_to_end(&mut request.body)?;
+    }
+    log.lock().unwrap().push(request.clone());
     let act = decide(&request);
     if let Act::Answer(mut answer) = act {
         io::copy(&mut body, &mut io::sink())?;
@@ -131,6 +139,7 @@ fn serve(
     }
     let mut upstream = TcpStream::connect((Ipv4Addr::LOCALHOST, registry))?;
     upstream.write_all(&head)?;
+    upstream.write_all(&request.body)?;
     io::copy(&mut body, &mut upstream)?;
     match act {
         Act::Pass => io::copy(&mut upstream, &mut client).map(drop),
@@ -183,7 +192,10 @@ fn read_head(incoming: &mut impl BufRead) -> io::Result<Option<(Request, Vec<u8>
     for (name, value) in headers.iter().filter(|(name, _)| *name != "connection") {
         passed += &format!("{name}: {value}\r\n");
     }
-    Ok(Some((Request { method, path, headers }, format!("{passed}\r\n").into_bytes())))
+    Ok(Some((
+        Request { method, path, headers, body: Vec::new() },
+        format!("{passed}\r\n").into_bytes(),
+    )))
 }
 
 /// All up to the empty line.

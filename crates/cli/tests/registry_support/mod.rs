@@ -21,6 +21,7 @@ use front::{Act, Answer, Front, Request};
 pub const TLS_HOST: &str = "registry.test";
 /// What a request for a token must show: [`USER`] and [`PASSWORD`] (RFC 7617).
 const BASIC: &str = "Basic dGVzdGVyOmNvcnJlY3QgaG9yc2U=";
+pub const IDENTITY_TOKEN: &str = "i-am-tester";
 pub const USER: &str = "tester";
 pub const PASSWORD: &str = "correct horse";
 /// That password as htpasswd(1) writes it with bcrypt.
@@ -155,21 +156,34 @@ fn log_of(dir: &Path) -> String {
     BufReader::new(log).lines().map_while(Result::ok).collect::<Vec<_>>().join("\n")
 }
 
-/// Stands before a registry, gives tokens to [`USER`], and lets only those pass who have one.
+/// Stands before a registry, gives tokens to [`USER`] and to who has [`IDENTITY_TOKEN`], and lets
+/// only those pass who show one.
 pub fn with_tokens(registry: &Registry) -> Front {
     Front::new(registry.port(), move |request: &Request| {
         let shown = request.headers.get("authorization").map(String::as_str);
-        if request.path.starts_with("/token?") {
+        if request.path.starts_with("/token") {
+            let body = String::from_utf8_lossy(&request.body);
+            let has_identity = body.contains("grant_type=refresh_token")
+                && body.contains(&format!("refresh_token={IDENTITY_TOKEN}&"));
             return Act::Answer(match shown {
                 Some(shown) if shown == BASIC => Answer::new(200, r#"{"token":"t-o-k-e-n"}"#),
+                None if has_identity => Answer::new(200, r#"{"access_token":"t-o-k-e-n"}"#),
+                None if request.method == "POST" => {
+                    Answer::new(400, r#"{"error":"invalid_grant"}"#)
+                }
                 _ => Answer::new(401, r#"{"details":"who are you?"}"#),
             });
         }
-        if shown == Some("Bearer t-o-k-e-n") {
-            return Act::Pass;
+        match shown {
+            Some("Bearer t-o-k-e-n") => Act::Pass,
+            _ => Act::Answer(challenge(request)),
         }
-        let realm = format!("http://{}/token", request.headers["host"]);
-        let challenge = format!("Bearer realm=\"{realm}\",service=\"test\"");
-        Act::Answer(Answer::new(401, "{}").header("WWW-Authenticate", challenge))
     })
+}
+
+/// The answer to who shows no token.
+pub fn challenge(request: &Request) -> Answer {
+    let realm = format!("http://{}/token", request.headers["host"]);
+    let challenge = format!("Bearer realm=\"{realm}\",service=\"test\"");
+    Answer::new(401, "{}").header("WWW-Authenticate", challenge)
 }
