@@ -6,7 +6,7 @@ use std::{
 };
 
 /// A program and the Debian package it comes in.
-const TOOLS: [(&str, &str); 12] = [
+const TOOLS: [(&str, &str); 13] = [
     ("redis-server", "redis-server"),
     ("busybox", "busybox-static"),
     ("nginx", "nginx-light"),
@@ -18,6 +18,7 @@ const TOOLS: [(&str, &str); 12] = [
     ("skopeo", "skopeo"),
     ("podman", "podman"),
     ("ip", "iproute2"),
+    ("nft", "nftables"),
     ("unshare", "util-linux"),
 ];
 

@@ -69,7 +69,7 @@ fn config(store: &Store, args: &CreateArgs, basis: &Basis) -> Result<Config> {
         mounts: mounts::wanted(store, args, image)?,
         read_only: args.read_only,
         network: network::choose(store, &args.network, args.hostname.as_deref())?,
-        network_options: network::options(&args.network)?,
+        network_options: network::options(&args.network, image)?,
         init: args.init,
         security: security(args)?,
         limits: limits(args)?,

@@ -170,7 +170,9 @@ fn names_are_unique_and_resolve() {
     for verb in ["start", "stop", "kill", "logs", "wait", "pause", "inspect", "top"] {
         let unknown = engine.try_run(&[verb, "nobody"]);
         assert_eq!(unknown.code, 1, "{verb}");
-        assert!(unknown.err.contains("no such container: nobody"), "{verb}: {}", unknown.err);
+        let what = if verb == "inspect" { "object" } else { "container" };
+        let expect = format!("no such {what}: nobody");
+        assert!(unknown.err.contains(&expect), "{verb}: {}", unknown.err);
     }
     let random = engine.run(&["create", "--rootfs", "/:O", "true"]).trim().to_owned();
     assert!(engine.inspect(&random, "{{.Name}}").contains('_'));
@@ -432,4 +434,17 @@ fn bad_checkpoint_names_and_states_are_refused() {
         "cannot read",
     );
     assert!(dir.join("x").exists());
+}
+
+#[test]
+fn removal_wins_against_a_restart_policy() {
+    let engine = Engine::new();
+    for round in 0..10 {
+        let name = format!("r{round}");
+        engine.start(&name, &["--restart", "always"], "sleep 0.01");
+        // At any moment of its short lives.
+        sleep(Duration::from_millis(10 * round));
+        engine.run(&["rm", "-f", &name]);
+    }
+    assert_eq!(engine.leftovers(), Vec::<String>::new());
 }

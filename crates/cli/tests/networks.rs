@@ -354,6 +354,80 @@ fn what_killed_monitors_leave_goes_with_the_next_command() {
 }
 
 #[test]
+fn published_ports_follow_to_the_next_network() {
+    let net = Net::new();
+    net.engine.run(&["network", "create", "n"]);
+    serve(&net, "web", &["--network", "bridge", "--network", "n", "-p", "8080:80"]);
+    let addresses = "{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}";
+    assert_eq!(net.engine.inspect("web", addresses), "10.88.0.2 10.89.0.2");
+    net.engine.run(&["network", "disconnect", "bridge", "web"]);
+    assert_eq!(net.engine.inspect("web", addresses), "10.89.0.2");
+    assert_eq!(net.ask(OUTSIDE, "192.0.2.1:8080").as_deref(), Some("web"));
+    assert_eq!(net.ask(HOST, "127.0.0.1:8080").as_deref(), Some("web"));
+    assert_eq!(net.ask_from_container("web", "192.0.2.1:8080").as_deref(), Some("web"));
+    let format = "{{(index (index .NetworkSettings.Ports \"80/tcp\") 0).HostPort}}";
+    assert_eq!(net.engine.inspect("web", format), "8080");
+}
+
+#[test]
+fn both_families_where_asked_for() {
+    let net = Net::new();
+    net.engine.run(&["network", "create", "--ipv6", "--subnet", "fd00:1::/64", "n"]);
+    let server = "import socket
+s = socket.create_server(('::', 80), family=socket.AF_INET6, dualstack_ipv6=True)
+print('ready', flush=True)
+while True:
+    c, _ = s.accept(); c.sendall(b'six'); c.close()";
+    net.start_python("six", &["--network", "n", "-p", "8080:80"], server, &[]);
+    assert_eq!(net.engine.inspect("six", "{{.NetworkSettings.GlobalIPv6Address}}"), "fd00:1::2");
+    net.ip(HOST, "addr add 2001:db8::1/64 dev wire nodad");
+    net.ip(OUTSIDE, "addr add 2001:db8::2/64 dev wire nodad");
+    for (place, target) in
+        [(HOST, "[fd00:1::2]:80"), (OUTSIDE, "[2001:db8::1]:8080"), (OUTSIDE, "192.0.2.1:8080")]
+    {
+        assert_eq!(net.ask(place, target).as_deref(), Some("six"), "{target}");
+    }
+    serve(&net, "client", &["--network", "n"]);
+    assert_eq!(net.ask_from_container("client", "fd00:1::2:80").as_deref(), Some("six"));
+    let who = net.serve_who(OUTSIDE, "[::]:9000");
+    let seen = net.ask_from_container("client", "2001:db8::2:9000");
+    assert_eq!(seen.as_deref(), Some("2001:db8::1"));
+    drop(who);
+}
+
+#[test]
+fn a_restart_keeps_the_address() {
+    let net = Net::new();
+    let program = "import os, socket, sys
+s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); s.bind(('', 80))
+s.listen(5); print('ready', flush=True)
+c, _ = s.accept(); c.sendall(b'once'); c.close(); sys.exit(1)";
+    net.start_python("c", &["--restart", "always", "-p", "8080:80"], program, &[]);
+    let at = address(&net, "c");
+    serve(&net, "neighbour", &[]);
+    for _ in 0..2 {
+        net.engine.eventually("it serves", || net.ask(OUTSIDE, "192.0.2.1:8080").is_some());
+    }
+    net.engine.eventually("it is up", || address(&net, "c") == at);
+}
+
+#[test]
+fn tables_in_the_way_are_told() {
+    let net = Net::new();
+    let rules = "add table inet strict; add chain inet strict forward \
+                 { type filter hook forward priority 0; policy drop; }";
+    net.nft(HOST, rules);
+    let args = ["run", "--rm", "--network", "bridge", "--rootfs", "/:O", "true"];
+    let told = net.engine.try_run(&args);
+    assert_eq!(told.code, 0, "{told:?}");
+    assert!(told.err.contains("table strict has the policy drop"), "{told:?}");
+    assert_eq!(net.devices_and_tables().last().unwrap(), "strict");
+    let args = ["run", "--rm", "-p", "80:80", "--network", "host", "--rootfs", "/:O", "true"];
+    let told = net.engine.try_run(&args);
+    assert!(told.err.contains("no port is published"), "{told:?}");
+}
+
+#[test]
 fn others_rules_and_devices_are_left_alone() {
     let net = Net::new();
     net.ip(HOST, "link add stasis0 type bridge");
@@ -367,7 +441,7 @@ fn others_rules_and_devices_are_left_alone() {
 
 #[test]
 fn a_counter_goes_on_at_its_address() {
-    let net = Net::new();
+    let mut net = Net::new();
     let counter = "import http.server
 n = 0
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -380,14 +454,29 @@ server.serve_forever()";
     net.start_python("criu-test", &["-p", "8088:8088"], counter, &[]);
     let at = address(&net, "criu-test");
     let target = format!("{at}:8088");
-    let count = |target: &str| net.get(HOST, target);
-    assert_eq!((count(&target), count(&target)), (Some("0".into()), Some("1".into())));
+    let count = |net: &Net, target: &str| net.get(HOST, target);
+    assert_eq!(count(&net, &target).as_deref(), Some("0"));
+    assert_eq!(count(&net, &target).as_deref(), Some("1"));
     net.engine.run(&["checkpoint", "create", "criu-test", "x"]);
-    assert_eq!(count(&target), None);
+    assert_eq!(count(&net, &target), None);
     net.engine.run(&["start", "--checkpoint", "x", "criu-test"]);
     assert_eq!(address(&net, "criu-test"), at);
-    assert_eq!(count(&target).as_deref(), Some("2"));
+    assert_eq!(count(&net, &target).as_deref(), Some("2"));
     assert_eq!(net.get(OUTSIDE, "192.0.2.1:8088").as_deref(), Some("3"));
+    // A reboot: processes, devices, rules and everything below /run are gone.
+    net.engine.run(&["checkpoint", "create", "criu-test", "y"]);
+    net.reboot();
+    assert_eq!(count(&net, &target), None);
+    net.engine.run(&["start", "--checkpoint", "y", "criu-test"]);
+    assert_eq!(address(&net, "criu-test"), at);
+    assert_eq!(count(&net, &target).as_deref(), Some("4"));
+    // A machine that lost power has nothing written down of the end.
+    net.kill(&net.engine.inspect("criu-test", "{{.State.MonitorPid}}"));
+    net.kill(&net.engine.inspect("criu-test", "{{.State.Pid}}"));
+    net.reboot();
+    net.engine.run(&["start", "--checkpoint", "y", "criu-test"]);
+    assert_eq!(count(&net, &target).as_deref(), Some("4"));
+    assert_eq!(net.get(OUTSIDE, "192.0.2.1:8088").as_deref(), Some("5"));
     // Somebody else has taken its address, or its port, meanwhile.
     net.engine.run(&["stop", "-t", "0", "criu-test"]);
     serve(&net, "other", &["--ip", &at]);
@@ -400,5 +489,5 @@ server.serve_forever()";
     assert!(refused.err.contains("8088/tcp is already in use by container other"), "{refused:?}");
     net.engine.run(&["rm", "-f", "other"]);
     net.engine.run(&["start", "--checkpoint", "x", "criu-test"]);
-    assert_eq!(count(&target).as_deref(), Some("2"));
+    assert_eq!(count(&net, &target).as_deref(), Some("2"));
 }

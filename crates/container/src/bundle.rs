@@ -43,10 +43,10 @@ pub(crate) fn prepare(container: &Container, mode: &Mode) -> Result<Request> {
     let cgroup = Cgroup::new(spec::cgroup_name(&config.id));
     volume::mount_volumes(container)?;
     let volumes = &Volumes::new(container.home.clone());
-    let joined = networking::joined(container)?;
-    let joined = joined.as_ref();
+    let shared = networking::shared(container)?;
+    let shared = shared.as_ref();
     let (rootfs, user, cgroup) = (&rootfs, &user, &cgroup);
-    let input = spec::Input { config, volumes, place, rootfs, user, cgroup, kind, joined };
+    let input = spec::Input { config, volumes, place, rootfs, user, cgroup, kind, shared };
     record::write(&place.bundle().join("config.json"), &spec::runtime_spec(&input)?)?;
     Ok(Request {
         id: config.id.clone(),

@@ -10,6 +10,7 @@ use std::{
 use jiff::Timestamp;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use stasis_enclosure::cgroup::{Cgroup, Layout};
+use stasis_network::Note;
 
 use crate::{
     attach::{Ended, Session},
@@ -114,7 +115,10 @@ impl Container {
         let control = self.spawn_monitor()?;
         wire::send(&control, &Order::Start(mode))?;
         match wire::receive(&control)? {
-            Some(Notice::Created { pid }) => Ok(Starting { control, pid, lock }),
+            Some(Notice::Created { pid, notes }) => {
+                notes.iter().for_each(tell);
+                Ok(Starting { control, pid, lock })
+            }
             Some(Notice::Failed { code, message }) => Err(Error::NotStarted { code, message }),
             _ => Err(Error::NotStarted { code: 125, message: "the monitor died".into() }),
         }
@@ -234,7 +238,7 @@ impl Container {
         if !state.status.is_up() {
             return self.settle_lost(&state);
         }
-        self.update(|state| state.stop_requested = true)?;
+        let state = self.request_stop()?;
         let Some(init) = state.init.clone() else { return self.wait_down(&state, KILL_TIMEOUT) };
         init.signal(self.config.stop.signal)?;
         if state.status == Status::Paused {
@@ -248,6 +252,16 @@ impl Container {
             init.signal(SIGKILL)?;
         }
         self.wait_down(&state, KILL_TIMEOUT)
+    }
+
+    /// From here on no restart policy starts the program again. Gives the record of that moment: whom
+    /// it names is all that runs, since a monitor that is just starting the program sees the request
+    /// when it writes its own record, and ends it.
+    fn request_stop(&self) -> Result<State> {
+        self.update(|state| {
+            state.stop_requested = true;
+            state.clone()
+        })
     }
 
     /// Waits until the monitor has written the end down, or does it if there is none.
@@ -317,17 +331,17 @@ impl Container {
     /// [`Error::WrongState`] if it runs and `removal` says so.
     pub fn remove(&self, removal: Removal, volumes: VolumesOf) -> Result<()> {
         let _lock = self.command_lock()?;
-        let state = self.state()?;
+        let mut state = self.state()?;
         if state.status.is_up() {
             if removal == Removal::Refuse {
                 let reason = "is running: stop it before removing it, or remove it with --force";
                 return Err(self.wrong_state(reason));
             }
-            match self.kill(SIGKILL) {
-                Err(Error::WrongState { .. }) | Ok(()) => {}
-                Err(error) => return Err(error),
+            state = self.request_stop()?;
+            if let Some(init) = &state.init {
+                init.signal(SIGKILL)?;
+                self.thaw_for_the_end(&state)?;
             }
-            self.update(|state| state.stop_requested = true)?;
         }
         self.wait_down(&state, KILL_TIMEOUT)?;
         cleanup::leftovers(self)?;
@@ -361,6 +375,10 @@ impl Container {
     pub(crate) fn cgroup(&self) -> Cgroup {
         Cgroup::new(cgroup_name(&self.config.id))
     }
+}
+
+fn tell(note: &Note) {
+    if note.is_warning() { tracing::warn!("{note}") } else { tracing::info!("{note}") }
 }
 
 /// Waits until a descriptor is readable; false if `timeout` came first.

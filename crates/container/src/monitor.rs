@@ -16,7 +16,7 @@ use std::{fs::File, os::fd::AsFd};
 use jiff::Timestamp;
 use rustix::process::{WaitStatus, getpid, set_child_subreaper, setsid};
 use serde::{Deserialize, Serialize};
-use stasis_network::Endpoint;
+use stasis_network::{Endpoint, Note};
 
 use crate::{
     cleanup,
@@ -59,6 +59,7 @@ pub(crate) enum Notice {
     /// Init waits to be released.
     Created {
         pid: i32,
+        notes: Vec<Note>,
     },
     /// The program was executed, or the commit is written down.
     Started,

@@ -11,7 +11,7 @@ use std::{
 };
 
 use stasis_network::{
-    DEFAULT_NETWORK, Endpoint, Former, HeldPort, Joining, Ledger, Owner, Publish, Tenancy,
+    DEFAULT_NETWORK, Endpoint, Former, HeldPort, Joining, Ledger, Note, Owner, Publish, Tenancy,
 };
 
 use crate::{
@@ -64,16 +64,24 @@ fn wishes(config: &Config) -> Vec<Publish> {
     wishes
 }
 
-/// Brings a container whose init waits into its networks. The ports are held as long as what is
-/// returned lives.
+/// What a container in its networks has of its monitor.
+#[derive(Default)]
+pub(crate) struct Joined {
+    /// Published ports, held as long as this lives.
+    pub held_ports: Vec<HeldPort>,
+    /// What the user should hear.
+    pub notes: Vec<Note>,
+}
+
+/// Brings a container whose init waits into its networks.
 ///
 /// # Errors
 /// [`Error::Network`]; then it is in none of them.
-pub(crate) fn join(container: &Container, mode: &Mode, init: i32) -> Result<Vec<HeldPort>> {
+pub(crate) fn join(container: &Container, mode: &Mode, init: i32) -> Result<Joined> {
     let config = container.recorded_config()?;
     let Network::Named(connections) = &config.network else {
         container.update(|state| state.endpoints.clear())?;
-        return Ok(Vec::new());
+        return Ok(Joined::default());
     };
     let namespace = open_namespace(init)?;
     let before = container.state()?.endpoints;
@@ -94,10 +102,11 @@ pub(crate) fn join(container: &Container, mode: &Mode, init: i32) -> Result<Vec<
         former,
         namespace: namespace.as_fd(),
     })?;
-    tell_of_tables_in_the_way(&ledger);
     remember(container, &endpoints)?;
     files::tell_everybody(&ledger, home)?;
-    Ok(held)
+    let mut notes = ledger.take_notes();
+    notes.extend(files::missing_name_server(&config));
+    Ok(Joined { held_ports: held, notes })
 }
 
 fn remember(container: &Container, endpoints: &[Endpoint]) -> Result<()> {
@@ -112,19 +121,6 @@ fn owner(container: &Container) -> Owner {
 fn open_namespace(init: i32) -> Result<OwnedFd> {
     let path = format!("/proc/{init}/ns/net");
     Ok(File::open(&path).context("open", &path)?.into())
-}
-
-/// Others' rules are not ours to change, but somebody will wonder.
-fn tell_of_tables_in_the_way(ledger: &Ledger) {
-    match ledger.tables_in_the_way() {
-        Ok(tables) if tables.is_empty() => {}
-        Ok(tables) => tracing::warn!(
-            "packets between containers and other hosts may be dropped: the chain at the forward \
-             hook in table {} has the policy drop; hint: let it accept the devices stasis*",
-            tables.join(", ")
-        ),
-        Err(error) => tracing::warn!("{error}"),
-    }
 }
 
 /// Takes a container that does not run out of its networks. That it is in none is fine.
@@ -189,12 +185,12 @@ fn tenancy(home: &Home, id: &str) -> Tenancy {
 
 /// The container whose network another one shares.
 #[derive(Debug)]
-pub(crate) struct Joined {
+pub(crate) struct Shared {
     pub place: Place,
     init: i32,
 }
 
-impl Joined {
+impl Shared {
     pub fn namespace(&self) -> PathBuf {
         format!("/proc/{}/ns/net", self.init).into()
     }
@@ -204,14 +200,14 @@ impl Joined {
 ///
 /// # Errors
 /// [`Error::WrongState`] if that one does not run.
-pub(crate) fn joined(container: &Container) -> Result<Option<Joined>> {
+pub(crate) fn shared(container: &Container) -> Result<Option<Shared>> {
     let Network::Container(id) = &container.config.network else { return Ok(None) };
     let other = Store::new(container.home.clone())
         .open(id)
         .map_err(|_| Error::NoSuchContainer(id.get(..12).unwrap_or(id).to_owned()))?;
     let state = other.state()?;
     match state.init.filter(|_| matches!(state.status, Status::Running | Status::Paused)) {
-        Some(init) => Ok(Some(Joined { place: other.place, init: init.pid })),
+        Some(init) => Ok(Some(Shared { place: other.place, init: init.pid })),
         None => Err(other.wrong_state("is not running, so nobody can share its network")),
     }
 }

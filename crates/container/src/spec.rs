@@ -17,7 +17,7 @@ use crate::{
     config::{Config, Mount, MountKind, Ulimit},
     error::{Error, Result},
     home::Place,
-    networking::Joined,
+    networking::Shared,
     user::User,
     volume::Volumes,
 };
@@ -46,7 +46,7 @@ pub(crate) struct Input<'a> {
     pub cgroup: &'a Cgroup,
     pub kind: InitKind,
     /// The container whose network it shares.
-    pub joined: Option<&'a Joined>,
+    pub shared: Option<&'a Shared>,
 }
 
 /// The control group of a container, below the root of each hierarchy.
@@ -199,8 +199,8 @@ fn mounts(input: &Input) -> Result<Vec<Value>> {
 
 /// Who shares a network shares its names.
 fn host_file(input: &Input, name: &str) -> std::path::PathBuf {
-    match input.joined {
-        Some(joined) if name != "hostname" => joined.place.etc(name),
+    match input.shared {
+        Some(shared) if name != "hostname" => shared.place.etc(name),
         _ => input.place.etc(name),
     }
 }
@@ -259,8 +259,8 @@ fn linux(input: &Input) -> Result<Value> {
     if config.network.is_own() {
         namespaces.push(json!({ "type": "network" }));
     }
-    if let Some(joined) = input.joined {
-        namespaces.push(json!({ "type": "network", "path": joined.namespace() }));
+    if let Some(shared) = input.shared {
+        namespaces.push(json!({ "type": "network", "path": shared.namespace() }));
     }
     let mut linux = json!({
         "namespaces": namespaces,

@@ -6,21 +6,19 @@ use std::{fs, path::PathBuf};
 use crate::{
     error::{Context, Result},
     lease::Family,
+    note::Note,
 };
 
-/// Lets this host send packets on that are not for it.
+/// Lets this host send packets on that are not for it; tells if it did not do so before.
 ///
 /// # Errors
 /// [`crate::Error::Refused`] by the kernel.
-pub(crate) fn enable(family: Family) -> Result<()> {
+pub(crate) fn enable(family: Family) -> Result<Option<Note>> {
     let name = match family {
         Family::V4 => "net/ipv4/ip_forward",
         Family::V6 => "net/ipv6/conf/all/forwarding",
     };
-    if set(name, "1")? {
-        tracing::info!("switched on {name}: containers need it to reach other hosts");
-    }
-    Ok(())
+    Ok(set(name, "1")?.then(|| Note::ForwardingEnabled { switch: name.into() }))
 }
 
 /// Lets packets between loopback addresses and the containers behind a bridge be routed at all.

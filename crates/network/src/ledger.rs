@@ -18,8 +18,10 @@ use crate::{
     link::Links,
     network::{Network, Reach},
     networks::{self, Networks},
-    nftables, plug,
-    port::Publish,
+    nftables,
+    note::Note,
+    plug,
+    port::{Publish, Published},
     publish, ruleset,
 };
 
@@ -28,6 +30,7 @@ pub struct Ledger {
     disk: Networks,
     networks: Vec<Network>,
     book: Book,
+    notes: Vec<Note>,
     _lock: Lock,
 }
 
@@ -56,7 +59,7 @@ pub use crate::endpoint::{Connection, Former};
 
 impl Ledger {
     pub(crate) fn new(disk: Networks, networks: Vec<Network>, book: Book, lock: Lock) -> Ledger {
-        Ledger { disk, networks, book, _lock: lock }
+        Ledger { disk, networks, book, notes: Vec::new(), _lock: lock }
     }
 
     pub fn networks(&self) -> &[Network] {
@@ -152,8 +155,10 @@ impl Ledger {
         self.disk.write_book(&self.book)?;
         self.plug_all(joining)?;
         self.apply_rules()?;
-        let endpoints = self.endpoints_of(&joining.owner.id);
-        Ok((endpoints, held))
+        if self.way_out(&joining.owner.id).is_some() {
+            self.note_tables_in_the_way();
+        }
+        Ok((self.endpoints_of(&joining.owner.id), held))
     }
 
     /// Brings a running container into one more network.
@@ -201,7 +206,7 @@ impl Ledger {
     }
 
     /// Takes a container out of one network. With its namespace, its default route goes to the next
-    /// network that leads outside.
+    /// network that leads outside, and its published ports do so too.
     ///
     /// # Errors
     /// By the kernel or the disk.
@@ -213,7 +218,11 @@ impl Ledger {
     ) -> Result<Vec<Endpoint>> {
         let network = self.find(network)?;
         self.unplug(id, Some(&network.name))?;
+        let ports = self.ports_in(id, &network.name);
         self.book.forget(id, Some(&network.name));
+        if let Some(at) = self.way_out(id).filter(|_| !ports.is_empty()) {
+            self.book.leases[at].endpoint.ports = ports;
+        }
         self.apply_rules()?;
         self.disk.write_book(&self.book)?;
         self.remove_bridge_if_empty(&network)?;
@@ -221,6 +230,11 @@ impl Ledger {
             self.set_way_out(id, namespace)?;
         }
         Ok(self.endpoints_of(id))
+    }
+
+    fn ports_in(&self, id: &str, network: &str) -> Vec<Published> {
+        let inside = self.book.of_owner(id).find(|lease| lease.endpoint.network == network);
+        inside.map(|lease| lease.endpoint.ports.clone()).unwrap_or_default()
     }
 
     /// Takes a container out of its networks; addresses that the user chose stay reserved.
@@ -298,8 +312,7 @@ impl Ledger {
             return Ok(Vec::new());
         }
         let Some(at) = self.way_out(&joining.owner.id) else {
-            let name = &joining.owner.name;
-            tracing::warn!("no port of {name} is published: none of its networks leads outside");
+            self.notes.push(Note::NotPublished { container: joining.owner.name.clone() });
             return Ok(Vec::new());
         };
         let (ports, held) =
@@ -330,15 +343,16 @@ impl Ledger {
         self.set_way_out(id, joining.namespace)
     }
 
-    fn set_way_out(&self, id: &str, namespace: BorrowedFd<'_>) -> Result<()> {
+    fn set_way_out(&mut self, id: &str, namespace: BorrowedFd<'_>) -> Result<()> {
         let Some(at) = self.way_out(id) else { return Ok(()) };
         let endpoint = &self.book.leases[at].endpoint;
         for gateway in &endpoint.gateways {
-            forwarding::enable(Family::of(*gateway))?;
+            self.notes.extend(forwarding::enable(Family::of(*gateway))?);
         }
         if !endpoint.ports.is_empty() {
             let network = self.find(&endpoint.network)?;
             forwarding::route_loopback(&network.device)?;
+            plug::let_talk_to_itself(endpoint)?;
         }
         plug::set_default_routes(&endpoint.gateways, namespace)
     }
@@ -412,12 +426,18 @@ impl Ledger {
             .collect()
     }
 
-    /// Tables of others that will drop what containers send to the world, and the world to them.
-    ///
-    /// # Errors
-    /// [`Error::Refused`] by the kernel.
-    pub fn tables_in_the_way(&self) -> Result<Vec<String>> {
-        nftables::tables_that_drop_forwarded()
+    /// What came up so far beside what was asked for.
+    pub fn take_notes(&mut self) -> Vec<Note> {
+        std::mem::take(&mut self.notes)
+    }
+
+    /// Others' rules are not ours to change, but somebody will wonder. A kernel that does not even
+    /// tell of them is no reason to fail.
+    fn note_tables_in_the_way(&mut self) {
+        let tables = nftables::tables_that_drop_forwarded().unwrap_or_default();
+        if !tables.is_empty() {
+            self.notes.push(Note::ForwardedIsDropped { tables });
+        }
     }
 }
 

@@ -36,9 +36,6 @@ pub(crate) fn plug(
         namespace,
         mtu: network.mtu,
     })?;
-    if !endpoint.ports.is_empty() {
-        links.let_port_talk_to_itself(&endpoint.device)?;
-    }
     namespace::within(namespace, || {
         let mut links = Links::open()?;
         let device = links.find(&endpoint.interface)?.ok_or_else(|| vanished(endpoint))?;
@@ -48,6 +45,14 @@ pub(crate) fn plug(
         links.bring_up(device.index)?;
         forwarding::free_low_ports()
     })
+}
+
+/// Who addresses his own published port comes back by the device he went out by.
+///
+/// # Errors
+/// [`Error::Refused`] by the kernel.
+pub(crate) fn let_talk_to_itself(endpoint: &Endpoint) -> Result<()> {
+    Links::open()?.let_port_talk_to_itself(&endpoint.device)
 }
 
 fn vanished(endpoint: &Endpoint) -> Error {

@@ -5,7 +5,7 @@ mod network;
 use std::path::Path;
 
 use jiff::Timestamp;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use stasis_container::{
     Container, Error, State, Status, Store,
     config::{Config, Mount, MountKind, RestartPolicy, Rootfs, Seccomp},
@@ -99,7 +99,6 @@ fn describe(container: &Container, state: &State, volumes: &Volumes) -> Value {
             "OpenStdin": config.stdin_open,
             "Env": config.env,
             "Image": ps::image(config),
-            "ExposedPorts": config.exposed_ports.iter().map(|port| (port.clone(), json!({}))).collect::<Map<_, _>>(),
             "Cmd": config.command(),
             "Entrypoint": config.entrypoint,
             "WorkingDir": config.cwd,

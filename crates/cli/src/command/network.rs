@@ -1,6 +1,6 @@
 //! `network`: create, ls, inspect, rm, connect, disconnect, prune.
 
-use std::{collections::BTreeMap, io::Write};
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -17,24 +17,27 @@ use crate::{
         NetworkCommand, NetworkConnectArgs, NetworkCreateArgs, NetworkDisconnectArgs,
         NetworkInspectArgs, NetworkLsArgs, NetworkPruneArgs, NetworkRmArgs,
     },
-    create,
+    confirm, create,
     failure::{Failure, Result},
     format::Template,
-    parse, table, time,
+    listing::{Listing, Look},
+    parse, time,
 };
 
-const TITLES: [(&str, &str); 8] = [
-    ("ID", "NETWORK ID"),
-    ("Name", "NAME"),
-    ("Driver", "DRIVER"),
-    ("Scope", "SCOPE"),
-    ("IPv6", "IPV6"),
-    ("Internal", "INTERNAL"),
-    ("Labels", "LABELS"),
-    ("CreatedAt", "CREATED AT"),
-];
-
-const DEFAULT_FIELDS: [&str; 4] = ["ID", "Name", "Driver", "Scope"];
+const NETWORKS: Listing<'_> = Listing {
+    titles: &[
+        ("ID", "NETWORK ID"),
+        ("Name", "NAME"),
+        ("Driver", "DRIVER"),
+        ("Scope", "SCOPE"),
+        ("IPv6", "IPV6"),
+        ("Internal", "INTERNAL"),
+        ("Labels", "LABELS"),
+        ("CreatedAt", "CREATED AT"),
+    ],
+    columns: &["ID", "Name", "Driver", "Scope"],
+    id: "ID",
+};
 
 pub fn run(store: &Store, command: NetworkCommand) -> Result<i32> {
     match command {
@@ -101,34 +104,8 @@ fn list(store: &Store, args: &NetworkLsArgs) -> Result<i32> {
         .chain([pseudo("host", "host"), pseudo("none", "null")])
         .filter(|row| filters.iter().all(|filter| filter.matches(row, &used)))
         .collect();
-    print_rows(&rows, args)?;
+    NETWORKS.print(&rows, Look::of(args.quiet, args.format.as_deref()))?;
     Ok(0)
-}
-
-fn print_rows(rows: &[Value], args: &NetworkLsArgs) -> Result<()> {
-    let text = |row: &Value, field: &str| row[field].as_str().unwrap_or_default().to_owned();
-    if args.quiet {
-        rows.iter().for_each(|row| say!("{}", text(row, "ID")));
-        return Ok(());
-    }
-    match args.format.as_deref() {
-        None | Some("table") => {
-            let title = |field| TITLES.iter().find(|(known, _)| known == field).map_or("", |t| t.1);
-            let header: Vec<&str> = DEFAULT_FIELDS.iter().map(title).collect();
-            let cells: Vec<Vec<String>> = rows
-                .iter()
-                .map(|row| DEFAULT_FIELDS.map(|field| text(row, field)).into())
-                .collect();
-            say!("{}", table::render(&header, &cells));
-        }
-        Some(format) => {
-            let rendered = Template::parse(format)?.render_all(rows, &TITLES)?;
-            if !rendered.is_empty() {
-                say!("{rendered}");
-            }
-        }
-    }
-    Ok(())
 }
 
 fn row(network: &Network, is_whole: bool) -> Value {
@@ -339,19 +316,27 @@ fn disconnect(store: &Store, args: &NetworkDisconnectArgs) -> Result<i32> {
 fn prune(store: &Store, args: &NetworkPruneArgs) -> Result<i32> {
     let filters: Vec<PruneFilter> =
         args.filter.iter().map(|text| PruneFilter::parse(text)).collect::<Result<_>>()?;
-    if !args.force && !is_confirmed()? {
+    let warning = "This will remove all custom networks not used by at least one container.";
+    if !args.force && !confirm::ask(warning)? {
         return Ok(0);
     }
+    let removed = prune_unused(store, |network| filters.iter().all(|f| f.matches(network)))?;
+    if !removed.is_empty() {
+        say!("Deleted Networks:\n{}\n", removed.join("\n"));
+    }
+    Ok(0)
+}
+
+/// Removes the networks that no container wants and that are `wanted`; gives their names.
+pub fn prune_unused(store: &Store, wanted: impl Fn(&Network) -> bool) -> Result<Vec<String>> {
     let used = used_networks(store)?;
-    let mut removed = Vec::new();
     let mut ledger = store.networks().lock()?;
     let unused = |network: &&Network| {
-        network.name != DEFAULT_NETWORK
-            && !used.contains(&network.name)
-            && filters.iter().all(|filter| filter.matches(network))
+        network.name != DEFAULT_NETWORK && !used.contains(&network.name) && wanted(network)
     };
     let names: Vec<String> =
         ledger.networks().iter().filter(unused).map(|network| network.name.clone()).collect();
+    let mut removed = Vec::new();
     for name in names {
         match ledger.remove(&name) {
             // Somebody has just come in.
@@ -359,21 +344,7 @@ fn prune(store: &Store, args: &NetworkPruneArgs) -> Result<i32> {
             other => removed.push(other?.name),
         }
     }
-    if !removed.is_empty() {
-        say!("Deleted Networks:\n{}\n", removed.join("\n"));
-    }
-    Ok(0)
-}
-
-fn is_confirmed() -> Result<bool> {
-    eprint!(
-        "WARNING! This will remove all custom networks not used by at least one container.\n\
-         Are you sure you want to continue? [y/N] "
-    );
-    std::io::stderr().flush()?;
-    let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer)?;
-    Ok(["y", "yes"].contains(&answer.trim().to_lowercase().as_str()))
+    Ok(removed)
 }
 
 enum PruneFilter {

@@ -4,9 +4,13 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 use stasis_container::{Container, Removal, Store, VolumesOf, volume::Volume};
+use stasis_network::Network;
 use stasis_oci::Digest;
 
-use super::image::{self, Filters, Reach};
+use super::{
+    image::{self, Filters, Reach},
+    network,
+};
 use crate::{
     args::{DfArgs, SystemCommand, SystemPruneArgs},
     confirm,
@@ -200,6 +204,8 @@ fn prune(store: &Store, args: &SystemPruneArgs) -> Result<i32> {
         return Ok(0);
     }
     let mut reclaimed = prune_containers(store, &filters)?;
+    let fits = |network: &Network| filters.match_labels(&network.labels, Some(network.created));
+    say_deleted("Networks", &network::prune_unused(store, fits)?);
     if args.volumes {
         let (names, size_bytes) = store.volumes().prune(Volume::is_anonymous)?;
         say_deleted("Volumes", &names);
@@ -218,7 +224,8 @@ fn warning(args: &SystemPruneArgs, reach: Reach) -> String {
     let volumes =
         if args.volumes { "\n  - all anonymous volumes not used by a container" } else { "" };
     format!(
-        "This will remove:\n  - all stopped containers{volumes}\n  - {}\n  - unused build cache\n",
+        "This will remove:\n  - all stopped containers\n  - all networks not used by at least one \
+         container{volumes}\n  - {}\n  - unused build cache\n",
         reach.words()
     )
 }

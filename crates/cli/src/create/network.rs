@@ -9,6 +9,7 @@ use stasis_container::{
     },
 };
 use stasis_network::DEFAULT_NETWORK;
+use stasis_oci::RunConfig;
 
 use crate::{
     args::NetworkArgs,
@@ -141,15 +142,18 @@ fn refuse_own_names(args: &NetworkArgs, hostname: Option<&str>) -> Result<()> {
     }
 }
 
-pub fn options(args: &NetworkArgs) -> Result<NetworkOptions> {
+pub fn options(args: &NetworkArgs, image: &RunConfig) -> Result<NetworkOptions> {
+    tell_of_unpublished(args);
     let mut publish = Vec::new();
     for text in &args.publish {
         publish.extend(Publish::parse(text)?);
     }
     let mut expose = Vec::new();
-    for text in &args.expose {
+    for text in image.exposed_ports.keys().chain(&args.expose) {
         expose.extend(Port::parse_range(text)?);
     }
+    expose.sort();
+    expose.dedup();
     Ok(NetworkOptions {
         publish,
         expose,
@@ -157,6 +161,16 @@ pub fn options(args: &NetworkArgs) -> Result<NetworkOptions> {
         resolver: resolver(args)?,
         extra_hosts: args.add_host.iter().map(|text| extra_host(text)).collect::<Result<_>>()?,
     })
+}
+
+/// As Docker does it: the container runs, but its user should know.
+fn tell_of_unpublished(args: &NetworkArgs) {
+    let is_wanted = !args.publish.is_empty() || args.publish_all;
+    if let ["host" | "none"] = args.network.iter().map(String::as_str).collect::<Vec<_>>()[..]
+        && is_wanted
+    {
+        tracing::warn!("no port is published: the container has no network of its own");
+    }
 }
 
 fn resolver(args: &NetworkArgs) -> Result<Resolver> {

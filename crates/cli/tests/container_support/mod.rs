@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Engine {
     pub dir: tempfile::TempDir,
     /// Path of the network namespace that it runs in, if that is not ours.
-    network: Option<String>,
+    pub network: Option<String>,
 }
 
 /// What a command gave.

@@ -81,16 +81,52 @@ impl Net {
         let (host, outside) = (Namespace::new(), Namespace::new());
         let engine = Engine::on_network(host.path());
         let net = Net { engine, host, outside };
-        for place in [HOST, OUTSIDE] {
-            net.ip(place, "link set lo up");
-        }
-        let peer = net.outside.0.id();
-        net.ip(HOST, &format!("link add wire type veth peer name wire netns {peer}"));
-        for (place, address) in [(HOST, "192.0.2.1/24"), (OUTSIDE, "192.0.2.2/24")] {
-            net.ip(place, &format!("addr add {address} dev wire"));
-            net.ip(place, "link set wire up");
-        }
+        net.ip(OUTSIDE, "link set lo up");
+        net.lay_wire();
         net
+    }
+
+    fn lay_wire(&self) {
+        let peer = self.outside.0.id();
+        self.ip(HOST, "link set lo up");
+        self.ip(HOST, &format!("link add wire type veth peer name wire netns {peer}"));
+        for (place, address) in [(HOST, "192.0.2.1/24"), (OUTSIDE, "192.0.2.2/24")] {
+            self.ip(place, &format!("addr add {address} dev wire"));
+            self.ip(place, "link set wire up");
+        }
+    }
+
+    /// The host of the engine comes up anew: its network is bare, and nothing lies below `/run`. No
+    /// container may be running.
+    pub fn reboot(&mut self) {
+        self.ip(OUTSIDE, "link del wire");
+        self.host = Namespace::new();
+        self.engine.network = Some(self.host.path());
+        self.unmount_all();
+        fs::remove_dir_all(self.engine.dir.path().join("run")).unwrap();
+        self.lay_wire();
+    }
+
+    /// What is mounted must not be removed with the directory.
+    fn unmount_all(&self) {
+        let here = self.engine.dir.path().to_str().unwrap();
+        let mounts = || {
+            let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
+            let point = |line: &str| line.split(' ').nth(4).unwrap().to_owned();
+            table.lines().map(point).filter(|point| point.starts_with(here)).collect::<Vec<_>>()
+        };
+        for point in mounts().iter().rev() {
+            rustix::mount::unmount(point, rustix::mount::UnmountFlags::DETACH).unwrap();
+        }
+        assert_eq!(mounts(), Vec::<String>::new());
+    }
+
+    /// Runs nft(8) there.
+    pub fn nft(&self, place: Place, rules: &str) {
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--net={}", self.namespace(place).path())).args(["nft", rules]);
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "nft {rules}: {output:?}");
     }
 
     fn namespace(&self, place: Place) -> &Namespace {

@@ -17,7 +17,6 @@ use rustix::{
     process::{Pid, Signal, WaitOptions, pidfd_send_signal, wait, waitpid},
 };
 use stasis_enclosure::cgroup::Cgroup;
-use stasis_network::HeldPort;
 
 use super::{
     Mode, Notice, Order,
@@ -80,8 +79,7 @@ pub(super) struct Run {
     log: Writer,
     listener: UnixListener,
     clients: Vec<Client>,
-    /// Published ports, ours as long as the program runs.
-    held_ports: Vec<HeldPort>,
+    network: networking::Joined,
     failure: Option<StartFailure>,
     /// The last exit code seen of init.
     exit: Option<i32>,
@@ -110,7 +108,8 @@ impl Run {
         match (run, control) {
             (Ok(mut run), Some(control)) => {
                 let pid = run.init.as_raw_nonzero().get();
-                let notice = Notice::Created { pid };
+                let notes = std::mem::take(&mut run.network.notes);
+                let notice = Notice::Created { pid, notes };
                 wire::send(&control, &notice)?;
                 run.control = Some(control);
                 Ok(run)
@@ -134,8 +133,8 @@ impl Run {
         let init = Pid::from_raw(pid).ok_or_else(|| Error::invalid("the runtime gave no pid"))?;
         let init_fd = rustix::process::pidfd_open(init, rustix::process::PidfdFlags::NONBLOCK)
             .context("open process", pid)?;
-        let held_ports = match networking::join(container, &mode, pid) {
-            Ok(held_ports) => held_ports,
+        let network = match networking::join(container, &mode, pid) {
+            Ok(network) => network,
             Err(error) => {
                 // It waits for a release that will not come.
                 let _ = pidfd_send_signal(&init_fd, Signal::KILL);
@@ -160,7 +159,7 @@ impl Run {
             log: Writer::open(&container.place.log())?,
             listener,
             clients,
-            held_ports,
+            network,
             failure: None,
             exit: None,
         })
@@ -196,7 +195,7 @@ impl Run {
             tracing::error!("cannot write the log: {error}");
         }
         self.reap();
-        self.held_ports.clear();
+        self.network.held_ports.clear();
         self.ended()
     }
 
@@ -364,10 +363,15 @@ impl Run {
                 Mode::Program => None,
                 Mode::Restore { checkpoint, .. } => Some(checkpoint.clone()),
             };
+            state.stop_requested
         });
+        if let Ok(true) = written {
+            // The user asked for it while a restart policy was at work.
+            let _ = pidfd_send_signal(&self.init_fd, Signal::KILL);
+        }
         match (written, self.control.take()) {
-            (Ok(()), Some(control)) => drop(wire::send(control, &Notice::Started)),
-            (Ok(()), None) => {}
+            (Ok(_), Some(control)) => drop(wire::send(control, &Notice::Started)),
+            (Ok(_), None) => {}
             (Err(error), control) => {
                 self.control = control;
                 self.fail(125, &error.to_string());

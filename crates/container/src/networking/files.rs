@@ -6,7 +6,7 @@
 use std::{collections::BTreeSet, fs, net::IpAddr, os::unix::fs::PermissionsExt, path::Path};
 
 use stasis_network::{
-    Endpoint, Lease, Ledger, host_address,
+    Endpoint, Lease, Ledger, Note, host_address,
     hosts::{self, HostLine},
     resolver::{self, Loopback},
 };
@@ -120,12 +120,13 @@ fn resolver_file(config: &Config) -> String {
         return file;
     }
     let upstream = fs::read_to_string(RESOLVED_UPSTREAM).unwrap_or_default();
-    let file = wanted.render(&upstream, Loopback::Own);
-    if !resolver::has_server(&file) {
-        let name = &config.name;
-        tracing::warn!("container {name} has no name server: give one with --dns");
-    }
-    file
+    wanted.render(&upstream, Loopback::Own)
+}
+
+/// A container in networks that can look nothing up.
+pub(super) fn missing_name_server(config: &Config) -> Option<Note> {
+    let is_missing = !resolver::has_server(&resolver_file(config));
+    is_missing.then(|| Note::NoNameServer { container: config.name.clone() })
 }
 
 /// Writes a file in place, unless it holds just this already.
