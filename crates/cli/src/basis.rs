@@ -44,14 +44,14 @@ pub fn of(store: &Store, args: &CreateArgs) -> Result<Basis> {
 
 /// When an image is looked for in its registry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pull {
+enum Pull {
     Always,
     Missing,
     Never,
 }
 
 impl Pull {
-    pub fn parse(text: &str) -> Result<Pull> {
+    fn parse(text: &str) -> Result<Pull> {
         match text {
             "always" => Ok(Pull::Always),
             "missing" => Ok(Pull::Missing),
@@ -62,8 +62,7 @@ impl Pull {
     }
 }
 
-/// Finds an image, or gets it from its registry.
-pub fn provide(images: &ImageStore, name: &str, pull: Pull) -> Result<Image> {
+fn provide(images: &ImageStore, name: &str, pull: Pull) -> Result<Image> {
     if pull == Pull::Always {
         return fetch(images, name);
     }

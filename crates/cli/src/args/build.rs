@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
+use super::registry::AccessArgs;
+
 #[derive(Debug, Args)]
 pub struct BuildArgs {
     /// The Dockerfile; - reads it from standard input
@@ -57,6 +59,8 @@ pub struct BuildArgs {
     /// Accepted for the sake of scripts: nothing is ever left of a step
     #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub rm: Option<String>,
+    #[command(flatten)]
+    pub access: AccessArgs,
     /// Directory with the files, or - for a Dockerfile or an archive on standard input
     #[arg(value_name = "PATH | -")]
     pub context: String,

@@ -11,11 +11,12 @@ use stasis_build::{
 };
 use stasis_container::{Home, Store};
 use stasis_oci::Platform;
+use stasis_registry::{Access, PullOptions, PullPolicy, Silent};
 use stasis_store::{Image, ImageStore};
 
 use crate::{
     args::{BuildArgs, BuilderCommand, BuilderPruneArgs, ProgressStyle},
-    basis::{self, Pull},
+    command::registry,
     confirm,
     failure::{Failure, Result},
     parse, size,
@@ -41,7 +42,11 @@ pub fn sweep(home: &Home) {
 pub fn build(store: &Store, args: &BuildArgs) -> Result<i32> {
     let origin = Origin::find(args, store.home())?;
     let request = request(store, args, &origin)?;
-    let mut supply = Registries { images: store.images(), pull: Pull::parse(pull(args))? };
+    let mut supply = Outer {
+        images: &request.store,
+        access: registry::access(store.home(), &args.access, None)?,
+        policy: pull_policy(&args.pull)?,
+    };
     let is_quiet = args.quiet || args.progress == ProgressStyle::Quiet;
     let built = match is_quiet {
         true => stasis_build::build(&request, &mut supply, &mut OnlyFailures::default()),
@@ -82,11 +87,13 @@ fn request(store: &Store, args: &BuildArgs, origin: &Origin) -> Result<Request> 
     })
 }
 
-fn pull(args: &BuildArgs) -> &str {
-    match args.pull.as_str() {
-        "true" => "always",
-        "false" => "missing",
-        other => other,
+fn pull_policy(text: &str) -> Result<PullPolicy> {
+    match text {
+        "true" | "always" => Ok(PullPolicy::Always),
+        "false" | "missing" => Ok(PullPolicy::Missing),
+        "never" => Ok(PullPolicy::Never),
+        _ => Err(Failure::new(format!("{text:?} is not a policy of --pull"))
+            .hint("use always, missing or never")),
     }
 }
 
@@ -166,31 +173,22 @@ fn prune(store: &Store, args: &BuilderPruneArgs) -> Result<i32> {
     Ok(0)
 }
 
-/// Images come from the store or their registry.
-struct Registries {
-    images: ImageStore,
-    pull: Pull,
+/// Images come from the store or their registry, files from where their URLs lead.
+struct Outer<'a> {
+    images: &'a ImageStore,
+    access: Access,
+    policy: PullPolicy,
 }
 
-impl Supply for Registries {
+impl Supply for Outer<'_> {
     fn image(&mut self, name: &str, platform: &Platform) -> Outside<Image> {
-        let image = basis::provide(&self.images, name, self.pull).map_err(outside)?;
-        let own = image.config.platform();
-        if platform.accepts(&own) {
-            return Ok(image);
-        }
-        Err(format!("the image {name} is for {own}, not for {platform}").into())
+        let platform = Some(platform.clone());
+        let options = PullOptions { access: self.access.clone(), platform };
+        Ok(stasis_registry::obtain(self.images, name, self.policy, &options, &Silent)?)
     }
 
-    fn download(&mut self, url: &str, _into: &mut dyn Write) -> Outside<Option<Timestamp>> {
-        Err(format!("cannot fetch {url}: downloads are not supported yet").into())
-    }
-}
-
-fn outside(failure: Failure) -> Box<dyn std::error::Error + Send + Sync> {
-    match failure.cause {
-        Some(cause) => format!("{}: {cause}", failure.message).into(),
-        None => failure.message.into(),
+    fn download(&mut self, url: &str, into: &mut dyn Write) -> Outside<Option<Timestamp>> {
+        Ok(stasis_registry::download(url, &self.access.scratch, into)?)
     }
 }
 
