@@ -524,7 +524,12 @@ impl Doing<'_> {
         let points = changes.mount_points(|root| command.mounts.make_points(root))?;
         let root = changes.mount_with(&points)?;
         let containers = self.workplace.containers();
-        command.execute(root.path(), &containers, self.interrupt.fd(), output)?;
+        let ended = command.execute(root.path(), &containers, self.interrupt.fd(), output);
+        // Looked at before the command's files go.
+        if ended.is_err() && self.workplace.is_disk_full() {
+            return Err(Error::DiskFull(self.workplace.dir().display().to_string()));
+        }
+        ended?;
         drop(root);
         changes.commit(self.adding)
     }

@@ -4,6 +4,9 @@ use std::{error::Error as StdError, fmt::Display, io};
 
 use stasis_dockerfile::Place;
 
+const MAKE_ROOM: &str =
+    "make room: stasis builder prune and stasis system prune free what is not used";
+
 /// Errors of this room.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -19,6 +22,9 @@ pub enum Error {
     /// The command of a `RUN` failed.
     #[error("the command ended with exit code {code}")]
     Exit { code: i32 },
+    /// A command failed, and there is no room for its files.
+    #[error("No space left on device: the disk of {0} is full")]
+    DiskFull(String),
     /// The user broke the build off.
     #[error("the build was interrupted")]
     Interrupted,
@@ -66,9 +72,10 @@ impl Error {
                  --target, or put `|| true` behind the command, and run the image"
                     .into(),
             ),
-            Error::Refused { source, .. } if source.kind() == io::ErrorKind::StorageFull => Some(
-                "make room: stasis builder prune and stasis system prune free unused parts".into(),
-            ),
+            Error::DiskFull(_) => Some(MAKE_ROOM.into()),
+            Error::Refused { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
+                Some(MAKE_ROOM.into())
+            }
             _ => None,
         }
     }

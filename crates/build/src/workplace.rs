@@ -16,6 +16,8 @@ use stasis_enclosure::mount;
 use crate::error::{Context, Result};
 
 const LOCK: &str = "lock";
+/// Programs write in blocks, the last of which did not fit.
+const FULL_BELOW_BYTES: u64 = 256 << 10;
 
 /// The directories of one build.
 #[derive(Debug)]
@@ -65,6 +67,16 @@ impl Workplace {
         let dir = self.run.join(format!("{name}-{number}"));
         make_private(&dir)?;
         Ok(dir)
+    }
+
+    /// Has the file system of the layers no room any more?
+    pub fn is_disk_full(&self) -> bool {
+        let room = rustix::fs::statvfs(&self.dir).map(|stat| stat.f_bfree * stat.f_frsize);
+        room.is_ok_and(|bytes| bytes < FULL_BELOW_BYTES)
+    }
+
+    pub fn dir(&self) -> &Path {
+        &self.dir
     }
 
     /// The containers of this build.

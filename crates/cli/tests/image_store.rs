@@ -12,9 +12,8 @@ use std::{
     time::Instant,
 };
 
-use container_support::Engine;
+use container_support::{Engine, disk::SmallDisk};
 use image_support::{Tar, old_docker_archive};
-use rustix::mount::{MountFlags, UnmountFlags};
 use stasis_oci::RunConfig;
 
 fn layer(content: &[u8]) -> Vec<u8> {
@@ -228,25 +227,6 @@ fn commands_that_are_killed_leave_no_half_image() {
         assert!(left.is_empty(), "{dir}: {left:?}");
     }
     assert_eq!(engine.run(&["images", "-q"]), "");
-}
-
-/// A small disk under the engine's root, as long as it lives.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    fn new(path: &Path, kilobytes: usize) -> SmallDisk {
-        fs::create_dir_all(path).unwrap();
-        let options = std::ffi::CString::new(format!("size={kilobytes}k")).unwrap();
-        rustix::mount::mount("small", path, "tmpfs", MountFlags::empty(), options.as_c_str())
-            .unwrap();
-        SmallDisk(path.to_owned())
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = rustix::mount::unmount(&self.0, UnmountFlags::DETACH);
-    }
 }
 
 #[test]
