@@ -1,6 +1,8 @@
 //! Images by Dockerfiles: what each instruction does, what is found in the cache, what is told of a
 //! mistake, and that nothing is left of a build but its image.
 
+#![allow(clippy::unwrap_used)] // a test that cannot go on says so
+
 mod build_support;
 mod container_support;
 
