@@ -7,7 +7,11 @@ use reqwest::{RequestBuilder, StatusCode, Url};
 use serde::Deserialize;
 
 use crate::{
-    body, challenge::Challenge, credentials::Credentials, error::Result, failure::Asked,
+    body,
+    challenge::Challenge,
+    credentials::Credentials,
+    error::Result,
+    failure::{Asked, Shown},
     transport::Transport,
 };
 
@@ -44,8 +48,9 @@ impl Authorization {
     /// Answers a challenge; `scopes` tells what shall be done, such as `repository:a/b:pull`.
     ///
     /// # Errors
-    /// [`Unauthorized`](crate::Error::Unauthorized) if there is nothing to show, or the token
-    /// server does not believe it; those of the connection.
+    /// [`CredentialsWanted`](crate::Error::CredentialsWanted) if there is nothing to show,
+    /// [`CredentialsRefused`](crate::Error::CredentialsRefused) if the token server does not believe
+    /// it; those of the connection.
     pub async fn obtain(
         transport: &Transport,
         challenge: &Challenge,
@@ -55,7 +60,7 @@ impl Authorization {
         let asked = Asked {
             registry: transport.server().name(),
             object: "the request for a token",
-            with_credentials: credentials.is_some(),
+            shown: Shown::of(credentials),
         };
         match (challenge, credentials) {
             (_, Some(Credentials::RegistryToken(token))) => {
@@ -126,7 +131,7 @@ fn question(
 async fn fetch_token(question: RequestBuilder, asked: &Asked<'_>) -> Result<String> {
     let response = question.send().await.map_err(|error| asked.broken(&error))?;
     // OAuth2 says 400 for a token that is not accepted (RFC 6749, section 5.2).
-    if response.status() == StatusCode::BAD_REQUEST && asked.with_credentials {
+    if response.status() == StatusCode::BAD_REQUEST && asked.shown == Shown::Credentials {
         return Err(asked.unauthorized());
     }
     let response = asked.check(response).await?;

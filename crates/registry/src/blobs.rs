@@ -14,7 +14,11 @@ use oci_client::{
 };
 use stasis_oci::{Digest, Repository};
 
-use crate::{authorization::Authorization, error::Result, failure::Asked};
+use crate::{
+    authorization::Authorization,
+    error::Result,
+    failure::{Asked, Shown},
+};
 
 /// Pieces of a blob as they come.
 pub type Pieces = Pin<Box<dyn Stream<Item = Result<Bytes>>>>;
@@ -37,12 +41,13 @@ pub struct Blobs {
     client: oci_client::Client,
     image: Reference,
     registry: String,
+    shown: Shown,
 }
 
 impl Blobs {
-    pub fn new(client: oci_client::Client, repository: &Repository) -> Blobs {
+    pub fn new(client: oci_client::Client, repository: &Repository, shown: Shown) -> Blobs {
         let registry = repository.registry().to_owned();
-        Blobs { client, image: reference(repository), registry }
+        Blobs { client, image: reference(repository), registry, shown }
     }
 
     /// Shows this from now on.
@@ -108,10 +113,9 @@ impl Blobs {
             BlobResponse::Full(stream) => (0, stream),
             BlobResponse::Partial(stream) => (from, stream),
         };
-        let registry = self.registry.clone();
+        let (registry, shown) = (self.registry.clone(), self.shown);
         let pieces = stream.map_err(move |error| {
-            Asked { registry: &registry, object: &object, with_credentials: false }
-                .unreachable(&error)
+            Asked { registry: &registry, object: &object, shown }.unreachable(&error)
         });
         Ok(Incoming { from, pieces: pieces.boxed_local() })
     }
@@ -134,7 +138,7 @@ impl Blobs {
     }
 
     fn asked<'a>(&'a self, object: &'a str) -> Asked<'a> {
-        Asked { registry: &self.registry, object, with_credentials: false }
+        Asked { registry: &self.registry, object, shown: self.shown }
     }
 }
 

@@ -75,6 +75,14 @@ mod tests {
         );
     }
 
+    proptest::proptest! {
+        #[test]
+        fn no_header_leads_to_a_panic(header in "[ -~]{0,80}", rest in ".{0,40}") {
+            parse(&header);
+            parse(&format!("Bearer realm=\"{header}\",service=\"{rest}"));
+        }
+    }
+
     #[test]
     fn what_nobody_understands_is_no_challenge() {
         check(&[], None);

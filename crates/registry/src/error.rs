@@ -14,9 +14,12 @@ pub enum Error {
     /// The registry shows a certificate that nobody whom we trust has signed.
     #[error("the certificate of {registry} is not trusted: {reason}")]
     Untrusted { registry: String, reason: String },
-    /// The registry wants to know who asks, or does not know the name and password it was told.
-    #[error("unauthorized: {registry} {}", if *.with_credentials { "does not accept these credentials" } else { "wants a user name and a password" })]
-    Unauthorized { registry: String, with_credentials: bool },
+    /// The registry wants to know who asks.
+    #[error("unauthorized: {registry} wants a user name and a password")]
+    CredentialsWanted { registry: String },
+    /// The registry does not believe what it was shown.
+    #[error("unauthorized: {registry} does not accept these credentials")]
+    CredentialsRefused { registry: String },
     /// The registry knows who asks, and says no.
     #[error("denied: {registry} does not allow it{}", explained(.message))]
     Denied { registry: String, message: String },

@@ -6,6 +6,7 @@ use stasis_oci::Digest;
 
 use crate::{
     body,
+    credentials::Credentials,
     error::{Error, Result},
 };
 
@@ -14,15 +15,27 @@ use crate::{
 pub struct Asked<'a> {
     pub registry: &'a str,
     pub object: &'a str,
-    /// Whether we have said who we are.
-    pub with_credentials: bool,
+    pub shown: Shown,
+}
+
+/// Whether we have said who we are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shown {
+    Nothing,
+    Credentials,
+}
+
+impl Shown {
+    pub fn of(credentials: Option<&Credentials>) -> Shown {
+        credentials.map_or(Shown::Nothing, |_| Shown::Credentials)
+    }
 }
 
 impl Asked<'_> {
     /// Lets a good answer pass and turns any other into an error.
     ///
     /// # Errors
-    /// By its status: [`Error::Unauthorized`], [`Error::Denied`], [`Error::Missing`],
+    /// By its status: as [`Asked::unauthorized`], [`Error::Denied`], [`Error::Missing`],
     /// [`Error::Failing`].
     pub async fn check(&self, response: reqwest::Response) -> Result<reqwest::Response> {
         let status = response.status();
@@ -52,9 +65,10 @@ impl Asked<'_> {
     }
 
     pub fn unauthorized(&self) -> Error {
-        Error::Unauthorized {
-            registry: self.registry.to_owned(),
-            with_credentials: self.with_credentials,
+        let registry = self.registry.to_owned();
+        match self.shown {
+            Shown::Nothing => Error::CredentialsWanted { registry },
+            Shown::Credentials => Error::CredentialsRefused { registry },
         }
     }
 
@@ -151,6 +165,11 @@ fn causes(error: &dyn std::error::Error) -> Vec<String> {
 }
 
 impl Error {
+    /// Whether somebody else, or a newer token, might be welcome.
+    pub(crate) fn is_unauthorized(&self) -> bool {
+        matches!(self, Error::CredentialsWanted { .. } | Error::CredentialsRefused { .. })
+    }
+
     /// Whether it may go better a moment later.
     pub(crate) fn is_passing(&self) -> bool {
         match self {
@@ -166,7 +185,7 @@ mod tests {
     use super::*;
 
     const ASKED: Asked<'_> =
-        Asked { registry: "r.example", object: "the manifest a", with_credentials: false };
+        Asked { registry: "r.example", object: "the manifest a", shown: Shown::Nothing };
 
     fn check(status: u16, expect: &str) {
         let error = ASKED.refused(StatusCode::from_u16(status).unwrap(), "why".into());

@@ -8,7 +8,7 @@ use crate::{
     challenge::Challenge,
     credentials::{Credentials, Place},
     error::Result,
-    failure::Asked,
+    failure::{Asked, Shown},
     runtime::EventLoop,
     server::{Scope, Server},
     session::Access,
@@ -18,7 +18,7 @@ use crate::{
 /// Shows credentials to a registry and keeps them; tells where.
 ///
 /// # Errors
-/// [`Unauthorized`](crate::Error::Unauthorized) if the registry does not accept them; those of the
+/// [`CredentialsRefused`](crate::Error::CredentialsRefused) if the registry does not accept them; those of the
 /// connection, of the credentials' files and helpers.
 pub fn login(server: &Server, credentials: &Credentials, access: &Access) -> Result<Place> {
     verify(server, credentials, access)?;
@@ -37,7 +37,8 @@ pub fn login_again(server: &Server, access: &Access) -> Result<Option<Credential
 fn verify(server: &Server, credentials: &Credentials, access: &Access) -> Result<()> {
     certificates::prepare_process(&access.scratch)?;
     EventLoop::new()?.run(async {
-        let asked = Asked { registry: server.name(), object: "the login", with_credentials: true };
+        let asked =
+            Asked { registry: server.name(), object: "the login", shown: Shown::Credentials };
         let certificates = access.certificates.as_deref();
         let (transport, answer) = Transport::find(server, access.tls, certificates).await?;
         if answer.status() != StatusCode::UNAUTHORIZED {

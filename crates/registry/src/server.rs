@@ -118,6 +118,17 @@ mod tests {
         assert!(Server::parse("user@host").is_err());
     }
 
+    proptest::proptest! {
+        #[test]
+        fn a_name_is_a_name_again(text in "[ -~]{0,40}") {
+            if let Ok(server) = Server::parse(&text) {
+                assert_eq!(Server::parse(server.name()).unwrap(), server);
+                assert_eq!(Server::parse(server.key()).unwrap(), server);
+                server.is_loopback();
+            }
+        }
+    }
+
     #[test]
     fn loopback_is_known_by_name_and_address() {
         let is_loopback = |text: &str| Server::parse(text).unwrap().is_loopback();

@@ -16,7 +16,7 @@ use crate::{
     challenge::Challenge,
     credentials::{Credentials, Keyring},
     error::{Error, Result},
-    failure::Asked,
+    failure::{Asked, Shown},
     server::{Scope, Server},
     transport::{Direction, TlsCheck, Transport},
 };
@@ -85,7 +85,7 @@ impl Session {
     ///
     /// # Errors
     /// Those of the connection, of the credentials' files and helpers, and
-    /// [`Error::Unauthorized`].
+    /// [`Error::CredentialsWanted`] or [`Error::CredentialsRefused`].
     pub async fn open(
         repository: &Repository,
         access: &Access,
@@ -103,7 +103,11 @@ impl Session {
             Purpose::Pull => Direction::Download,
             Purpose::Push { .. } => Direction::Upload,
         };
-        let blobs = Blobs::new(transport.blob_client(direction)?, repository);
+        let blobs = Blobs::new(
+            transport.blob_client(direction)?,
+            repository,
+            Shown::of(credentials.as_ref()),
+        );
         let session = Session {
             repository: repository.clone(),
             transport,
@@ -208,12 +212,12 @@ impl Session {
     /// Those of the act.
     pub async fn authorized<T>(&self, mut act: impl AsyncFnMut(&Blobs) -> Result<T>) -> Result<T> {
         match act(&self.blobs).await {
-            Err(Error::Unauthorized { .. }) => {
+            Err(error) if error.is_unauthorized() => {
                 let question = self.transport.http().get(self.transport.url(""));
                 let asked = self.asked("the interface");
                 let answer = question.send().await.map_err(|error| asked.broken(&error))?;
                 self.greet(answer).await?;
-                act(&self.blobs).await.map_err(|error| self.corrected(error))
+                act(&self.blobs).await
             }
             other => other,
         }
@@ -265,16 +269,8 @@ impl Session {
 
     /// A question in this conversation, for errors about it.
     pub fn asked<'a>(&'a self, object: &'a str) -> Asked<'a> {
-        let with_credentials = self.credentials.is_some();
-        Asked { registry: self.repository.registry(), object, with_credentials }
-    }
-
-    /// Blobs do not know whether credentials were shown.
-    fn corrected(&self, error: Error) -> Error {
-        match error {
-            Error::Unauthorized { .. } => self.asked("").unauthorized(),
-            error => error,
-        }
+        let shown = Shown::of(self.credentials.as_ref());
+        Asked { registry: self.repository.registry(), object, shown }
     }
 }
 

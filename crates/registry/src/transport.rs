@@ -13,7 +13,7 @@ use rustls::pki_types::CertificateDer;
 use crate::{
     certificates,
     error::{Error, Result},
-    failure::Asked,
+    failure::{Asked, Shown},
     server::Server,
 };
 
@@ -158,11 +158,8 @@ impl Transport {
     }
 
     async fn ask_version(&self) -> Result<Response> {
-        let asked = Asked {
-            registry: self.server.name(),
-            object: "the interface",
-            with_credentials: false,
-        };
+        let asked =
+            Asked { registry: self.server.name(), object: "the interface", shown: Shown::Nothing };
         let question = self.http.get(self.url(""));
         question.send().await.map_err(|error| asked.broken(&error))
     }

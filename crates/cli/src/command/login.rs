@@ -107,7 +107,7 @@ fn of_user(credentials: &Credentials) -> String {
 }
 
 fn cannot_log_in(server: &Server, error: Error) -> Failure {
-    let is_refused = matches!(error, Error::Unauthorized { .. });
+    let is_refused = matches!(error, Error::CredentialsRefused { .. });
     let failure = registry::failure(format!("cannot log in to {}", server.name()), error);
     if is_refused {
         failure.hint("look for a mistake in the name or the password")

@@ -48,10 +48,11 @@ fn hint(error: &Error) -> Option<String> {
             "put the certificate of its signer into /etc/containers/certs.d/{registry}/ca.crt, or \
              give --tls-verify=false"
         ),
-        Error::Unauthorized { with_credentials: true, registry } => {
-            format!("log in again: stasis login {registry}")
-        }
-        Error::Unauthorized { with_credentials: false, registry } => format!(
+        Error::CredentialsRefused { registry } => format!(
+            "the repository may not exist, or be somebody else's; or log in again: stasis login \
+             {registry}"
+        ),
+        Error::CredentialsWanted { registry } => format!(
             "the repository may not exist, or be private; then log in: stasis login {registry}"
         ),
         Error::Denied { registry, .. } => {

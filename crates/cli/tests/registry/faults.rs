@@ -259,7 +259,7 @@ fn slow_image(registry: &Registry) -> (Image, Front) {
 
 /// Each pull may live a little longer than the one before, until one comes to its end.
 #[test]
-fn a_killed_pull_leaves_no_half_image_and_the_next_goes_on() {
+fn a_killed_pull_leaves_no_half_image() {
     let (user, registry) = (User::new(), Registry::open());
     let (image, front) = slow_image(&registry);
     let name = format!("{}/me/app:1", front.name());
@@ -289,11 +289,38 @@ fn a_killed_pull_leaves_no_half_image_and_the_next_goes_on() {
     for (seed, layer) in user.layers(&image).iter().enumerate() {
         assert_eq!(fs::read(layer.join("noise")).unwrap(), noise(120_000, seed as u64));
     }
-    let is_resumed = |request: &Request| {
-        let range = request.headers.get("range");
-        range.is_some_and(|range| range != "bytes=0-")
-    };
-    assert!(front.seen().iter().any(is_resumed), "nothing was resumed in {kills} kills");
+}
+
+#[test]
+fn what_a_killed_pull_has_brought_is_not_fetched_again() {
+    let (user, registry) = (User::new(), Registry::open());
+    let content = noise(1 << 20, 3);
+    let image = Image::new(Kind::Oci, Form::Plain, &[&[("noise", &content)]]);
+    image.put(registry.port(), "me/app", "1");
+    let (layer, asked) = (image.layers[0].clone(), AtomicUsize::new(0));
+    let front = Front::new(registry.port(), move |request| {
+        match asks_for(request, &layer) && asked.fetch_add(1, Ordering::SeqCst) == 0 {
+            true => Act::Stop(300_000),
+            false => Act::Pass,
+        }
+    });
+    let name = format!("{}/me/app:1", front.name());
+    let mut pull = user.command(&["pull", "-q", &name]).spawn().unwrap();
+    let digits = digest(&image.layers[0])["sha256:".len()..].to_owned();
+    let partial = user.engine.root().join("images/partial").join(digits);
+    user.engine.eventually("no part of the layer comes", || {
+        fs::metadata(&partial).is_ok_and(|partial| partial.len() == 300_000)
+    });
+    pull.kill().unwrap();
+    pull.wait().unwrap();
+    assert_eq!(user.run(&["images", "-q"]), "");
+    user.run(&["system", "check"]);
+    user.run(&["pull", "-q", &name]);
+    assert_eq!(fs::read(user.layers(&image)[0].join("noise")).unwrap(), content);
+    let seen = front.seen();
+    let asked: Vec<&Request> = seen.iter().filter(|r| asks_for(r, &image.layers[0])).collect();
+    assert_eq!(asked.len(), 2, "{asked:?}");
+    assert_eq!(asked[1].headers["range"], "bytes=300000-");
 }
 
 /// In a mount namespace of its own the engine's root lies on a file system that is too small; then

@@ -9,6 +9,7 @@ mod container_support;
 mod registry_support;
 
 mod faults;
+mod flow;
 mod login;
 mod neighbours;
 mod pull;

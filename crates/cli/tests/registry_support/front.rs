@@ -32,6 +32,8 @@ pub enum Act {
     Pass,
     /// Passes so many bytes of the answer's body and breaks the connection.
     Cut(u64),
+    /// Passes so many bytes of the answer's body, and then nothing until the client has gone.
+    Stop(u64),
     /// Passes the answer piece by piece, with pauses between.
     Slow {
         piece_bytes: usize,
@@ -143,10 +145,10 @@ fn serve(
     io::copy(&mut body, &mut upstream)?;
     match act {
         Act::Pass => io::copy(&mut upstream, &mut client).map(drop),
-        Act::Cut(bytes) => {
-            let mut answer = BufReader::new(upstream);
-            client.write_all(&raw_head(&mut answer)?)?;
-            io::copy(&mut answer.take(bytes), &mut client).map(drop)
+        Act::Cut(bytes) => pass_beginning(upstream, client, bytes),
+        Act::Stop(bytes) => {
+            pass_beginning(upstream, client, bytes)?;
+            client.read(&mut [0]).map(drop)
         }
         Act::Slow { piece_bytes, pause } => {
             let mut piece = vec![0; piece_bytes];
@@ -160,6 +162,12 @@ fn serve(
         }
         Act::Answer(_) => unreachable!("it was sent above"),
     }
+}
+
+fn pass_beginning(upstream: TcpStream, mut client: &TcpStream, bytes: u64) -> io::Result<()> {
+    let mut answer = BufReader::new(upstream);
+    client.write_all(&raw_head(&mut answer)?)?;
+    io::copy(&mut answer.take(bytes), &mut client).map(drop)
 }
 
 fn send(mut client: &TcpStream, answer: &mut Answer) -> io::Result<()> {
