@@ -8,7 +8,7 @@ use reqwest::{Client, Response, Url, header::LAST_MODIFIED};
 use crate::{
     certificates,
     error::{Context, Error, Result},
-    failure::Asked,
+    failure::{Asked, Shown},
     runtime::EventLoop,
 };
 
@@ -34,7 +34,7 @@ pub fn download(url: &str, scratch: &Path, into: &mut dyn Write) -> Result<Optio
         .read_timeout(SILENCE_TIMEOUT)
         .build()
         .map_err(|error| wrong(&error))?;
-    let asked = Asked { registry: &host, object: url, with_credentials: false };
+    let asked = Asked { registry: &host, object: url, shown: Shown::Nothing };
     EventLoop::new()?.run(async {
         let answer = client.get(parsed).send().await.map_err(|error| asked.broken(&error))?;
         let answer = asked.check(answer).await?;
