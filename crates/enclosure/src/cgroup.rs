@@ -74,6 +74,22 @@ pub struct Controller {
     pub dir: PathBuf,
 }
 
+/// How much all tasks of a group together may have; `None` is without limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    Memory {
+        max_bytes: Option<u64>,
+    },
+    /// Processor time in each period.
+    Cpu {
+        quota_us: Option<u64>,
+        period_us: u64,
+    },
+    Pids {
+        max: Option<u64>,
+    },
+}
+
 impl Cgroup {
     /// The group `name` (such as `stasis/1234`) on this host; nothing is made yet.
     pub fn new(name: impl Into<PathBuf>) -> Cgroup {
@@ -188,6 +204,32 @@ impl Cgroup {
                 .is_ok_and(|state| state.trim() == "FROZEN"),
             (None, None) => false,
         }
+    }
+
+    /// Changes a limit of a group that is there.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] by the kernel, for instance if more memory is in use already.
+    pub fn set_limit(&self, limit: Limit) -> Result<()> {
+        let number = |value: Option<u64>, none: &str| {
+            value.map_or_else(|| none.to_owned(), |value| value.to_string())
+        };
+        let (controller, file, text) = match (self.layout == Layout::Unified, limit) {
+            (true, Limit::Memory { max_bytes }) => ("", "memory.max", number(max_bytes, "max")),
+            (false, Limit::Memory { max_bytes }) => {
+                ("memory", "memory.limit_in_bytes", number(max_bytes, "-1"))
+            }
+            (true, Limit::Cpu { quota_us, period_us }) => {
+                ("", "cpu.max", format!("{} {period_us}", number(quota_us, "max")))
+            }
+            (false, Limit::Cpu { quota_us, .. }) => {
+                ("cpu", "cpu.cfs_quota_us", number(quota_us, "-1"))
+            }
+            (true, Limit::Pids { max }) => ("", "pids.max", number(max, "max")),
+            (false, Limit::Pids { max }) => ("pids", "pids.max", number(max, "max")),
+        };
+        let path = Path::new(MOUNT).join(controller).join(&self.name).join(file);
+        fs::write(&path, text).context("write", path.display())
     }
 
     /// Removes the group from all hierarchies; waits a moment for tasks that are just going.

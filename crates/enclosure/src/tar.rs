@@ -18,8 +18,8 @@ mod source;
 mod unpack;
 
 pub use archive::{Entry, EntryKind, Reader, Writer};
-pub use pack::pack;
-pub use unpack::{Layer, Unpacked, unpack, unpack_layer, unpack_over};
+pub use pack::{pack, pack_one};
+pub use unpack::{Layer, Owners, Unpacked, unpack, unpack_layer, unpack_over};
 
 /// What a stream means beyond plain files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -301,7 +301,7 @@ mod tests {
         fs::write(target.path().join("a"), "old").unwrap();
         fs::write(target.path().join("b"), "kept").unwrap();
         let archive = archive(&[file("a", "new"), file(".wh.b", "")]);
-        unpack_over(&mut archive.as_slice(), target.path()).unwrap();
+        unpack_over(&mut archive.as_slice(), target.path(), Owners::AsStored).unwrap();
         assert_eq!(fs::read(target.path().join("a")).unwrap(), b"new");
         assert!(target.path().join("b").exists() && target.path().join(".wh.b").exists());
     }

@@ -47,6 +47,18 @@ pub fn pack(dir: &Path, form: Form, out: &mut dyn Write) -> Result<()> {
     packer.out.write_all(&END_OF_ARCHIVE).context("write", "the archive")
 }
 
+/// Writes one member of the directory `parent`, with everything below it, to `out` under the name
+/// `called`; see [`Form::Plain`]. A symbolic link is written as such.
+///
+/// # Errors
+/// As [`pack`].
+pub fn pack_one(parent: &OwnedFd, name: &OsStr, called: &Path, out: &mut dyn Write) -> Result<()> {
+    let (form, links) = (Form::Plain, HashMap::new());
+    let mut packer = Packer { out, form, links, buffer: vec![0; BUFFER_BYTES] };
+    packer.member(parent, called, &name.to_owned())?;
+    packer.out.write_all(&END_OF_ARCHIVE).context("write", "the archive")
+}
+
 struct Packer<'a> {
     out: &'a mut dyn Write,
     form: Form,

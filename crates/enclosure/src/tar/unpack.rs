@@ -55,13 +55,23 @@ pub fn unpack(input: &mut dyn Read, target: &Path) -> Result<()> {
     Unpacker::new(input, target, Form::Exact, u64::MAX)?.run().map(drop)
 }
 
+/// To whom the files belong that are unpacked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owners {
+    AsStored,
+    /// All to this user and this group.
+    One(u32, u32),
+}
+
 /// Adds what the stream holds to the directory `target`; see [`Form::Plain`]. What is there under the
-/// same name is replaced.
+/// same name is replaced, but neither a directory by a file nor a file by a directory.
 ///
 /// # Errors
 /// As [`unpack`], but members may be replaced.
-pub fn unpack_over(input: &mut dyn Read, target: &Path) -> Result<Unpacked> {
-    Unpacker::new(input, target, Form::Plain, u64::MAX)?.run()
+pub fn unpack_over(input: &mut dyn Read, target: &Path, owners: Owners) -> Result<Unpacked> {
+    let mut unpacker = Unpacker::new(input, target, Form::Plain, u64::MAX)?;
+    unpacker.owners = owners;
+    unpacker.run()
 }
 
 /// Makes in the empty directory `target` a lower directory of an overlay; see [`Form::Layer`].
@@ -84,6 +94,7 @@ struct Unpacker<'a> {
     source: Source<'a>,
     root: OwnedFd,
     form: Form,
+    owners: Owners,
     max_members: u64,
     inherited: Inherited<'a>,
     /// The directory of the last member, since the next one is likely to lie there too.
@@ -105,6 +116,7 @@ impl<'a> Unpacker<'a> {
             source: Source::new(input, ending),
             root: File::open(target).context("open", target.display())?.into(),
             form,
+            owners: Owners::AsStored,
             max_members,
             inherited: Inherited::default(),
             last_parent: None,
@@ -114,7 +126,10 @@ impl<'a> Unpacker<'a> {
     }
 
     fn run(mut self) -> Result<Unpacked> {
-        while let Some(member) = self.source.next_member()? {
+        while let Some(mut member) = self.source.next_member()? {
+            if let Owners::One(uid, gid) = self.owners {
+                (member.uid, member.gid) = (uid, gid);
+            }
             self.unpacked.nr_members += 1;
             if self.unpacked.nr_members > self.max_members {
                 let reason = format!("it has more than {} members", self.max_members);
@@ -235,6 +250,10 @@ impl<'a> Unpacker<'a> {
         let is_directory = kind == FileType::Directory;
         if is_directory && member.kind == EntryType::Directory {
             return Ok(Place::Free);
+        }
+        if self.form == Form::Plain && is_directory != (member.kind == EntryType::Directory) {
+            let reason = if is_directory { "a directory" } else { "no directory" };
+            return Err(refused(path, format!("what has its name already is {reason}")));
         }
         // It may be the directory of the last member, or lie above it.
         self.last_parent = None;
