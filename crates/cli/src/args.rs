@@ -1,6 +1,7 @@
 //! The command line as it is typed.
 
 mod build;
+pub mod change;
 mod image;
 mod network;
 pub mod registry;
@@ -112,6 +113,8 @@ pub enum ContainersCommand {
     /// List containers
     #[command(visible_alias = "list")]
     Ls(PsArgs),
+    /// Remove all containers that do not run
+    Prune(change::ContainerPruneArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -151,6 +154,18 @@ pub enum ContainerCommand {
     Top(TopArgs),
     /// Show where the ports of a container are published
     Port(PortArgs),
+    /// Make an image of what a container has become
+    Commit(change::CommitArgs),
+    /// List the files that a container has changed (C), added (A) and deleted (D)
+    Diff(change::DiffArgs),
+    /// Copy files between a container and the host
+    Cp(change::CpArgs),
+    /// Write the root file system of a container as a tar
+    Export(change::ExportArgs),
+    /// Give a container another name
+    Rename(change::RenameArgs),
+    /// Change limits and the restart policy of containers
+    Update(change::UpdateArgs),
 }
 
 #[derive(Debug, Args)]
@@ -173,9 +188,8 @@ pub struct RunArgs {
 
 #[derive(Debug, Args)]
 pub struct CreateArgs {
-    /// always, missing or never
-    #[arg(long, default_value = "missing")]
-    pub pull: String,
+    #[command(flatten)]
+    pub pulling: registry::PullingArgs,
     /// Run on this directory instead of an image; with :O changes go to the container and not to the directory
     #[arg(long, value_name = "DIR[:O]")]
     pub rootfs: Option<String>,

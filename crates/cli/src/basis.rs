@@ -2,10 +2,12 @@
 
 use stasis_container::{Store, config::Rootfs};
 use stasis_oci::RunConfig;
-use stasis_store::{Error, Hold, Image, ImageStore};
+use stasis_registry::{PullOptions, PullPolicy, Silent};
+use stasis_store::{Hold, Image};
 
 use crate::{
-    args::CreateArgs,
+    args::{CreateArgs, registry::PullingArgs},
+    command::registry,
     failure::{Failure, Result},
     parse,
 };
@@ -22,7 +24,7 @@ pub struct Basis {
 
 /// Finds the image, or gets it from its registry.
 pub fn of(store: &Store, args: &CreateArgs) -> Result<Basis> {
-    let pull = Pull::parse(&args.pull)?;
+    let policy = pull_policy(&args.pulling.pull)?;
     if let Some(dir) = &args.rootfs {
         let (rootfs, command) = (parse::rootfs(dir)?, args.command.clone());
         return Ok(Basis { rootfs, defaults: RunConfig::default(), command, _hold: None });
@@ -31,9 +33,8 @@ pub fn of(store: &Store, args: &CreateArgs) -> Result<Basis> {
         return Err(Failure::new("no image to make the container of")
             .hint("name an image, or give a directory: --rootfs DIR or --rootfs DIR:O"));
     };
-    let images = store.images();
-    let hold = images.hold()?;
-    let image = provide(&images, name, pull)?;
+    let hold = store.images().hold()?;
+    let image = provide(store, name, policy, &args.pulling)?;
     Ok(Basis {
         rootfs: Rootfs::Image { image: image.id, name: name.clone() },
         defaults: image.config.config,
@@ -42,40 +43,33 @@ pub fn of(store: &Store, args: &CreateArgs) -> Result<Basis> {
     })
 }
 
-/// When an image is looked for in its registry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Pull {
-    Always,
-    Missing,
-    Never,
-}
-
-impl Pull {
-    fn parse(text: &str) -> Result<Pull> {
-        match text {
-            "always" => Ok(Pull::Always),
-            "missing" => Ok(Pull::Missing),
-            "never" => Ok(Pull::Never),
-            _ => Err(Failure::new(format!("{text:?} is not a policy of --pull"))
-                .hint("use always, missing or never")),
-        }
+fn pull_policy(text: &str) -> Result<PullPolicy> {
+    match text {
+        "always" => Ok(PullPolicy::Always),
+        "missing" => Ok(PullPolicy::Missing),
+        "never" => Ok(PullPolicy::Never),
+        _ => Err(Failure::new(format!("{text:?} is not a policy of --pull"))
+            .hint("use always, missing or never")),
     }
 }
 
-fn provide(images: &ImageStore, name: &str, pull: Pull) -> Result<Image> {
-    if pull == Pull::Always {
-        return fetch(images, name);
+/// The image by that name. What is said of pulling goes to standard error: standard output is the
+/// container's.
+fn provide(store: &Store, name: &str, policy: PullPolicy, args: &PullingArgs) -> Result<Image> {
+    let images = store.images();
+    let is_missing = matches!(images.find(name), Err(stasis_store::Error::NoSuchImage(_)));
+    if is_missing && policy == PullPolicy::Missing && !args.quiet {
+        eprintln!("Unable to find image {name:?} locally");
     }
-    match images.find(name) {
-        Err(Error::NoSuchImage(_)) if pull == Pull::Missing => fetch(images, name),
-        found => Ok(found?),
-    }
-}
-
-/// Pulls an image.
-fn fetch(_images: &ImageStore, name: &str) -> Result<Image> {
-    Err(Failure::new(format!("cannot pull {name}: registries are not supported yet"))
-        .hint("bring the image here with stasis load or stasis import, or use --pull never"))
+    let options = PullOptions {
+        access: registry::access(store.home(), &args.access, None)?,
+        platform: args.platform.as_deref().map(str::parse).transpose()?,
+    };
+    let obtained = stasis_registry::obtain(&images, name, policy, &options, &Silent);
+    obtained.map_err(|error| match error {
+        stasis_registry::Error::Store(error) => error.into(),
+        other => registry::failure(format!("cannot pull {name}"), other),
+    })
 }
 
 /// Program and arguments by Docker's rules.

@@ -1,6 +1,7 @@
 //! One function per verb.
 
 mod build;
+mod change;
 mod checkpoint;
 mod image;
 mod inspect;
@@ -12,7 +13,7 @@ mod process;
 mod ps;
 mod pull;
 mod push;
-mod registry;
+pub mod registry;
 mod system;
 mod verbs;
 mod volume;
@@ -48,6 +49,7 @@ pub fn run(cli: Cli) -> Result<i32> {
         Command::Container(command) => container(&store, command),
         Command::Containers(ContainersCommand::Verb(command)) => container(&store, command),
         Command::Containers(ContainersCommand::Ls(args)) => ps::run(&store, &args),
+        Command::Containers(ContainersCommand::Prune(args)) => change::prune(&store, &args),
         Command::Registry(command) => registry::run(&home, command),
         Command::Image(command) => image::run_top(&store, command),
         Command::Images(command) => image::run(&home, &store, command),
@@ -101,6 +103,12 @@ fn container(store: &Store, command: ContainerCommand) -> Result<i32> {
         C::Unpause(args) => each(store, &args.containers, |c| Ok(c.unpause()?)),
         C::Top(args) => verbs::top(store, &args.container),
         C::Port(args) => port::run(store, &args),
+        C::Commit(args) => change::commit(store, &args),
+        C::Diff(args) => change::diff(store, &args),
+        C::Cp(args) => change::copy(store, &args),
+        C::Export(args) => change::export(store, &args),
+        C::Rename(args) => change::rename(store, &args),
+        C::Update(args) => change::update(store, &args),
     }
 }
 

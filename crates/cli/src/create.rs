@@ -20,9 +20,6 @@ use crate::{
 };
 
 pub use network::check_aliases;
-
-/// Smaller limits do not even hold the launcher.
-const MIN_MEMORY_BYTES: i64 = 6 << 20;
 const DEFAULT_STOP_TIMEOUT_S: i64 = 10;
 
 /// Creates the container and writes its id to the file of `--cidfile`.
@@ -134,12 +131,9 @@ fn profile(path: &Path) -> Result<Seccomp> {
 }
 
 fn limits(args: &CreateArgs) -> Result<Limits> {
-    let memory_bytes = args.memory.as_deref().map(parse::bytes).transpose()?.filter(|max| *max > 0);
-    if memory_bytes.is_some_and(|max| max < MIN_MEMORY_BYTES) {
-        return Err(Failure::new("the limit of memory is below the minimum of 6 MiB"));
-    }
+    let memory_bytes = args.memory.as_deref().map(parse::memory).transpose()?;
     Ok(Limits {
-        memory_bytes,
+        memory_bytes: memory_bytes.filter(|max| *max > 0),
         nano_cpus: args.cpus.as_deref().map(parse::nano_cpus).transpose()?,
         pids: args.pids_limit.filter(|max| *max > 0),
         ulimits: args.ulimit.iter().map(|text| parse::ulimit(text)).collect::<Result<_>>()?,

@@ -6,6 +6,7 @@
 mod output;
 mod args;
 mod basis;
+mod changes;
 mod command;
 mod confirm;
 mod create;

@@ -6,6 +6,9 @@ use stasis_container::config::{RestartPolicy, Rootfs, RootfsAccess, Ulimit};
 
 use crate::failure::{Failure, Result};
 
+/// Smaller limits do not even hold the launcher.
+const MIN_MEMORY_BYTES: i64 = 6 << 20;
+
 /// `512m`, `1g`, `64kb`, `1024`.
 pub fn bytes(text: &str) -> Result<i64> {
     let wrong = || Failure::new(format!("{text:?} is not a number of bytes, such as 512m"));
@@ -23,6 +26,16 @@ pub fn bytes(text: &str) -> Result<i64> {
     let bytes = number * factor;
     // Below 2^62 the conversion is exact enough for a limit.
     if (0.0..4.6e18).contains(&bytes) { Ok(bytes as i64) } else { Err(wrong()) }
+}
+
+/// A limit of memory; 0 is none.
+pub fn memory(text: &str) -> Result<i64> {
+    match bytes(text)? {
+        1..MIN_MEMORY_BYTES => {
+            Err(Failure::new("the limit of memory is below the minimum of 6 MiB"))
+        }
+        max => Ok(max),
+    }
 }
 
 /// `1.5` processors in billionths.

@@ -167,13 +167,15 @@ fn names_are_unique_and_resolve() {
     for key in ["one", &id, &id[..12], &id[..3]] {
         assert_eq!(engine.inspect(key, "{{.Id}}"), id);
     }
-    for verb in ["start", "stop", "kill", "logs", "wait", "pause", "inspect", "top"] {
+    for verb in ["start", "stop", "kill", "logs", "wait", "pause", "top"] {
         let unknown = engine.try_run(&[verb, "nobody"]);
         assert_eq!(unknown.code, 1, "{verb}");
         let what = if verb == "inspect" { "object" } else { "container" };
         let expect = format!("no such {what}: nobody");
         assert!(unknown.err.contains(&expect), "{verb}: {}", unknown.err);
     }
+    let unknown = engine.try_run(&["inspect", "nobody"]);
+    assert!(unknown.code == 1 && unknown.err.contains("no such object: nobody"), "{unknown:?}");
     let random = engine.run(&["create", "--rootfs", "/:O", "true"]).trim().to_owned();
     assert!(engine.inspect(&random, "{{.Name}}").contains('_'));
 }

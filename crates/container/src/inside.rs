@@ -2,7 +2,7 @@
 //! `RESOLVE_IN_ROOT`).
 
 use std::{
-    os::fd::{AsFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, OwnedFd},
     path::{Component, Path, PathBuf},
 };
 
@@ -20,6 +20,11 @@ use crate::error::{Context, Result};
 pub fn open_root(dir: &Path) -> Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     rustix::fs::open(dir, flags, Mode::empty()).context("open", dir.display())
+}
+
+/// A name of something open, for calls that take names only.
+pub(crate) fn path_of(open: &impl AsRawFd) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", open.as_raw_fd()))
 }
 
 /// Opens what stands at `path`, which is taken from the root on.

@@ -8,16 +8,20 @@
 pub mod attach;
 mod bundle;
 mod capability;
+mod changes;
 mod checkpoint;
 mod cleanup;
+mod commit;
 pub mod config;
 mod confinement;
+mod copy;
 mod disk_usage;
 mod error;
 mod exec;
 mod frame;
 mod home;
 pub mod init;
+mod inner_root;
 pub mod inside;
 pub mod launcher;
 mod lifecycle;
@@ -35,12 +39,17 @@ mod spec;
 mod state;
 mod store;
 mod top;
+mod transfer;
+mod update;
 mod user;
 pub mod volume;
 mod wire;
 
 pub use bundle::check_cwd;
+pub use changes::{Change, ChangeKind};
 pub use checkpoint::{Checkpoint, Fate, Restoring};
+pub use commit::{Commit, Pausing};
+pub use copy::{Links, Owners};
 pub use error::{Error, Result};
 pub use exec::ExecOptions;
 pub use frame::Size;
@@ -52,6 +61,7 @@ pub use spec::merge_environment;
 pub use state::{State, Status, UNKNOWN_EXIT_CODE};
 pub use store::{Container, Store};
 pub use top::Row;
+pub use update::Update;
 
 /// Refuses capabilities, limits and seccomp profiles that do not exist, when the container is created
 /// and not only when it is started.

@@ -7,10 +7,14 @@
 
 use std::{
     fs,
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
 };
 
-use stasis_enclosure::overlay::{Overlay, Renames, Upper};
+use stasis_enclosure::{
+    mount,
+    overlay::{Overlay, Renames, Upper},
+};
 use stasis_oci::Digest;
 use stasis_store::Silent;
 
@@ -38,12 +42,26 @@ pub(crate) fn origin(config: &Config, home: &Home) -> Result<Origin> {
         Rootfs::Directory { dir, .. } => vec![dir.clone()],
         Rootfs::Image { image, .. } => image_layers(image, home)?,
     };
-    let root = match lower.as_slice() {
+    Ok(Origin { root: open_as_one(lower)? })
+}
+
+/// What lies below the container's own changes; None if there is nothing.
+///
+/// # Errors
+/// As [`mount`].
+pub(crate) fn below(container: &Container) -> Result<Option<OwnedFd>> {
+    match composition(container)? {
+        Composition::Directory(dir) => Ok(Some(inside::open_root(&dir)?)),
+        Composition::Overlay(overlay) => open_as_one(overlay.lower),
+    }
+}
+
+fn open_as_one(lower: Vec<PathBuf>) -> Result<Option<OwnedFd>> {
+    Ok(match lower.as_slice() {
         [] => None,
         [only] => Some(inside::open_root(only)?),
         _ => Some(Overlay { lower, upper: None }.mount()?),
-    };
-    Ok(Origin { root })
+    })
 }
 
 /// The lower directories of an image, the topmost first.
@@ -57,9 +75,53 @@ fn image_layers(id: &Digest, home: &Home) -> Result<Vec<PathBuf>> {
 /// # Errors
 /// [`crate::Error::Enclosure`] by the kernel, [`crate::Error::Images`] if the image is not there.
 pub(crate) fn mount(container: &Container) -> Result<PathBuf> {
+    if let Rootfs::Directory { dir, access: RootfsAccess::Direct } = &container.config.rootfs {
+        return Ok(dir.clone());
+    }
+    mount_at(container, &container.place.merged())?;
+    Ok(container.place.merged())
+}
+
+/// Mounts the root file system at a place of the caller, who keeps the container from being started
+/// meanwhile.
+///
+/// # Errors
+/// As [`mount`].
+pub(crate) fn mount_at(container: &Container, target: &Path) -> Result<()> {
+    match composition(container)? {
+        Composition::Overlay(overlay) => Ok(overlay.mount_at(target)?),
+        Composition::Directory(dir) => {
+            rustix::mount::mount_bind_recursive(&dir, target).context("mount", dir.display())
+        }
+    }
+}
+
+/// The root file system as it is now, without what is mounted in it. Who calls keeps the container
+/// from being started meanwhile.
+///
+/// # Errors
+/// As [`mount`].
+pub(crate) fn open(container: &Container) -> Result<OwnedFd> {
+    let merged = container.place.merged();
+    match composition(container)? {
+        Composition::Directory(dir) => inside::open_root(&dir),
+        Composition::Overlay(_) if mount::is_mounted(&merged)? => inside::open_root(&merged),
+        Composition::Overlay(overlay) => Ok(overlay.mount()?),
+    }
+}
+
+/// What a root file system consists of.
+enum Composition {
+    Directory(PathBuf),
+    Overlay(Overlay),
+}
+
+fn composition(container: &Container) -> Result<Composition> {
     let place = &container.place;
     let (lower, renames) = match &container.config.rootfs {
-        Rootfs::Directory { dir, access: RootfsAccess::Direct } => return Ok(dir.clone()),
+        Rootfs::Directory { dir, access: RootfsAccess::Direct } => {
+            return Ok(Composition::Directory(dir.clone()));
+        }
         Rootfs::Directory { dir, access: RootfsAccess::Overlay } => {
             (vec![dir.clone()], Renames::Redirected)
         }
@@ -67,9 +129,8 @@ pub(crate) fn mount(container: &Container) -> Result<PathBuf> {
         Rootfs::Image { image, .. } => (image_layers(image, &container.home)?, Renames::Refused),
     };
     let lower = with_mount_points(place, lower)?;
-    let upper = Upper { dir: place.upper(), work: place.work(), renames };
-    Overlay { lower, upper: Some(upper) }.mount_at(&place.merged())?;
-    Ok(place.merged())
+    let upper = Some(Upper { dir: place.upper(), work: place.work(), renames });
+    Ok(Composition::Overlay(Overlay { lower, upper }))
 }
 
 /// No layer may lie inside another one, as ours do in the host's own root.

@@ -24,7 +24,7 @@ use crate::{
 
 pub(crate) const INIT_TARGET: &str = "/dev/init";
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-const CPU_PERIOD_US: i64 = 100_000;
+pub(crate) const CPU_PERIOD_US: i64 = 100_000;
 const NANO_CPUS_PER_CPU: i64 = 1_000_000_000;
 
 /// What init shall be.
@@ -302,13 +302,18 @@ fn resources(config: &Config) -> Value {
         resources["memory"] = json!({ "limit": limit });
     }
     if let Some(nano_cpus) = limits.nano_cpus {
-        let quota = nano_cpus.saturating_mul(CPU_PERIOD_US) / NANO_CPUS_PER_CPU;
+        let quota = cpu_quota_us(nano_cpus.unsigned_abs());
         resources["cpu"] = json!({ "quota": quota, "period": CPU_PERIOD_US });
     }
     if let Some(limit) = limits.pids {
         resources["pids"] = json!({ "limit": limit });
     }
     resources
+}
+
+/// Processor time per period.
+pub(crate) fn cpu_quota_us(nano_cpus: u64) -> u64 {
+    nano_cpus.saturating_mul(CPU_PERIOD_US.unsigned_abs()) / NANO_CPUS_PER_CPU.unsigned_abs()
 }
 
 /// All device nodes of the host, for `--privileged`.

@@ -93,22 +93,39 @@ impl Store {
 
     fn create_named(&self, mut config: Config) -> Result<Container> {
         let _names = Lock::take(&self.home.names_lock())?;
-        let taken: Vec<String> = self.list()?.into_iter().map(|c| c.config.name).collect();
         if config.name.is_empty() {
-            config.name = draw_free_name(&taken)?;
+            config.name = draw_free_name(&self.taken_names()?)?;
         }
-        name::check_name("container", &config.name)?;
-        if taken.contains(&config.name) {
-            return Err(Error::invalid(format!(
-                "the container name {:?} is already in use; remove that container or choose \
-                 another name",
-                config.name
-            )));
-        }
+        self.check_free(&config.name)?;
         if config.hostname.is_empty() {
             config.hostname = config.id[..12].to_owned();
         }
         self.write_new(config)
+    }
+
+    /// Gives a container another name.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if the name is taken or not valid.
+    pub fn rename(&self, container: &Container, name: &str) -> Result<()> {
+        let _names = Lock::take(&self.home.names_lock())?;
+        self.check_free(name)?;
+        container.change_config(|config| name.clone_into(&mut config.name))
+    }
+
+    fn taken_names(&self) -> Result<Vec<String>> {
+        Ok(self.list()?.into_iter().map(|container| container.config.name).collect())
+    }
+
+    fn check_free(&self, name: &str) -> Result<()> {
+        name::check_name("container", name)?;
+        if !self.taken_names()?.iter().any(|taken| taken == name) {
+            return Ok(());
+        }
+        Err(Error::invalid(format!(
+            "the container name {name:?} is already in use; remove that container or choose another \
+             name"
+        )))
     }
 
     fn write_new(&self, config: Config) -> Result<Container> {
@@ -232,6 +249,22 @@ impl Container {
         let result = change(&mut state);
         record::write(&self.place.state(), &state)?;
         Ok(result)
+    }
+
+    /// Changes what was fixed when the container was made.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchContainer`] if it was removed meanwhile.
+    pub(crate) fn change_config(&self, change: impl FnOnce(&mut Config)) -> Result<()> {
+        let _lock = self.command_lock()?;
+        let mut config = self.config_now()?;
+        change(&mut config);
+        record::write(&self.place.config(), &config)
+    }
+
+    /// What is on disk now: a container may be changed by others while we hold it.
+    pub(crate) fn config_now(&self) -> Result<Config> {
+        record::read(&self.place.config()).map_err(|error| self.or_gone(error))
     }
 
     /// Keeps other commands away from this container as long as the value lives.

@@ -19,7 +19,7 @@ mod unpack;
 
 pub use archive::{Entry, EntryKind, Reader, Writer};
 pub use pack::{pack, pack_one};
-pub use unpack::{Layer, Owners, Unpacked, unpack, unpack_layer, unpack_over};
+pub use unpack::{Layer, Owners, Unpacked, unpack, unpack_among, unpack_layer, unpack_over};
 
 /// What a stream means beyond plain files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -301,9 +301,26 @@ mod tests {
         fs::write(target.path().join("a"), "old").unwrap();
         fs::write(target.path().join("b"), "kept").unwrap();
         let archive = archive(&[file("a", "new"), file(".wh.b", "")]);
-        unpack_over(&mut archive.as_slice(), target.path(), Owners::AsStored).unwrap();
+        unpack_over(&mut archive.as_slice(), target.path()).unwrap();
         assert_eq!(fs::read(target.path().join("a")).unwrap(), b"new");
         assert!(target.path().join("b").exists() && target.path().join(".wh.b").exists());
+    }
+
+    #[test]
+    fn among_others_a_file_takes_the_place_of_files_only() {
+        let target = tempfile::tempdir().unwrap();
+        fs::create_dir(target.path().join("d")).unwrap();
+        fs::write(target.path().join("a"), "old").unwrap();
+        let add = |archive: &[u8]| {
+            unpack_among(&mut &archive[..], target.path(), Owners::One(1234, 99)).map(drop)
+        };
+        add(&archive(&[file("a", "new"), file("d/b", "in it")])).unwrap();
+        let meta = fs::metadata(target.path().join("d/b")).unwrap();
+        assert_eq!((meta.uid(), meta.gid()), (1234, 99));
+        let error = add(&archive(&[file("d", "")])).unwrap_err().to_string();
+        assert!(error.contains("already is a directory"), "{error}");
+        assert!(add(&archive(&[file("a/b", "")])).is_err());
+        assert_eq!(fs::read(target.path().join("a")).unwrap(), b"new");
     }
 
     /// Refused by name in both forms, and nothing is written beside the target.

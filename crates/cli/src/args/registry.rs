@@ -38,6 +38,22 @@ pub struct AccessArgs {
     pub cert_dir: Option<PathBuf>,
 }
 
+/// How a container's image comes here if it is not here.
+#[derive(Debug, Args)]
+pub struct PullingArgs {
+    /// always, missing or never
+    #[arg(long, default_value = "missing")]
+    pub pull: String,
+    /// Do not tell that an image was pulled
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// Of an image for this machine, such as linux/arm64
+    #[arg(long, value_name = "OS/ARCHITECTURE[/VARIANT]")]
+    pub platform: Option<String>,
+    #[command(flatten)]
+    pub access: AccessArgs,
+}
+
 #[derive(Debug, Args)]
 pub struct PullArgs {
     /// All tags of the repository

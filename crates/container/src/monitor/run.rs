@@ -441,7 +441,7 @@ impl Run {
     /// If the container was removed meanwhile.
     pub fn wants_restart(&self, code: i32, restarts: u32) -> Result<bool> {
         let stopped = self.container.state()?.stop_requested;
-        Ok(!stopped && self.container.config.restart.wants_restart(code, restarts))
+        Ok(!stopped && self.container.config_now()?.restart.wants_restart(code, restarts))
     }
 
     /// Doubles from 100 ms up to a minute, and ends early when the user stops the container.

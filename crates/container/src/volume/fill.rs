@@ -1,29 +1,17 @@
 //! What a volume holds when it is used for the first time: the files that the root file system of its
 //! first container has in its place, with owners, modes, links and extended attributes.
 
-use std::{
-    fs,
-    io::{BufReader, BufWriter, Write},
-    os::fd::{AsRawFd, OwnedFd},
-    path::{Path, PathBuf},
-    thread,
-};
+use std::{fs, os::fd::OwnedFd, path::Path};
 
-use rustix::{
-    fs::OFlags,
-    io::Errno,
-    pipe::{PipeFlags, pipe_with},
-};
-use stasis_enclosure::tar;
+use rustix::{fs::OFlags, io::Errno};
+use stasis_enclosure::tar::{self, Form};
 
 use super::{Volume, Volumes, mounting};
 use crate::{
     config::{Filling, VolumeSource},
-    error::{Context, Error, Result},
-    inside, record,
+    error::{Context, Result},
+    inside, record, transfer,
 };
-
-const COPY_BYTES: usize = 1 << 20;
 
 /// The root file system that new volumes are filled from.
 pub(crate) struct Origin {
@@ -94,23 +82,11 @@ fn is_empty(dir: &Path) -> Result<bool> {
     Ok(fs::read_dir(dir).context("read", dir.display())?.next().is_none())
 }
 
-/// Copies a tree with all that belongs to it, by way of an archive.
+/// Copies a tree with all that belongs to it.
 fn copy(from: &OwnedFd, to: &Path) -> Result<()> {
-    let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).context("make", "a pipe")?;
-    let from = PathBuf::from(format!("/proc/self/fd/{}", from.as_raw_fd()));
-    thread::scope(|scope| {
-        let packing = scope.spawn(move || {
-            let mut out = BufWriter::with_capacity(COPY_BYTES, fs::File::from(writer));
-            tar::pack(&from, tar::Form::Exact, &mut out)?;
-            out.flush().context("copy", "a volume")
-        });
-        let mut input = BufReader::with_capacity(COPY_BYTES, fs::File::from(reader));
-        let unpacked = tar::unpack(&mut input, to);
-        drop(input);
-        let packed = packing
-            .join()
-            .unwrap_or_else(|_| Err(Error::invalid("copying a volume came to a sudden end")));
-        // A reader that gave up is the reason why a writer could not go on.
-        unpacked.map_err(Error::from).and(packed)
-    })
+    let from = inside::path_of(from);
+    transfer::through(
+        |out| Ok(tar::pack(&from, Form::Exact, out)?),
+        |input| Ok(tar::unpack(input, to)?),
+    )
 }

@@ -64,13 +64,23 @@ pub enum Owners {
 }
 
 /// Adds what the stream holds to the directory `target`; see [`Form::Plain`]. What is there under the
-/// same name is replaced, but neither a directory by a file nor a file by a directory.
+/// same name is replaced.
 ///
 /// # Errors
 /// As [`unpack`], but members may be replaced.
-pub fn unpack_over(input: &mut dyn Read, target: &Path, owners: Owners) -> Result<Unpacked> {
+pub fn unpack_over(input: &mut dyn Read, target: &Path) -> Result<Unpacked> {
+    Unpacker::new(input, target, Form::Plain, u64::MAX)?.run()
+}
+
+/// As [`unpack_over`], but neither is a directory replaced by a file nor a file by a directory, and
+/// the files may all get one owner.
+///
+/// # Errors
+/// As [`unpack_over`]; [`Error::Archive`] also where a directory and a file meet.
+pub fn unpack_among(input: &mut dyn Read, target: &Path, owners: Owners) -> Result<Unpacked> {
     let mut unpacker = Unpacker::new(input, target, Form::Plain, u64::MAX)?;
     unpacker.owners = owners;
+    unpacker.replaces = Replaces::SameKind;
     unpacker.run()
 }
 
@@ -90,11 +100,19 @@ pub fn unpack_layer(input: &mut dyn Read, target: &Path, layer: Layer<'_>) -> Re
     unpacker.run()
 }
 
+/// What may be replaced by a member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Replaces {
+    Anything,
+    SameKind,
+}
+
 struct Unpacker<'a> {
     source: Source<'a>,
     root: OwnedFd,
     form: Form,
     owners: Owners,
+    replaces: Replaces,
     max_members: u64,
     inherited: Inherited<'a>,
     /// The directory of the last member, since the next one is likely to lie there too.
@@ -117,6 +135,7 @@ impl<'a> Unpacker<'a> {
             root: File::open(target).context("open", target.display())?.into(),
             form,
             owners: Owners::AsStored,
+            replaces: Replaces::Anything,
             max_members,
             inherited: Inherited::default(),
             last_parent: None,
@@ -251,7 +270,8 @@ impl<'a> Unpacker<'a> {
         if is_directory && member.kind == EntryType::Directory {
             return Ok(Place::Free);
         }
-        if self.form == Form::Plain && is_directory != (member.kind == EntryType::Directory) {
+        let meets_other_kind = is_directory != (member.kind == EntryType::Directory);
+        if self.replaces == Replaces::SameKind && meets_other_kind {
             let reason = if is_directory { "a directory" } else { "no directory" };
             return Err(refused(path, format!("what has its name already is {reason}")));
         }
