@@ -1,4 +1,4 @@
-//! Measures checkpoint and restore as ratios to plain reading and writing in the same run.
+//! Measures checkpoint and restore, and images, as ratios to plain reading and writing in the same run.
 //!
 //! Figures of one machine and one minute mean little, their ratios more. So each round measures
 //! the baseline right beside what is compared with it, and the median of the rounds is told.
@@ -6,6 +6,7 @@
 //! file into fresh anonymous memory (by `zoo work baseline-…`, in a process of its own).
 
 mod container;
+mod image;
 mod meter;
 mod process;
 
@@ -40,6 +41,10 @@ pub fn run(arguments: &[String]) -> anyhow::Result<()> {
     if wanted(container::NAME) {
         eprintln!("measuring {}", container::NAME);
         figures.extend(container::measure(&binaries)?);
+    }
+    if wanted(image::NAME) {
+        eprintln!("measuring {}", image::NAME);
+        figures.extend(image::measure(&binaries)?);
     }
     ensure!(!figures.is_empty(), "there is no such workload");
     print(&figures);

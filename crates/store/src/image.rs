@@ -67,30 +67,24 @@ pub(crate) fn layers(manifest: &Manifest, config: &ImageConfig) -> Vec<Layer> {
 }
 
 impl ImageStore {
-    /// All images, the newest first. Manifests of the same configuration are one image.
+    /// All images, the newest first. Manifests of the same configuration are one image. One that
+    /// cannot be read is passed over: it must not stand in the way of the others, and
+    /// [`ImageStore::check`] tells of it.
     ///
     /// # Errors
-    /// [`Error::NoSuchBlob`], [`Error::Damaged`] or [`Error::WrongDigest`] if the store is damaged.
+    /// [`Error::Refused`] or [`Error::Damaged`] if the record of all images cannot be read.
     pub fn list(&self) -> Result<Vec<Image>> {
         let references = self.references()?;
         let mut first_of: BTreeMap<Digest, Digest> = BTreeMap::new();
         for (manifest, entry) in &references.images {
             first_of.entry(entry.config).or_insert(*manifest);
         }
-        let mut images = Vec::with_capacity(first_of.len());
-        for manifest in first_of.values() {
-            match self.open(manifest, &references) {
-                // Removed while we looked.
-                Err(Error::NoSuchBlob(_)) if !self.is_recorded(manifest)? => {}
-                other => images.push(other?),
-            }
-        }
+        let mut images: Vec<Image> = first_of
+            .values()
+            .filter_map(|manifest| self.open(manifest, &references).ok())
+            .collect();
         images.sort_by_key(|image| (std::cmp::Reverse(image.config.created), image.id));
         Ok(images)
-    }
-
-    fn is_recorded(&self, manifest: &Digest) -> Result<bool> {
-        Ok(self.references()?.images.contains_key(manifest))
     }
 
     /// Finds an image by name, by `sha256:` and digits or digits alone (its id, the beginning of it,
@@ -159,7 +153,7 @@ impl ImageStore {
 }
 
 /// `name:tag@digest` is the digest's.
-fn by_name(references: &References, key: &str) -> Option<Digest> {
+pub(crate) fn by_name(references: &References, key: &str) -> Option<Digest> {
     let name: Reference = key.parse().ok()?;
     let name = match name.digest() {
         Some(digest) => name.repository().with_digest(*digest),

@@ -46,7 +46,7 @@ pub use check::Fault;
 pub use error::{Error, Result};
 pub use image::Image;
 pub use layer::{Bounds, Layer, Progress, Silent};
-pub use removal::{Force, Removed, User, Users};
+pub use removal::{AskUsers, Force, Removed, User, Users};
 pub use sweep::Swept;
 pub use usage::Usage;
 

@@ -41,6 +41,12 @@ impl References {
         of_image.map(|(digest, _)| *digest).collect()
     }
 
+    /// Takes records out.
+    pub fn take_images(&mut self, manifests: &BTreeSet<Digest>) -> BTreeMap<Digest, Entry> {
+        let take = |digest: &Digest| self.images.remove(digest).map(|entry| (*digest, entry));
+        manifests.iter().filter_map(take).collect()
+    }
+
     /// The same image in another form needs no record of its own if it has no name.
     pub fn forget_nameless_twins(&mut self, manifest: &Digest) {
         let Some(id) = self.images.get(manifest).map(|entry| entry.config) else { return };

@@ -7,7 +7,7 @@ use stasis_oci::{ChainId, Digest, Reference};
 use crate::{
     ImageStore,
     error::{Error, Result},
-    image::Image,
+    image::{self, Image},
     sweep::{Reach, Swept},
 };
 
@@ -39,23 +39,32 @@ pub struct Removed {
     pub size_bytes: u64,
 }
 
+/// Tells who has images now. It is asked twice: a container may be made while a name is taken away.
+pub type AskUsers<'a> = &'a dyn Fn() -> Result<Users>;
+
 impl ImageStore {
     /// Removes a name, and the image with the last one; or, if `key` is an id, the image with all
-    /// its names. An image that containers were made of stays without name until they are gone.
+    /// its names. An image that containers were made of stays without name until they are gone. One
+    /// that is damaged can be removed too.
     ///
     /// # Errors
     /// [`Error::NoSuchImage`]; [`Error::InUse`] if the image would go but a container needs it, or if
     /// it is named by id and has names in several repositories. [`Force::Yes`] takes the names away
     /// even then, but not those of an image that a running container has.
-    pub fn remove(&self, key: &str, force: Force, users: &Users) -> Result<Removed> {
-        let image = self.find(key)?;
+    pub fn remove(&self, key: &str, force: Force, users: AskUsers<'_>) -> Result<Removed> {
+        let image = match self.find(key) {
+            Ok(image) => image,
+            Err(error @ (Error::Ambiguous(..) | Error::Refused { .. })) => return Err(error),
+            Err(error) => return self.remove_damaged(key, users, error),
+        };
         let named: Option<Reference> = key.parse().ok().filter(|name| image.names.contains(name));
         let going = match &named {
             Some(name) => names_going_with(name, &image),
             None => image.names.clone(),
         };
         let is_last = going.len() == image.names.len();
-        let using = users.get(&image.id).map_or(&[][..], Vec::as_slice);
+        let all_users = users()?;
+        let using = all_users.get(&image.id).map_or(&[][..], Vec::as_slice);
         if is_last {
             check_users(&image, &named, force, using)?;
         }
@@ -63,29 +72,70 @@ impl ImageStore {
             check_one_repository(&image)?;
         }
         let stays = !is_last || !using.is_empty();
-        self.take_away(&image, going, stays)
+        self.take_away(&image, going, stays, users)
     }
 
-    fn take_away(&self, image: &Image, going: Vec<Reference>, stays: bool) -> Result<Removed> {
-        let (manifests, is_gone) = self.update_references(|references| {
+    fn take_away(
+        &self,
+        image: &Image,
+        going: Vec<Reference>,
+        stays: bool,
+        users: AskUsers<'_>,
+    ) -> Result<Removed> {
+        let gone = self.update_references(|references| {
             references.names.retain(|name, _| !going.contains(name));
-            let of_image: BTreeSet<Digest> = references.manifests_of(&image.id);
             // Somebody may have given it another name meanwhile.
-            let is_gone = !stays && references.names_of(&of_image).is_empty();
-            if is_gone {
-                references.images.retain(|digest, _| !of_image.contains(digest));
-            }
-            Ok((of_image, is_gone))
+            let of_image = references.manifests_of(&image.id);
+            let stays = stays || !references.names_of(&of_image).is_empty();
+            Ok(if stays { BTreeMap::new() } else { references.take_images(&of_image) })
         })?;
         let mut removed = Removed { untagged: going, ..Removed::default() };
-        if is_gone {
-            removed.deleted = Some(image.id);
-            let swept = self.sweep_images(&manifests)?;
-            removed.size_bytes = swept.size_bytes;
-            let gone = |chain: &ChainId| swept.layers.contains(chain);
-            removed.layers = image.chain().into_iter().rev().filter(gone).collect();
+        if gone.is_empty() {
+            return Ok(removed);
         }
+        // Who makes a container looks for the image when its record is written: either it sees that
+        // the image is gone, or we see the container.
+        if users()?.contains_key(&image.id) {
+            self.update_references(|references| {
+                references.images.extend(gone);
+                Ok(())
+            })?;
+            return Ok(removed);
+        }
+        removed.deleted = Some(image.id);
+        let swept = self.sweep_images(&gone.into_keys().collect())?;
+        removed.size_bytes = swept.size_bytes;
+        let gone = |chain: &ChainId| swept.layers.contains(chain);
+        removed.layers = image.chain().into_iter().rev().filter(gone).collect();
         Ok(removed)
+    }
+
+    /// Of an image whose manifest or configuration cannot be read only the record is known.
+    fn remove_damaged(&self, key: &str, users: AskUsers<'_>, error: Error) -> Result<Removed> {
+        let references = self.references()?;
+        let hex = key.strip_prefix("sha256:").unwrap_or(key);
+        let by_name = image::by_name(&references, key);
+        let by_id = |id: &Digest| !hex.is_empty() && id.hex().starts_with(hex);
+        let records = references.images.iter();
+        let ids: BTreeSet<Digest> = records
+            .filter(|(manifest, entry)| by_name.as_ref() == Some(manifest) || by_id(&entry.config))
+            .map(|(_, entry)| entry.config)
+            .collect();
+        let [id] = ids.iter().copied().collect::<Vec<_>>()[..] else { return Err(error) };
+        if let Some([user, ..]) = users()?.get(&id).map(Vec::as_slice) {
+            let reason = format!("container {} needs it", user.name);
+            return Err(Error::InUse { image: id.short(), reason });
+        }
+        let untagged = self.update_references(|references| {
+            let manifests = references.manifests_of(&id);
+            let names = references.names_of(&manifests);
+            references.names.retain(|name, _| !names.contains(name));
+            references.take_images(&manifests);
+            Ok(names)
+        })?;
+        let swept = self.sweep(Reach::Old)?;
+        let size_bytes = swept.size_bytes;
+        Ok(Removed { untagged, deleted: Some(id), layers: Vec::new(), size_bytes })
     }
 
     /// Their contents go, but for what other images need.

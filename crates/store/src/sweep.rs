@@ -52,7 +52,7 @@ pub struct Swept {
 
 impl ImageStore {
     /// Removes all contents that no image needs, also those that a download could go on with. Does
-    /// nothing while another command adds images.
+    /// nothing while another command adds images, or if an image is damaged.
     ///
     /// # Errors
     /// As reading and removing fails.
@@ -74,7 +74,8 @@ impl ImageStore {
             }
             Ok(()) => {}
         }
-        let needed = self.needed(&self.references()?)?;
+        // What a damaged image needs is not known, so nothing goes until it was removed.
+        let Ok(needed) = self.needed(&self.references()?) else { return Ok(swept) };
         self.sweep_layers(&needed, &reach, &mut swept)?;
         self.sweep_blobs(&needed, &reach, &mut swept)?;
         self.sweep_partials(&reach, &mut swept)?;

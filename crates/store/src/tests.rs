@@ -68,6 +68,10 @@ fn add(store: &ImageStore, tars: &[Vec<u8>], names: &[&str]) -> Image {
     adding.add_image(&manifest(&adding, &layers), &names, &mut Silent).unwrap()
 }
 
+fn nobody() -> crate::Result<Users> {
+    Ok(Users::new())
+}
+
 fn nr_files(dir: &std::path::Path) -> usize {
     fs::read_dir(dir).unwrap().count()
 }
@@ -166,9 +170,9 @@ fn the_last_name_takes_the_image_along_but_not_what_others_share() {
     let base = tar(&[("a", "base")]);
     add(&store, std::slice::from_ref(&base), &["one"]);
     let two = add(&store, &[base, tar(&[("b", "")])], &["two", "two:x"]);
-    let removed = store.remove("two:x", Force::No, &Users::new()).unwrap();
+    let removed = store.remove("two:x", Force::No, &nobody).unwrap();
     assert_eq!((removed.untagged, removed.deleted), (vec![name("two:x")], None));
-    let removed = store.remove("two", Force::No, &Users::new()).unwrap();
+    let removed = store.remove("two", Force::No, &nobody).unwrap();
     assert_eq!((removed.deleted, removed.layers.len()), (Some(two.id), 1));
     assert_eq!(nr_files(&dir.path().join("images/layers")), 1);
     assert_eq!(nr_files(&dir.path().join("images/blobs/sha256")), 3);
@@ -182,7 +186,7 @@ fn nothing_goes_while_somebody_adds() {
     add(&store, &[tar(&[("a", "")])], &["one"]);
     let adding = store.begin().unwrap();
     let blob = adding.add_bytes(b"on its way").unwrap();
-    store.remove("one", Force::No, &Users::new()).unwrap();
+    store.remove("one", Force::No, &nobody).unwrap();
     assert!(store.sweep_all().unwrap().blobs.is_empty());
     drop(adding);
     assert_eq!(store.sweep_all().unwrap().blobs.len(), 4);
@@ -196,24 +200,59 @@ fn an_image_in_use_stays() {
     let user =
         |is_running| BTreeMap::from([(image.id, vec![User { name: "c".into(), is_running }])]);
     let refused = |key: &str, force, users: &Users| {
-        let error = store.remove(key, force, users).unwrap_err();
+        let error = store.remove(key, force, &|| Ok(users.clone())).unwrap_err();
         assert!(matches!(error, Error::InUse { .. }), "{error}");
     };
     refused("one", Force::No, &user(false));
     refused("one", Force::No, &user(true));
     refused(&image.short_id(), Force::Yes, &user(true));
-    let removed = store.remove("one", Force::Yes, &user(false)).unwrap();
+    let removed = store.remove("one", Force::Yes, &|| Ok(user(false))).unwrap();
     assert_eq!((removed.untagged.len(), removed.deleted), (1, None));
     assert!(store.find(&image.short_id()).unwrap().names.is_empty());
-    store.remove(&image.short_id(), Force::No, &Users::new()).unwrap();
+    store.remove(&image.short_id(), Force::No, &nobody).unwrap();
     assert!(store.list().unwrap().is_empty());
+}
+
+#[test]
+fn an_image_that_a_container_gets_meanwhile_stays() {
+    let (_dir, store) = store();
+    let image = add(&store, &[tar(&[("a", "")])], &["one"]);
+    let nr_asked = std::cell::Cell::new(0);
+    let users = || {
+        nr_asked.set(nr_asked.get() + 1);
+        let users = vec![User { name: "c".into(), is_running: false }];
+        Ok(if nr_asked.get() == 1 { Users::new() } else { Users::from([(image.id, users)]) })
+    };
+    let removed = store.remove("one", Force::No, &users).unwrap();
+    assert_eq!((removed.untagged.len(), removed.deleted), (1, None));
+    assert!(store.find_id(&image.id).unwrap().names.is_empty());
+    assert!(store.check().unwrap().is_empty());
+}
+
+#[test]
+fn a_damaged_image_is_told_and_can_be_removed() {
+    let (dir, store) = store();
+    let sick = add(&store, &[tar(&[("a", "1")])], &["sick"]);
+    let well = add(&store, &[tar(&[("a", "2")])], &["well"]);
+    let config = dir.path().join("images/blobs/sha256").join(sick.id.hex());
+    fs::write(config, "{}").unwrap();
+    assert_eq!(store.list().unwrap().len(), 1);
+    assert!(store.find("sick").is_err());
+    let faults = store.check().unwrap();
+    assert!(faults.iter().any(|fault| fault.object.contains(&sick.short_id())), "{faults:?}");
+    assert_eq!(store.sweep_all().unwrap(), crate::Swept::default());
+    let removed = store.remove(&sick.short_id(), Force::No, &nobody).unwrap();
+    assert_eq!((removed.untagged, removed.deleted), (vec![name("sick")], Some(sick.id)));
+    store.sweep_all().unwrap();
+    assert!(store.check().unwrap().is_empty());
+    assert!(store.lower_dirs(&well, &mut Silent).is_ok());
 }
 
 #[test]
 fn an_id_with_names_in_several_repositories_needs_force() {
     let (_dir, store) = store();
     let image = add(&store, &[tar(&[("a", "")])], &["one", "two"]);
-    let remove = |force| store.remove(&image.short_id(), force, &Users::new());
+    let remove = |force| store.remove(&image.short_id(), force, &nobody);
     assert!(matches!(remove(Force::No), Err(Error::InUse { .. })));
     assert_eq!(remove(Force::Yes).unwrap().untagged.len(), 2);
 }

@@ -24,7 +24,8 @@ impl ImageStore {
         let mut all = Contents::default();
         let mut used = Contents::default();
         for (manifest, entry) in &references.images {
-            let contents = self.contents_of(manifest)?;
+            // A damaged image is left out here, and told of by the check.
+            let Ok(contents) = self.contents_of(manifest) else { continue };
             if in_use.contains(&entry.config) {
                 used.add(contents.clone());
             }

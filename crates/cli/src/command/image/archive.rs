@@ -17,6 +17,9 @@ use crate::{
     failure::{Failure, Result},
 };
 
+/// Stands for standard input or output.
+const STREAM: &str = "-";
+
 pub fn save(store: &Store, args: &SaveArgs) -> Result<i32> {
     let images = store.images();
     let _hold = images.hold()?;
@@ -24,7 +27,8 @@ pub fn save(store: &Store, args: &SaveArgs) -> Result<i32> {
     for key in &args.images {
         add_wanted(&mut saving, &images, key)?;
     }
-    match (&args.output, args.format) {
+    let output = args.output.as_deref().filter(|path| *path != Path::new(STREAM));
+    match (output, args.format) {
         (Some(dir), SaveFormat::OciDir) => images.save_dir(&saving, Format::Oci, dir)?,
         (None, SaveFormat::OciDir) => {
             return Err(Failure::new("a directory cannot be written to standard output")
@@ -103,7 +107,7 @@ fn to_file(images: &ImageStore, saving: &[Saving], format: Format, path: &Path) 
 pub fn load(store: &Store, args: &LoadArgs) -> Result<i32> {
     let images = store.images();
     let mut progress = Unpacking::new(args.quiet);
-    let loaded = match &args.input {
+    let loaded = match args.input.as_deref().filter(|path| *path != Path::new(STREAM)) {
         Some(path) if path.is_dir() => images.load_dir(path, &mut progress)?,
         Some(path) => images.load(&mut open(path)?, &mut progress)?,
         None => {
@@ -139,8 +143,12 @@ pub fn import(store: &Store, args: &ImportArgs) -> Result<i32> {
         message: message(args),
         created: Timestamp::now(),
     };
+    if args.source.to_str().is_some_and(|text| text.starts_with("http")) && !args.source.exists() {
+        return Err(Failure::new("import does not read from the network")
+            .hint("let another tool do it: curl URL | stasis import -"));
+    }
     let mut source: Box<dyn Read + Send> = match args.source.as_os_str() {
-        dash if dash == "-" => Box::new(std::io::stdin()),
+        dash if dash == STREAM => Box::new(std::io::stdin()),
         _ => Box::new(open(&args.source)?),
     };
     let image = store.images().import(&mut source, import, &mut Unpacking::new(false))?;

@@ -1,7 +1,7 @@
 //! `rmi` and `image prune`.
 
 use stasis_container::Store;
-use stasis_store::{Error, Force, Image, Removed};
+use stasis_store::{Error, Force, Removed, Users};
 
 use super::filter::Filters;
 use crate::{
@@ -16,7 +16,7 @@ pub fn run(store: &Store, args: &ImageRmArgs) -> Result<i32> {
     let force = if args.force { Force::Yes } else { Force::No };
     let mut code = 0;
     for key in &args.images {
-        match images.remove(key, force, &store.users_of_images()?) {
+        match images.remove(key, force, &users_of(store)) {
             Ok(removed) => lines(&removed, "Untagged", "Deleted").iter().for_each(|l| say!("{l}")),
             // As with rm -f of a file that is not there.
             Err(error @ Error::NoSuchImage(_)) if args.force => {
@@ -97,7 +97,7 @@ pub fn prune_images(store: &Store, reach: Reach, filters: &Filters) -> Result<Pr
             Reach::Unused => true,
         };
         if is_meant && !users.contains_key(&image.id) && filters.match_image(&image) {
-            let removed = images.remove(&key(&image), Force::Yes, &users)?;
+            let removed = images.remove(&image.id.to_string(), Force::Yes, &users_of(store))?;
             pruned.size_bytes += removed.size_bytes;
             pruned.lines.extend(lines(&removed, "untagged", "deleted"));
         }
@@ -106,6 +106,6 @@ pub fn prune_images(store: &Store, reach: Reach, filters: &Filters) -> Result<Pr
     Ok(pruned)
 }
 
-fn key(image: &Image) -> String {
-    image.id.to_string()
+fn users_of(store: &Store) -> impl Fn() -> std::result::Result<Users, Error> {
+    || store.users_of_images().map_err(|error| Error::Invalid(error.to_string()))
 }

@@ -1,0 +1,128 @@
+//! An image of ten layers and a gigabyte: unpacking it, as a ratio to `tar -x` of the same layers one
+//! after the other, and loading it.
+//!
+//! Loading stores the layers besides unpacking them and syncs everything, so it is told for itself.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, ensure};
+
+use super::{
+    Figure,
+    meter::{self, Measured, median, milliseconds},
+};
+use crate::build::{Binaries, workspace};
+
+pub const NAME: &str = "image";
+
+const NR_LAYERS: usize = 10;
+const ROUNDS: usize = 5;
+const IMAGE: &str = "bench:1";
+const MAX_MEMORY_MIB: f64 = 128.0;
+/// Everything is written twice, hashed, and synced.
+const MAX_LOAD_RATIO: f64 = 4.0;
+/// Some hundred mebibytes: one large file, some of middle size, two thousand small ones.
+const MAKE_LAYER: &str = "
+    mkdir -p $1 && cd $1
+    head -c 41943040 /dev/urandom > large
+    for i in 1 2 3 4 5 6; do head -c 8388608 /dev/urandom > middle$i; done
+    head -c 12288000 /dev/urandom > all && split -a 3 -b 6144 all small && rm all
+    cd .. && tar --sort=name -C $1 -cf $1.tar . && rm -r $1";
+
+struct Bench<'a> {
+    binary: &'a Path,
+    dir: PathBuf,
+}
+
+pub fn measure(binaries: &Binaries) -> anyhow::Result<Vec<Figure>> {
+    let dir = tempfile::Builder::new().prefix("bench-").tempdir_in(workspace().join("target"))?;
+    let bench = Bench { binary: &binaries.stasis, dir: dir.path().to_owned() };
+    bench.make_archive()?;
+    let (mut tar, mut load, mut unpack, mut peak) = (Vec::new(), Vec::new(), Vec::new(), 0);
+    for _ in 0..ROUNDS {
+        tar.push(milliseconds(bench.untar()?.time));
+        let loaded = bench.stasis(&["load", "-q", "-i", "image.tar"])?;
+        load.push(milliseconds(loaded.time));
+        // A container needs the layers, so they are unpacked again.
+        fs::remove_dir_all(bench.dir.join("root/images/layers"))?;
+        bench.settle()?;
+        let unpacked = bench.stasis(&["create", "--name", "bench", IMAGE, "x"])?;
+        unpack.push(milliseconds(unpacked.time));
+        peak = peak.max(loaded.peak_kib).max(unpacked.peak_kib);
+        bench.stasis(&["rm", "bench"])?;
+        bench.stasis(&["rmi", IMAGE])?;
+    }
+    let reference = median(tar);
+    let figure = |what, value, reference, limit, unit| Figure {
+        workload: NAME.to_owned(),
+        what,
+        value,
+        reference,
+        limit,
+        unit,
+    };
+    let peak_mib = f64::from(u32::try_from(peak)?) / 1024.0;
+    Ok(vec![
+        figure("unpack : tar -x", median(unpack), reference, 1.0, "ms"),
+        figure("load : tar -x", median(load), reference, MAX_LOAD_RATIO, "ms"),
+        figure("memory", peak_mib, MAX_MEMORY_MIB, 1.0, "M"),
+    ])
+}
+
+impl Bench<'_> {
+    /// As Docker wrote archives before version 25.
+    fn make_archive(&self) -> anyhow::Result<()> {
+        let mut diff_ids = Vec::new();
+        for layer in 0..NR_LAYERS {
+            self.shell(MAKE_LAYER, &[&layer.to_string()])?;
+            diff_ids.push(format!("\"sha256:{}\"", self.digest(&format!("{layer}.tar"))?));
+        }
+        let config = format!(
+            r#"{{"architecture":"amd64","os":"linux","config":{{}},"rootfs":{{"type":"layers","diff_ids":[{}]}}}}"#,
+            diff_ids.join(",")
+        );
+        let layers: Vec<String> = (0..NR_LAYERS).map(|layer| format!("\"{layer}.tar\"")).collect();
+        let manifest = format!(
+            r#"[{{"Config":"config.json","RepoTags":["{IMAGE}"],"Layers":[{}]}}]"#,
+            layers.join(",")
+        );
+        fs::write(self.dir.join("config.json"), config)?;
+        fs::write(self.dir.join("manifest.json"), manifest)?;
+        self.shell("tar -cf image.tar manifest.json config.json ?.tar", &[]).map(drop)
+    }
+
+    fn digest(&self, file: &str) -> anyhow::Result<String> {
+        let done = Command::new("sha256sum").arg(file).current_dir(&self.dir).output()?;
+        ensure!(done.status.success(), "sha256sum failed");
+        let text = String::from_utf8(done.stdout)?;
+        Ok(text.split(' ').next().context("sha256sum printed nothing")?.to_owned())
+    }
+
+    fn untar(&self) -> anyhow::Result<Measured> {
+        self.shell("rm -rf out && mkdir out && sync", &[])?;
+        let measured = self.shell("for layer in ?.tar; do tar -xf $layer -C out; done", &[])?;
+        self.shell("rm -rf out && sync", &[])?;
+        Ok(measured)
+    }
+
+    /// What others have written must not be waited for by us.
+    fn settle(&self) -> anyhow::Result<()> {
+        self.shell("sync", &[]).map(drop)
+    }
+
+    fn shell(&self, script: &str, arguments: &[&str]) -> anyhow::Result<Measured> {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-ec", script, "sh"]).args(arguments).current_dir(&self.dir);
+        meter::measure(&mut command)
+    }
+
+    fn stasis(&self, arguments: &[&str]) -> anyhow::Result<Measured> {
+        let mut command = Command::new(self.binary);
+        command.args(["--root", "root", "--runroot", "run"]).args(arguments);
+        meter::measure(command.current_dir(&self.dir).stdin(Stdio::null()))
+    }
+}
