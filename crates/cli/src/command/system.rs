@@ -211,11 +211,10 @@ fn prune(store: &Store, args: &SystemPruneArgs) -> Result<i32> {
         say_deleted("Volumes", &names);
         reclaimed += size_bytes;
     }
-    let kept_bytes = store.images().usage_of_kept()?;
-    store.images().retain_layers(|_| false)?;
+    reclaimed += stasis_build::prune(store.home(), &store.images())?.size_bytes;
     let pruned = image::prune_images(store, reach, &filters)?;
     pruned.say();
-    reclaimed += pruned.size_bytes.max(kept_bytes);
+    reclaimed += pruned.size_bytes;
     say!("Total reclaimed space: {}", size::human(reclaimed));
     Ok(0)
 }
