@@ -9,6 +9,7 @@ mod calls;
 mod events;
 mod files;
 mod identity;
+mod ipc;
 mod memory;
 mod pipes;
 mod program;
@@ -47,6 +48,7 @@ fn programs() -> impl Iterator<Item = &'static Program> {
         events::PROGRAMS,
         files::PROGRAMS,
         identity::PROGRAMS,
+        ipc::PROGRAMS,
         memory::PROGRAMS,
         pipes::PROGRAMS,
         refused::PROGRAMS,

@@ -20,7 +20,7 @@ use stasis_tracee::{Patient, Sleepers, StopKind, StoppedTree};
 use crate::{
     contents::{Ghost, Pages},
     facade::{CheckpointOptions, Error, Fate, Report, Stats},
-    ipc_sysctls, namespaces, own_limit, patience,
+    ipc, namespaces, own_limit, patience,
     phases::Phases,
     restore::job_of,
     survey,
@@ -129,8 +129,8 @@ fn write(
     phases: &mut Phases,
 ) -> Result<(u64, u64), Error> {
     let owns_ipc = gathering.tree.namespaces.owns(NamespaceKind::Ipc);
-    let ipc = if owns_ipc { Some(ipc_sysctls::read(options.root)?) } else { None };
-    let facts = Facts { ipc, ..facts() };
+    let sysctls = if owns_ipc { Some(ipc::read_sysctls(options.root)?) } else { None };
+    let facts = Facts { ipc: sysctls, ..facts() };
     let stored = std::mem::take(&mut gathering.stored);
     let frozen = &gathering.tree;
     // Contents are slow to move and trees of many tasks have many files: each on a processor of its own.
@@ -203,9 +203,13 @@ fn freeze(
     let procs: Vec<_> = tree.patients().iter().map(Patient::proc).collect();
     let (own, nested) = namespaces::survey(procs[0], &procs[1..])?;
     gathering.obstacles.extend(nested);
+    gathering.obstacles.extend(namespaces::obstacles(procs[0], &own, &options.externals));
     gathering.obstacles.extend(sharing::obstacles(procs.iter().copied())?);
     gathering.tree.namespaces =
-        namespaces::freeze(&mut tree.patients_mut()[0], own, &options.externals.mounts)?;
+        namespaces::freeze(tree.patients()[0].proc(), own, &options.externals.mounts)?;
+    if gathering.tree.namespaces.owns(NamespaceKind::Ipc) {
+        gathering.add_system_v(ipc::freeze(options.root)?)?;
+    }
     if gathering.tree.namespaces.owns(NamespaceKind::Mount) {
         let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::DIRECTORY;
         gathering.root = Some(tree.patients()[0].proc().open_file("root", flags)?);
@@ -353,8 +357,7 @@ fn write_stored(stored: Vec<Stored>, frozen: &Tree, writer: &Writer) -> Result<(
                 let mut sink = Ghost(writer.ghost(id, described)?);
                 ghost::store(file.as_fd(), size, &mut sink).map_err(failed)?;
             }
-            Stored::Segment { id, file } => {
-                let size = frozen.segments[&id].size;
+            Stored::Segment { id, size, file } => {
                 let mut sink = Pages(writer.pages(PageOwner::Segment(id))?);
                 segment::store(file.as_fd(), size, &mut sink).map_err(failed)?;
                 sink.0.finish()?;

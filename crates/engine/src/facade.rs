@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
-use stasis_model::{Loss, Obstacle};
+use stasis_model::{Loss, NamespaceKind, Obstacle};
 
 /// What to freeze and how.
 pub struct CheckpointOptions<'a> {
@@ -38,6 +38,8 @@ pub struct Externals {
     pub files: Vec<ExternalKey>,
     /// Mount points inside the tree's mount namespace whose source the caller provides again.
     pub mounts: Vec<PathBuf>,
+    /// Kinds of which the caller makes the tree a namespace of its own again, if it had one.
+    pub namespaces: Vec<NamespaceKind>,
     /// The terminal (`/proc/PID/fd` link inside the container) whose master the caller holds.
     pub console: Option<PathBuf>,
 }
@@ -58,7 +60,8 @@ pub type InheritedFds = BTreeMap<ExternalKey, i32>;
 
 /// Where the root task comes from.
 pub enum RestoreRoot<'a> {
-    /// A new process with the pid of the checkpoint, in the caller's namespaces.
+    /// A new process with the pid of the checkpoint, in the caller's namespaces but for those of
+    /// names and of inter-process communication that the tree had for itself.
     New,
     /// A process that waits in a container made as for `run`: it is seized, `release` is called to
     /// let it execute the blank, and it is caught before the blank's first instruction. Its

@@ -8,6 +8,7 @@
 mod checkpoint;
 mod contents;
 mod facade;
+mod ipc;
 mod ipc_sysctls;
 mod morph;
 mod namespaces;
@@ -17,6 +18,7 @@ mod phases;
 mod pids;
 mod restore;
 mod survey;
+mod visit;
 
 pub use checkpoint::checkpoint;
 pub use facade::{

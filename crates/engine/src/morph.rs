@@ -11,7 +11,9 @@ use stasis_objects::{
     Thawing,
     address_space::{self, MappedFile},
     content::PageSource,
-    descriptor, pages, process, signal, thread,
+    descriptor, pages, process, signal,
+    system_v::attachment,
+    thread,
 };
 use stasis_sys::ptrace::UserRegs;
 use stasis_tracee::{Batch, Blank, Channel, MAX_FDS};
@@ -74,6 +76,7 @@ pub fn begin_memory(
     channel: &Channel,
     (thawing, mapped): (&mut Thawing, &mut MappedFiles),
 ) -> Result<Filling, Error> {
+    let objects = &thawing.tree().namespaces.system_v;
     let pid = blank.own_pid();
     let stored = reader.pages(PageOwner::Process(NsPid(pid)))?.ok_or_else(|| {
         Error::Failed(format!("the checkpoint has no list of pages for process {pid}"))
@@ -89,6 +92,7 @@ pub fn begin_memory(
         channel.receive(&mut batch);
     }
     address_space::clear(&live.memory, &present, &keep, &mut batch)?;
+    attachment::thaw(&live.memory, objects, &keep, &mut batch)?;
     for (vma, has_content) in vmas.iter().zip(&with_content) {
         let fd = address_space::file_of(vma).map(|file| numbers.mapped[&file]);
         address_space::thaw(vma, fd, *has_content, &mut batch);

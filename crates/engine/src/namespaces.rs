@@ -2,10 +2,13 @@
 
 use std::path::Path;
 
-use stasis_model::{Mount, NamespaceKind, Namespaces, Obstacle, Subject, UtsNames};
-use stasis_tracee::{Batch, Patient, ProcDir};
+use stasis_model::{Mount, NamespaceKind, Namespaces, Obstacle, Subject, Tree, UtsNames};
+use stasis_tracee::{Batch, Blank, ProcDir};
 
-use crate::facade::Error;
+use crate::{
+    facade::{Error, Externals},
+    visit::{self, Place},
+};
 
 /// Looks at the namespaces of the root and at those of everybody else, which must be the same.
 pub fn survey(
@@ -29,31 +32,85 @@ pub fn survey(
     Ok((own, obstacles))
 }
 
+/// Kinds that the engine makes itself for a tree that is restored without a container.
+const MADE_HERE: [NamespaceKind; 2] = [NamespaceKind::Ipc, NamespaceKind::Uts];
+
+/// The root's own namespaces that nobody would make again at a restore.
+pub fn obstacles(root: &ProcDir, own: &[NamespaceKind], externals: &Externals) -> Vec<Obstacle> {
+    let is_made =
+        |kind: &NamespaceKind| MADE_HERE.contains(kind) || externals.namespaces.contains(kind);
+    own.iter().filter(|kind| !is_made(kind)).map(|kind| lonely(task(root), *kind)).collect()
+}
+
+/// The tree's own namespaces that a restore without a container does not make.
+pub fn obstacles_to_restore(tree: &Tree) -> Vec<Obstacle> {
+    let kinds = tree.namespaces.own.iter().filter(|kind| !MADE_HERE.contains(kind));
+    kinds.map(|kind| lonely(Subject::Tree, *kind)).collect()
+}
+
+fn lonely(subject: Subject, kind: NamespaceKind) -> Obstacle {
+    let kind = kind.proc_name();
+    let reason = format!("has a {kind} namespace of its own, which only a container gets again");
+    Obstacle::lasting(subject, reason, Some("run it as a container"))
+}
+
+/// Makes the namespaces of a tree that is restored without a container; its first blank enters them.
+pub fn thaw(tree: &Tree, root: &mut Blank) -> Result<(), Error> {
+    const SETHOSTNAME: i64 = 170;
+    const SETDOMAINNAME: i64 = 171;
+    const UNSHARE: i64 = 272;
+    const CLONE_NEWUTS: u32 = 0x400_0000;
+    const CLONE_NEWIPC: u32 = 0x800_0000;
+    let mut batch = Batch::new();
+    if tree.namespaces.owns(NamespaceKind::Ipc) {
+        batch.call("unshare(CLONE_NEWIPC)", UNSHARE, [CLONE_NEWIPC.into()]);
+    }
+    if tree.namespaces.owns(NamespaceKind::Uts) {
+        batch.call("unshare(CLONE_NEWUTS)", UNSHARE, [CLONE_NEWUTS.into()]);
+    }
+    if let Some(names) = &tree.namespaces.uts {
+        for (call, number, name) in [
+            ("sethostname", SETHOSTNAME, &names.node),
+            ("setdomainname", SETDOMAINNAME, &names.domain),
+        ] {
+            let len = name.len();
+            let name = batch.bytes(name);
+            batch.call(call, number, [name.into(), len.into()]);
+        }
+    }
+    if !batch.is_empty() {
+        root.run(&batch)?;
+    }
+    Ok(())
+}
+
 fn link(proc: &ProcDir, kind: NamespaceKind) -> Option<std::path::PathBuf> {
     proc.read_link(format!("ns/{}", kind.proc_name())).ok()
 }
 
 fn nested(proc: &ProcDir, kind: NamespaceKind) -> Obstacle {
-    let name = proc.stat().map(|stat| String::from_utf8_lossy(&stat.name).into_owned());
-    let subject = Subject::Task { pid: proc.pid(), name: name.unwrap_or_default() };
     let kind = kind.proc_name();
     let reason = format!("is in another {kind} namespace than the root of the tree");
-    Obstacle::lasting(subject, reason, None)
+    Obstacle::lasting(task(proc), reason, None)
+}
+
+fn task(proc: &ProcDir) -> Subject {
+    let name = proc.stat().map(|stat| String::from_utf8_lossy(&stat.name).into_owned());
+    Subject::Task { pid: proc.pid(), name: name.unwrap_or_default() }
 }
 
 /// Reads what is needed to describe the root's own namespaces.
 pub fn freeze(
-    root: &mut Patient,
+    root: &ProcDir,
     own: Vec<NamespaceKind>,
     external_mounts: &[std::path::PathBuf],
 ) -> Result<Namespaces, Error> {
     let mut namespaces = Namespaces { own, ..Namespaces::default() };
     if namespaces.owns(NamespaceKind::Uts) {
-        namespaces.uts = Some(uts_names(root)?);
+        namespaces.uts = Some(uts_names(root.pid())?);
     }
     if namespaces.owns(NamespaceKind::Mount) {
         let mounts = root
-            .proc()
             .parse("mountinfo", stasis_proctext::mountinfo::parse)
             .map_err(stasis_objects::Error::from)?;
         namespaces.mounts =
@@ -62,19 +119,14 @@ pub fn freeze(
     Ok(namespaces)
 }
 
-fn uts_names(root: &mut Patient) -> Result<UtsNames, Error> {
-    const UNAME: i64 = 63;
-    const FIELD: usize = 65;
-    let mut batch = Batch::new();
-    let names = batch.space(FIELD * 6);
-    batch.call("uname", UNAME, [names.into()]);
-    let outcome = root.run_in_leader(&batch)?;
-    outcome.check()?;
-    let field = |index: usize| {
-        let bytes = &outcome.data(names)[index * FIELD..(index + 1) * FIELD];
-        bytes.split(|byte| *byte == 0).next().unwrap_or_default().to_vec()
-    };
-    Ok(UtsNames { node: field(1), domain: field(5) })
+fn uts_names(pid: i32) -> Result<UtsNames, Error> {
+    visit::inside(pid, Place::Uts, || {
+        let names = rustix::system::uname();
+        Ok(UtsNames {
+            node: names.nodename().to_bytes().to_vec(),
+            domain: names.domainname().to_bytes().to_vec(),
+        })
+    })
 }
 
 fn freeze_mount(

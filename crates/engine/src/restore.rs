@@ -18,7 +18,7 @@ use stasis_tracee::{Batch, Birth, Blank, Channel, FootholdPlan, Seed};
 use crate::{
     contents::Directory,
     facade::{Error, Report, RestoreOptions, RestoreRoot, Restored, Stats},
-    morph, own_limit,
+    ipc, morph, namespaces, own_limit,
     phases::Phases,
     pids,
 };
@@ -31,14 +31,17 @@ pub fn restore(options: RestoreOptions<'_>) -> Result<Restored, Error> {
     let _limit = own_limit::Raised::raise();
     let mut phases = Phases::start();
     let reader = Reader::open(&options.images_dir)?;
-    let tree = reader.tree()?;
-    let obstacles = stasis_plan::obstacles(&tree);
+    let (tree, facts) = reader.tree_and_facts()?;
+    let is_new = matches!(options.root, RestoreRoot::New);
+    let mut obstacles = stasis_plan::obstacles(&tree);
+    if is_new {
+        obstacles.extend(namespaces::obstacles_to_restore(&tree));
+    }
     if !obstacles.is_empty() {
         return Err(Error::Obstacles(obstacles));
     }
     let wanted = if options.shell_job { Job::Shell } else { Job::Own };
     let job = job_of(&tree, wanted);
-    let is_new = matches!(options.root, RestoreRoot::New);
     // In a container nobody else has pids.
     let is_taken = |pid: NsPid| is_new && pids::is_taken(pid.0);
     let steps = stasis_plan::steps(&tree, job, &is_taken)
@@ -60,7 +63,10 @@ pub fn restore(options: RestoreOptions<'_>) -> Result<Restored, Error> {
     family.give_terminals(&tree, &channel, &mut thawing, &mut terminals)?;
     // While the root blank's directories are those of the namespace, where names are looked up.
     unix_socket::thaw_all(&mut thawing, family.blank(tree.root().pid)?)?;
+    let lost = ipc::thaw(host_root, &tree, &contents)?;
+    thawing.losses.extend(lost);
     let nr_pages = family.fill(&tree, &reader, &channel, &mut thawing)?;
+    ipc::settle(host_root, &tree, facts.ipc.as_ref())?;
     phases.end("memory");
     family.give_files(&tree, &channel, &mut thawing)?;
     phases.end("files");
@@ -148,7 +154,8 @@ fn make_root(
     let birth = Birth { own_pid: root_pid, shares_descriptors: false, as_sibling: true };
     let born = first.bear(&[birth]).map_err(|error| taken(error, root_pid))?.pop();
     Seed::kill_after(first)?;
-    let root = born.ok_or_else(|| Error::Failed("the root was not born".into()))?;
+    let mut root = born.ok_or_else(|| Error::Failed("the root was not born".into()))?;
+    namespaces::thaw(tree, &mut root)?;
     Ok((root, channel, given))
 }
 

@@ -2,9 +2,10 @@
 
 use std::os::{fd::AsFd, unix::ffi::OsStrExt};
 
-use stasis_model::{Loss, Obstacle, Subject};
+use stasis_model::{Loss, NamespaceKind, Obstacle, Subject};
 use stasis_objects::{
     address_space, descriptor, file_lock, inet_socket, inotify, interrupted_call, sharing,
+    system_v::attachment,
     terminal::{self, Outside, ShellTerminal},
     unix_socket,
 };
@@ -12,7 +13,7 @@ use stasis_tracee::{ProcDir, Sleepers};
 
 use crate::{
     facade::{Error, Externals},
-    namespaces, patience,
+    ipc, namespaces, patience,
 };
 
 /// Tells what stands in the way of a checkpoint (first) and what it would leave out (second), without
@@ -64,8 +65,11 @@ pub fn outside_of_job(root: i32, externals: &Externals) -> Outside {
 /// As [`check`], with more terminals that may lie outside.
 pub fn look(root: i32, externals: &Externals, outside: &Outside) -> Result<Findings, Error> {
     let tree = open_tree(root)?;
+    let others: Vec<&ProcDir> = tree.iter().skip(1).collect();
+    let (own, nested) = namespaces::survey(&tree[0], &others)?;
     let mut survey = Survey {
         externals,
+        own,
         obstacles: Vec::new(),
         pipes: Vec::new(),
         sockets: Vec::new(),
@@ -80,9 +84,11 @@ pub fn look(root: i32, externals: &Externals, outside: &Outside) -> Result<Findi
             Err(error) => return Err(error.into()),
         }
     }
-    let others: Vec<&ProcDir> = tree.iter().skip(1).collect();
-    let (_, nested) = namespaces::survey(&tree[0], &others)?;
     survey.obstacles.extend(nested);
+    survey.obstacles.extend(namespaces::obstacles(&tree[0], &survey.own, externals));
+    let (of_namespace, undone) = ipc::survey(&tree, &survey.own)?;
+    survey.obstacles.extend(of_namespace);
+    survey.losses.extend(undone);
     survey.obstacles.extend(sharing::obstacles(&tree)?);
     survey.foreign_peers(&tree[0])?;
     survey.obstacles.extend(terminal::obstacles(&survey.terminals, outside));
@@ -107,6 +113,8 @@ fn open_tree(root: i32) -> Result<Vec<ProcDir>, Error> {
 
 struct Survey<'a> {
     externals: &'a Externals,
+    /// Kinds of namespaces that the tree has for itself.
+    own: Vec<NamespaceKind>,
     obstacles: Vec<Obstacle>,
     /// Pipe ends: link, whether it writes, and who has it.
     pipes: Vec<(Vec<u8>, u32, Subject)>,
@@ -138,8 +146,13 @@ impl Survey<'_> {
                 self.losses
                     .push(Loss { subject, reason: "the content of droppable memory".into() });
             }
+            let subject = || address_space::subject_of(proc.pid(), &stat.name, &map);
             if let Some(reason) = address_space::obstacle_of(&map) {
-                self.obstacle(address_space::subject_of(proc.pid(), &stat.name, &map), reason);
+                self.obstacle(subject(), reason);
+            }
+            if attachment::is_attachment(&map) && !self.own.contains(&NamespaceKind::Ipc) {
+                let (reason, hint) = attachment::SHARED;
+                self.obstacles.push(Obstacle::lasting(subject(), reason, Some(hint)));
             }
         }
         if has_memory_policy(proc) {

@@ -53,7 +53,7 @@ fn write_again(reader: &Reader, tree: &Tree, facts: &Facts) -> Result<tempfile::
 
 fn owners(tree: &Tree) -> Vec<PageOwner> {
     let live = tree.processes.iter().filter(|process| process.live().is_some());
-    let segments = tree.segments.keys().map(|id| PageOwner::Segment(*id));
+    let segments = tree.segment_sizes().map(|(id, _)| PageOwner::Segment(id));
     live.map(|process| PageOwner::Process(process.pid)).chain(segments).collect()
 }
 

@@ -31,8 +31,8 @@ fn write(dir: &Path, tree: &Tree, facts: &Facts) -> stasis_files::Result<()> {
     for process in tree.processes.iter().filter(|process| process.live().is_some()) {
         writer.pages(PageOwner::Process(process.pid))?.finish()?;
     }
-    for id in tree.segments.keys() {
-        writer.pages(PageOwner::Segment(*id))?.finish()?;
+    for (id, _) in tree.segment_sizes() {
+        writer.pages(PageOwner::Segment(id))?.finish()?;
     }
     for (id, ghost) in &tree.ghosts {
         if matches!(ghost.content, GhostContent::Regular { .. }) {

@@ -88,7 +88,7 @@ pub enum Backing {
         offset: u64,
         open_mode: u32,
     },
-    /// Shared anonymous memory or System V shared memory.
+    /// Shared anonymous memory.
     SegmentShared {
         segment: SegmentId,
         offset: u64,
@@ -97,6 +97,8 @@ pub enum Backing {
     SystemV {
         segment: SegmentId,
         offset: u64,
+        /// 0 if it was attached with `SHM_RDONLY`, else 2.
+        open_mode: u32,
     },
     /// A memfd, through the open file given.
     MemfdPrivate {

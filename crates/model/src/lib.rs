@@ -16,6 +16,7 @@ mod mount;
 mod registers;
 mod signal;
 mod socket;
+mod system_v;
 mod task;
 mod terminal;
 mod time;
@@ -39,6 +40,7 @@ pub use socket::{
     Ancillary, FurtherOption, InetSocket, IpOptions, SocketOptions, SocketState, TcpOptions,
     UnixName, UnixPacket, UnixSocket,
 };
+pub use system_v::{IpcObject, Message, MessageQueue, SemaphoreSet, SystemV, SystemVMemory};
 pub use task::{
     AltStack, Credentials, FsContext, InterruptedCall, Limit, Live, Process, RobustList, Rseq,
     Scheduling, SeccompFilter, SeccompMode, State, Thread,

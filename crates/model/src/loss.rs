@@ -39,9 +39,25 @@ pub struct Loss {
 /// The object in the user's words.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Subject {
-    Task { pid: i32, name: String },
-    Descriptor { pid: i32, name: String, fd: i32, target: String },
-    Mapping { pid: i32, name: String, start: u64, end: u64, target: String },
+    Task {
+        pid: i32,
+        name: String,
+    },
+    Descriptor {
+        pid: i32,
+        name: String,
+        fd: i32,
+        target: String,
+    },
+    Mapping {
+        pid: i32,
+        name: String,
+        start: u64,
+        end: u64,
+        target: String,
+    },
+    /// Something that belongs to no task, by its kind and name.
+    Named(String),
     Tree,
 }
 
@@ -56,6 +72,7 @@ impl fmt::Display for Subject {
                 write!(f, "task {pid} ({name}), mapping {start:x}-{end:x}")?;
                 if target.is_empty() { Ok(()) } else { write!(f, " {target}") }
             }
+            Subject::Named(name) => f.write_str(name),
             Subject::Tree => f.write_str("the tree"),
         }
     }

@@ -1,5 +1,7 @@
 //! What the tree lives in: namespaces, mounts, control groups.
 
+use crate::SystemV;
+
 /// Which namespaces are the tree's own, and must be made anew before it can be thawed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Namespaces {
@@ -7,6 +9,8 @@ pub struct Namespaces {
     pub own: Vec<NamespaceKind>,
     pub uts: Option<UtsNames>,
     pub mounts: Vec<Mount>,
+    /// Objects of an IPC namespace of its own.
+    pub system_v: SystemV,
     pub cgroups: Vec<CgroupSet>,
 }
 

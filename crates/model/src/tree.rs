@@ -38,6 +38,13 @@ impl Tree {
         self.processes.iter().find(|process| process.pid == pid)
     }
 
+    /// The sizes of all shared memory in bytes, System V's included.
+    pub fn segment_sizes(&self) -> impl Iterator<Item = (SegmentId, u64)> {
+        let others = self.segments.iter().map(|(id, segment)| (*id, segment.size));
+        let system_v = self.namespaces.system_v.memory.iter();
+        others.chain(system_v.map(|(id, memory)| (*id, memory.size)))
+    }
+
     pub fn nr_threads(&self) -> usize {
         self.processes.iter().filter_map(Process::live).map(|live| live.threads.len()).sum()
     }

@@ -4,7 +4,10 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use crate::{Backing, FileId, FileKind, Live, NsPid, PAGE_SIZE, Process, Remap, SeccompMode, Tree};
+use crate::{
+    Backing, FileId, FileKind, Live, NamespaceKind, NsPid, PAGE_SIZE, Process, Remap, SeccompMode,
+    Tree,
+};
 
 /// A tree that cannot be, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,7 +47,21 @@ impl Tree {
             }
         }
         check(!self.processes.is_empty(), || "there are no processes".into())?;
-        self.validate_files()
+        self.validate_files()?;
+        self.validate_system_v()
+    }
+
+    fn validate_system_v(&self) -> Result<(), Invalid> {
+        let objects = &self.namespaces.system_v;
+        check(objects.is_empty() || self.namespaces.owns(NamespaceKind::Ipc), || {
+            "there are System V objects, but no IPC namespace of the tree's own".into()
+        })?;
+        for id in objects.memory.keys() {
+            check(!self.segments.contains_key(id), || {
+                format!("the segment {id} is System V memory and other memory")
+            })?;
+        }
+        objects.validate()
     }
 
     fn validate_ids(&self, process: &Process, seen: &mut BTreeSet<NsPid>) -> Result<(), Invalid> {
@@ -100,10 +117,18 @@ impl Tree {
                         || format!("{} maps a memfd that is not there", at()),
                     )?;
                 }
-                Backing::SegmentShared { segment, .. } | Backing::SystemV { segment, .. } => {
+                Backing::SegmentShared { segment, .. } => {
                     check(self.segments.contains_key(segment), || {
                         format!("{} maps a segment that is not there", at())
                     })?;
+                }
+                Backing::SystemV { segment, offset, .. } => {
+                    let memory = self.namespaces.system_v.memory.get(segment);
+                    let end = offset.checked_add(vma.len_bytes());
+                    let is_inside = memory.zip(end).is_some_and(|(memory, end)| {
+                        offset % PAGE_SIZE == 0 && end <= memory.len_bytes()
+                    });
+                    check(is_inside, || format!("{} maps memory that is not there", at()))?;
                 }
                 Backing::AnonymousPrivate
                 | Backing::Heap
@@ -203,6 +228,6 @@ impl Tree {
     }
 }
 
-fn check(holds: bool, otherwise: impl FnOnce() -> String) -> Result<(), Invalid> {
+pub(crate) fn check(holds: bool, otherwise: impl FnOnce() -> String) -> Result<(), Invalid> {
     if holds { Ok(()) } else { Err(Invalid(otherwise())) }
 }

@@ -18,6 +18,7 @@ use crate::{
     error::{Error, Result},
     gathering::Gathering,
     memfd, pages, path_file, segment,
+    system_v::attachment,
 };
 
 /// Advice codes of `VmFlags` and their madvise(2) numbers.
@@ -136,7 +137,11 @@ fn freeze_mapping(
         let reason = "it is sealed against changes (mseal(2)), which a restore does not repeat";
         gathering.loss(subject_of(patient.pid(), &stat.name, map), reason);
     }
-    let backing = freeze_backing(patient, map, gathering)?;
+    let backing = match attachment::is_attachment(map) {
+        true => freeze_attachment(patient, &stat.name, map, gathering)?,
+        false => Some(freeze_backing(patient, map, gathering)?),
+    };
+    let Some(backing) = backing else { return Ok(None) };
     Ok(Some(Vma {
         range: map.range.clone(),
         protection: Protection(map.protection),
@@ -185,9 +190,6 @@ pub fn obstacle_of(map: &Mapping) -> Option<String> {
     }
     if map.name.starts_with(b"/[aio]") {
         return Some("the ring of an asynchronous-I/O context (io_setup(2))".into());
-    }
-    if map.name.starts_with(b"/SYSV") && map.shared {
-        return Some("System V shared memory (shmat(2))".into());
     }
     if map.name == b"/secretmem (deleted)" {
         return Some("secret memory (memfd_secret(2))".into());
@@ -256,6 +258,19 @@ fn freeze_backing(patient: &Patient, map: &Mapping, gathering: &mut Gathering) -
     } else {
         Backing::FilePrivate { file, offset, open_mode }
     })
+}
+
+/// System V memory, or a deleted file that is called as if it were.
+fn freeze_attachment(
+    patient: &Patient,
+    name: &[u8],
+    map: &Mapping,
+    gathering: &mut Gathering,
+) -> Result<Option<Backing>> {
+    let (file, link, open_mode) = open_mapped(patient, map)?;
+    let stat = rustix::fs::fstat(&file).map_err(Error::at(link.display().to_string(), "fstat"))?;
+    let subject = subject_of(patient.pid(), name, map);
+    Ok(attachment::freeze(map, (&stat, open_mode), subject, gathering))
 }
 
 /// The mapped file, opened for reading, its link, and the mode it was opened with (0 or 2).
@@ -423,11 +438,12 @@ pub fn thaw(vma: &Vma, fd: Option<i32>, has_content: bool, batch: &mut Batch) {
         }
         Backing::FileShared { offset: at, .. }
         | Backing::MemfdShared { offset: at, .. }
-        | Backing::SegmentShared { offset: at, .. }
-        | Backing::SystemV { offset: at, .. } => {
+        | Backing::SegmentShared { offset: at, .. } => {
             flags |= MAP_SHARED;
             offset = *at;
         }
+        // Attached by calls of its own.
+        Backing::SystemV { .. } => return,
         Backing::Vdso | Backing::Vvar | Backing::Vsyscall | Backing::AioRing => return,
     }
     if vma.flags.grows_down {
@@ -452,6 +468,9 @@ pub fn thaw(vma: &Vma, fd: Option<i32>, has_content: bool, batch: &mut Batch) {
 }
 
 fn first_protection(vma: &Vma, has_content: bool) -> u32 {
+    if let Backing::SystemV { open_mode, .. } = vma.backing {
+        return attachment::first_protection(open_mode);
+    }
     let write = if has_content { Protection::WRITE } else { 0 };
     vma.protection.0 | write
 }
@@ -505,12 +524,11 @@ pub fn file_of(vma: &Vma) -> Option<MappedFile> {
         | Backing::FileShared { file, open_mode, .. }
         | Backing::MemfdPrivate { file, open_mode, .. }
         | Backing::MemfdShared { file, open_mode, .. } => Some(MappedFile::Open(file, open_mode)),
-        Backing::SegmentShared { segment, .. } | Backing::SystemV { segment, .. } => {
-            Some(MappedFile::Segment(segment))
-        }
+        Backing::SegmentShared { segment, .. } => Some(MappedFile::Segment(segment)),
         Backing::AnonymousPrivate
         | Backing::Heap
         | Backing::Droppable
+        | Backing::SystemV { .. }
         | Backing::Vdso
         | Backing::Vvar
         | Backing::Vsyscall

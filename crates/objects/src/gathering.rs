@@ -9,7 +9,7 @@ use std::{
 use stasis_model::{FileId, GhostId, Loss, NsPid, Obstacle, OpenFile, SegmentId, Subject, Tree};
 use stasis_sys::kcmp;
 
-use crate::{error::Result, link::Link};
+use crate::{error::Result, link::Link, system_v};
 
 /// An open descriptor of a patient as it is being frozen.
 #[derive(Debug)]
@@ -53,7 +53,7 @@ impl OpenFd {
 #[derive(Debug)]
 pub enum Stored {
     Ghost { id: GhostId, file: OwnedFd },
-    Segment { id: SegmentId, file: OwnedFd },
+    Segment { id: SegmentId, size: u64, file: OwnedFd },
 }
 
 /// The state of a freeze.
@@ -69,6 +69,9 @@ pub struct Gathering {
     pub own_ids: HashMap<i32, NsPid>,
     pub(crate) mapped: HashMap<(u64, u64, PathBuf, u32), FileId>,
     pub(crate) segments: HashMap<(u64, u64), SegmentId>,
+    last_segment: u64,
+    /// Memory of the tree's own IPC namespace.
+    pub(crate) system_v: HashMap<system_v::Identity, SegmentId>,
     pub(crate) ghosts: HashMap<(u64, u64), GhostId>,
     opens: HashMap<(u64, u64, u32), Vec<Known>>,
     /// Tables of descriptors that were met, by a process that has each, in the order of kcmp(2).
@@ -127,6 +130,32 @@ impl Gathering {
             None => rustix::fs::open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()),
         };
         root.map_err(crate::Error::at("/", "open"))
+    }
+
+    /// Takes over what the tree's own IPC namespace has; comes before all other shared memory, whose
+    /// numbers keep out of its way.
+    pub fn add_system_v(&mut self, frozen: system_v::Frozen) -> Result<()> {
+        self.tree.namespaces.system_v = frozen.objects;
+        self.obstacles.extend(frozen.obstacles);
+        for system_v::Contents { id, size, file } in frozen.contents {
+            let stat = rustix::fs::fstat(&file);
+            let stat = stat.map_err(crate::Error::at(format!("System V memory {id}"), "fstat"))?;
+            self.system_v.insert(system_v::Identity::of(&stat), id);
+            self.stored.push(Stored::Segment { id, size, file });
+        }
+        Ok(())
+    }
+
+    /// A number for shared memory that is not System V's.
+    pub(crate) fn new_segment_id(&mut self) -> SegmentId {
+        loop {
+            // They also fit the 32-bit fields of memfd records.
+            self.last_segment += 1;
+            let id = SegmentId(self.last_segment);
+            if !self.tree.namespaces.system_v.memory.contains_key(&id) {
+                return id;
+            }
+        }
     }
 
     /// A number for a new open file.

@@ -14,7 +14,7 @@ use crate::{
     error::{Error, Result},
     gathering::{Gathering, Stored},
     ghost::for_each_data,
-    thawing::Thawing,
+    thawing::{Contents, Thawing},
 };
 
 /// Remembers a segment; its pages are stored later by [`store`].
@@ -26,8 +26,7 @@ pub fn freeze(file: OwnedFd, name: Option<&[u8]>, gathering: &mut Gathering) -> 
     if let Some(id) = gathering.segments.get(&inode) {
         return Ok(*id);
     }
-    // Numbers that also fit the 32-bit fields of memfd records.
-    let id = SegmentId(gathering.segments.len() as u64 + 1);
+    let id = gathering.new_segment_id();
     gathering.segments.insert(inode, id);
     let seals = match name {
         Some(_) => rustix::fs::fcntl_get_seals(&file).map_or(1, |seals| seals.bits()),
@@ -38,10 +37,11 @@ pub fn freeze(file: OwnedFd, name: Option<&[u8]>, gathering: &mut Gathering) -> 
     let huge_page_shift = huge
         .filter(|_| is_hugetlb(&file))
         .and_then(|size| u8::try_from(size.trailing_zeros()).ok());
+    let size = u64::try_from(stat.st_size).unwrap_or(0);
     gathering.tree.segments.insert(
         id,
         Segment {
-            size: u64::try_from(stat.st_size).unwrap_or(0),
+            size,
             memfd: name.map(<[u8]>::to_vec),
             uid: stat.st_uid,
             gid: stat.st_gid,
@@ -50,11 +50,11 @@ pub fn freeze(file: OwnedFd, name: Option<&[u8]>, gathering: &mut Gathering) -> 
             huge_page_shift,
         },
     );
-    gathering.stored.push(Stored::Segment { id, file });
+    gathering.stored.push(Stored::Segment { id, size, file });
     Ok(id)
 }
 
-fn is_hugetlb(file: &OwnedFd) -> bool {
+pub(crate) fn is_hugetlb(file: &OwnedFd) -> bool {
     const HUGETLBFS_MAGIC: i64 = 0x958_458f6;
     rustix::fs::fstatfs(file).is_ok_and(|fs| fs.f_type == HUGETLBFS_MAGIC)
 }
@@ -114,18 +114,19 @@ pub fn thaw(id: SegmentId, thawing: &Thawing) -> Result<OwnedFd> {
         rustix::fs::fchmod(&file, Mode::from_raw_mode(mode & 0o7777))
             .map_err(Error::at(&what, "fchmod"))?;
     }
-    fill(id, segment, file.as_fd(), thawing)
+    fill(id, segment.size, file.as_fd(), thawing.contents())
         .map_err(|source| Error::Content { object: what, source })?;
     Ok(file)
 }
 
-fn fill(
+/// Writes the stored pages of a segment into the file that it is, which has `size` bytes.
+pub fn fill(
     id: SegmentId,
-    segment: &Segment,
+    size: u64,
     file: BorrowedFd<'_>,
-    thawing: &Thawing,
+    contents: &dyn Contents,
 ) -> io::Result<()> {
-    let Some(source) = thawing.contents().segment(id)? else { return Ok(()) };
+    let Some(source) = contents.segment(id)? else { return Ok(()) };
     let files = source.files();
     let mut buffer = vec![0u8; 1 << 20];
     for stored in source.runs() {
@@ -138,8 +139,7 @@ fn fill(
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
             let at = stored.run.start + done;
-            let inside =
-                usize::try_from(segment.size.saturating_sub(at)).unwrap_or(usize::MAX).min(got);
+            let inside = usize::try_from(size.saturating_sub(at)).unwrap_or(usize::MAX).min(got);
             write_all_at(file, &piece[..inside], at)?;
             done += got as u64;
         }

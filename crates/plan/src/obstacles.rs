@@ -14,13 +14,11 @@ pub fn obstacles(tree: &Tree) -> Vec<Obstacle> {
         let Some(live) = process.live() else { continue };
         let pid = process.pid;
         for vma in &live.memory.vmas {
-            let what = match vma.backing {
-                Backing::AioRing => "an asynchronous-I/O ring",
-                Backing::SystemV { .. } => "System V shared memory",
-                _ => continue,
-            };
-            obstacles
-                .push(obstacle(format!("process {pid}, mapping {:x}: {what}", vma.range.start)));
+            if vma.backing == Backing::AioRing {
+                let start = vma.range.start;
+                let reason = format!("process {pid}, mapping {start:x}: an asynchronous-I/O ring");
+                obstacles.push(obstacle(reason));
+            }
         }
     }
     for lock in &tree.locks {

@@ -13,6 +13,7 @@ pub mod sched;
 pub mod stat;
 pub mod status;
 pub mod syscall;
+pub mod sysvipc;
 pub mod timers;
 pub mod unix_diag;
 

@@ -4,6 +4,8 @@
 //! This is the only room with `unsafe`, which here means: could break *our* memory. What a call does to
 //! a tracee is told under "Effect on the tracee". Remote addresses are plain integers throughout.
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 pub mod cpuid;
 pub mod disposition;
 pub mod environment;
@@ -18,6 +20,7 @@ pub mod ptrace;
 pub mod sched;
 pub mod seccomp;
 pub mod socket;
+pub mod system_v;
 pub mod wait;
 
 pub use errno::{Errno, Result};

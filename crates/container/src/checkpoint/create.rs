@@ -14,6 +14,7 @@ use rustix::{
 };
 use stasis_enclosure::tar;
 use stasis_engine::{CheckpointOptions, Externals, Report};
+use stasis_model::NamespaceKind;
 
 use super::{
     CONFIG, Checkpoint, DESCRIPTORS, Fate, IMAGES, ROOTFS_DIFF, STDIN, VERSION, manifest,
@@ -177,7 +178,7 @@ impl Container {
         }
         let console = self.config.tty.then(|| state.stdio.first().map(PathBuf::from)).flatten();
         let files = state.stdio.iter().filter(|key| key.starts_with("pipe:")).cloned().collect();
-        Ok(Externals { files, mounts, console })
+        Ok(Externals { files, mounts, console, namespaces: NamespaceKind::ALL.to_vec() })
     }
 
     /// Everything but the tasks, of the same instant.

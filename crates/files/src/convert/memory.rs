@@ -132,7 +132,10 @@ pub(super) fn decode(
 pub(super) fn direct_segments(mms: &[&MmEntry]) -> BTreeMap<SegmentId, Segment> {
     let mut segments = BTreeMap::new();
     let vmas = mms.iter().flat_map(|mm| &mm.vmas);
-    for vma in vmas.filter(|vma| vma.status & status::ANON_SHARED != 0) {
+    let is_direct = |vma: &&VmaEntry| {
+        vma.status & status::ANON_SHARED != 0 && vma.status & status::SYSVIPC == 0
+    };
+    for vma in vmas.filter(is_direct) {
         let end = vma.end.saturating_sub(vma.start).saturating_add(vma.pgoff);
         let segment = segments.entry(SegmentId(vma.shmid)).or_insert(Segment {
             size: 0,
@@ -210,12 +213,12 @@ fn encode_backing(vma: &Vma, segment_files: &BTreeMap<SegmentId, FileId>) -> Kin
             let file = segment_files[&segment];
             Kind::file(FILE_SHARED | MEMFD, map::SHARED, file, offset, READ_WRITE)
         }
-        Backing::SystemV { segment, offset } => Kind {
+        Backing::SystemV { segment, offset, open_mode } => Kind {
             status: REGULAR | status::ANON_SHARED | status::SYSVIPC,
             map: map::SHARED | map::ANONYMOUS,
             shmid: segment.0,
             pgoff: offset,
-            open_mode: None,
+            open_mode: Some(open_mode),
         },
         Backing::Vdso => Kind::anonymous(REGULAR | ANON_PRIVATE | status::VDSO),
         Backing::Vvar => Kind::anonymous(REGULAR | ANON_PRIVATE | status::VVAR),
@@ -305,6 +308,8 @@ fn decode_backing(
         Ok(Backing::Vvar)
     } else if is(status::FILE_PRIVATE | status::FILE_SHARED) {
         decode_file(place, vma, shared)
+    } else if is(status::SYSVIPC) {
+        Ok(decode_system_v(vma))
     } else if is(status::ANON_SHARED) {
         Ok(Backing::SegmentShared { segment: SegmentId(vma.shmid), offset: vma.pgoff })
     } else if is(status::ANON_PRIVATE) {
@@ -316,7 +321,6 @@ fn decode_backing(
 
 fn refuse_special(pid: NsPid, vma: &VmaEntry) -> Result<()> {
     let kinds = [
-        (status::SYSVIPC, "System V memory cannot be restored"),
         (status::SOCKET, "the ring of a packet socket cannot be restored"),
         (status::SHADOW_STACK, "a shadow stack cannot be restored"),
         (status::UPROBES, "probes of user space cannot be restored"),
@@ -328,6 +332,11 @@ fn refuse_special(pid: NsPid, vma: &VmaEntry) -> Result<()> {
             Err(Error::unsupported(object, *reason))
         }
     }
+}
+
+fn decode_system_v(vma: &VmaEntry) -> Backing {
+    let open_mode = vma.fdflags.unwrap_or_else(|| derived_open_mode(vma, false));
+    Backing::SystemV { segment: SegmentId(vma.shmid), offset: vma.pgoff, open_mode }
 }
 
 fn decode_anonymous(vma: &VmaEntry) -> Backing {

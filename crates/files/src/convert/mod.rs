@@ -26,6 +26,7 @@ mod segments;
 mod signals;
 mod socket_options;
 mod source;
+mod system_v;
 mod terminals;
 mod thread;
 mod timers;

@@ -5,7 +5,7 @@ use stasis_model::{ClockReadings, NamespaceKind, Namespaces, NsPid, Time, UtsNam
 use super::{
     facts, mounts,
     source::{Input, Output},
-    timers,
+    system_v, timers,
 };
 use crate::{
     Error, Facts, Result,
@@ -119,6 +119,7 @@ pub(super) fn encode(
             NamespaceKind::Ipc => {
                 let ipc = facts.ipc.as_ref().ok_or_else(|| lacks("IPC", "its sysctls"))?;
                 out.single(format!("ipcns-var-{id}.img"), &facts::encode_ipc(ipc));
+                system_v::encode(&namespaces.system_v, id, out)?;
             }
             NamespaceKind::User => {
                 let maps = facts.id_maps.as_ref().ok_or_else(|| lacks("user", "its id maps"))?;
@@ -151,7 +152,7 @@ pub(super) fn decode(
         match kind {
             NamespaceKind::Mount => namespaces.mounts = mounts::decode(input, id)?,
             NamespaceKind::Uts => namespaces.uts = Some(decode_uts(input, id)?),
-            NamespaceKind::Ipc => refuse_ipc_objects(input, id)?,
+            NamespaceKind::Ipc => namespaces.system_v = system_v::decode(input, id)?,
             NamespaceKind::Net => refuse_network(input, id)?,
             NamespaceKind::Pid
             | NamespaceKind::Time
@@ -192,23 +193,6 @@ pub(super) fn decode_facts(
         }
     }
     Ok(())
-}
-
-fn refuse_ipc_objects(input: Input, id: u32) -> Result<()> {
-    let kinds = [("shm", "memory"), ("msg", "message queue"), ("sem", "semaphores")];
-    for (infix, what) in kinds {
-        if !is_empty(input, &format!("ipcns-{infix}-{id}.img"))? {
-            let reason = "objects of the IPC namespace cannot be restored";
-            return Err(Error::unsupported(format!("System V {what}"), reason));
-        }
-    }
-    Ok(())
-}
-
-/// CRIU writes these files with nothing but a header if there are no such objects.
-fn is_empty(input: Input, name: &str) -> Result<bool> {
-    const HEADER_LEN: usize = 8;
-    Ok(input.0.head(name, HEADER_LEN + 1)?.is_none_or(|head| head.len() <= HEADER_LEN))
 }
 
 fn refuse_network(input: Input, id: u32) -> Result<()> {

@@ -18,7 +18,6 @@ const HUGE_SHIFT: u32 = 26;
 pub(super) type Inodes = BTreeMap<SegmentId, u32>;
 
 pub(super) fn encode(tree: &Tree, out: &mut Output) -> Result<Inodes> {
-    refuse_system_v(tree)?;
     let inodes: Inodes = tree.segments.keys().copied().zip(1..).collect();
     let entries =
         tree.segments.iter().map(|(id, segment)| encode_segment(*id, segment, inodes[id]));
@@ -63,17 +62,6 @@ pub(super) fn file_ids(
     mut fresh: impl FnMut() -> FileId,
 ) -> BTreeMap<SegmentId, FileId> {
     mapped.iter().map(|segment| (*segment, fresh())).collect()
-}
-
-fn refuse_system_v(tree: &Tree) -> Result<()> {
-    for process in &tree.processes {
-        let vmas = process.live().map_or(&[][..], |live| &live.memory.vmas);
-        if vmas.iter().any(|vma| matches!(vma.backing, Backing::SystemV { .. })) {
-            let object = format!("System V memory of process {}", process.pid);
-            return Err(Error::unwritable(object, "its key and permissions are not known"));
-        }
-    }
-    Ok(())
 }
 
 fn encode_segment(id: SegmentId, segment: &Segment, inode: u32) -> Result<MemfdInodeEntry> {

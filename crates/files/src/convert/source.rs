@@ -138,6 +138,7 @@ impl Output {
     }
 }
 
-fn known(name: &str) -> &'static Format {
+/// The format of a file by its name.
+pub(super) fn known(name: &str) -> &'static Format {
     format_of(name).expect("only files whose format is known are asked for")
 }

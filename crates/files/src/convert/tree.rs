@@ -233,10 +233,10 @@ fn check_streams(input: Input, tree: &Tree) -> Result<()> {
             return missing(file, format!("process {} needs it", process.pid));
         }
     }
-    for (id, segment) in &tree.segments {
+    for (id, size) in tree.segment_sizes() {
         let file = format!("pagemap-shmem-{id}.img");
-        if segment.size > 0 && !input.0.has(&file) {
-            return missing(file, format!("shared memory of {} bytes needs it", segment.size));
+        if size > 0 && !input.0.has(&file) {
+            return missing(file, format!("shared memory of {size} bytes needs it"));
         }
     }
     Ok(())

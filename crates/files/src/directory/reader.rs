@@ -42,7 +42,7 @@ impl Reader {
     /// # Errors
     /// As [`convert::decode`].
     pub fn tree(&self) -> Result<Tree> {
-        Ok(convert::decode(self)?.0)
+        Ok(self.tree_and_facts()?.0)
     }
 
     /// What the files tell beside the tree.
@@ -50,7 +50,15 @@ impl Reader {
     /// # Errors
     /// As [`convert::decode`].
     pub fn facts(&self) -> Result<Facts> {
-        Ok(convert::decode(self)?.1)
+        Ok(self.tree_and_facts()?.1)
+    }
+
+    /// Both at once.
+    ///
+    /// # Errors
+    /// As [`convert::decode`].
+    pub fn tree_and_facts(&self) -> Result<(Tree, Facts)> {
+        convert::decode(self)
     }
 
     /// The stored pages of a process or segment, or `None` if there is no list of them.

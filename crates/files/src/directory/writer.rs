@@ -136,8 +136,8 @@ fn list(dir: &Path) -> Result<BTreeSet<PathBuf>> {
 fn streams_of(tree: &Tree) -> Vec<String> {
     let live = tree.processes.iter().filter(|process| process.live().is_some());
     let processes = live.map(|process| PageOwner::Process(process.pid).pagemap_file());
-    let segments = tree.segments.iter().filter(|(_, segment)| segment.size > 0);
-    let segments = segments.map(|(id, _)| PageOwner::Segment(*id).pagemap_file());
+    let segments = tree.segment_sizes().filter(|(_, size)| *size > 0);
+    let segments = segments.map(|(id, _)| PageOwner::Segment(id).pagemap_file());
     let ghosts = tree.ghosts.keys().map(|id| ghost_file(*id));
     let tmpfs = tree.namespaces.mounts.iter().filter_map(|mount| mount.tmpfs);
     let tmpfs = tmpfs.map(|tmpfs| tmpfs_file(tmpfs.device));

@@ -57,7 +57,7 @@ pub struct IpcVarEntry {
 }
 
 /// `ipc_desc_entry`
-#[derive(Clone, PartialEq, Eq, prost::Message)]
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct IpcDescEntry {
     /// IPC key.
     #[prost(uint32, required, tag = "1")]
@@ -100,7 +100,7 @@ pub struct IpcShmEntry {
 }
 
 /// `ipc_sem_entry`
-#[derive(Clone, PartialEq, Eq, prost::Message)]
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct IpcSemEntry {
     /// Common part.
     #[prost(message, required, tag = "1")]
@@ -108,6 +108,9 @@ pub struct IpcSemEntry {
     /// Number of semaphores.
     #[prost(uint32, required, tag = "2")]
     pub nsems: u32,
+    /// Extension: semop(2) has succeeded before, see [`super::extension`].
+    #[prost(bool, optional, tag = "1000")]
+    pub operated: Option<bool>,
 }
 
 /// `ipc_msg_entry`

@@ -89,6 +89,8 @@ struct Builder<'a, 'b> {
     sockets: Vec<FileId>,
     memfds: Vec<FileId>,
     anonymous: Vec<SegmentId>,
+    /// Of System V, with their sizes in whole pages.
+    attachable: Vec<(SegmentId, u64)>,
 }
 
 /// Makes a tree and the facts that go with it.
@@ -102,9 +104,11 @@ pub fn tree(words: &[u64]) -> (Tree, Facts) {
         sockets: Vec::new(),
         memfds: Vec::new(),
         anonymous: Vec::new(),
+        attachable: Vec::new(),
     };
     builder.ghosts();
     builder.segments();
+    builder.system_v();
     builder.terminals();
     builder.files();
     builder.filters();
@@ -178,6 +182,38 @@ impl Builder<'_, '_> {
             let file = self.file(kind);
             self.memfds.push(file);
         }
+    }
+
+    fn system_v(&mut self) {
+        let draw = &mut *self.draw;
+        let mut objects = SystemV::default();
+        for number in 0..draw.below(4) {
+            let object = ipc_object(draw, number);
+            let id = SegmentId(object.id as u64);
+            if !self.tree.segments.contains_key(&id) {
+                let memory = SystemVMemory { object, size: 1 + draw.below(1 << 40) };
+                self.attachable.push((id, memory.len_bytes()));
+                objects.memory.insert(id, memory);
+            }
+        }
+        for number in 0..draw.below(3) {
+            objects.semaphores.push(SemaphoreSet {
+                object: ipc_object(draw, number),
+                values: (0..=draw.below(9)).map(|_| draw.below(32768) as u16).collect(),
+                was_operated: draw.flag(),
+            });
+        }
+        for number in 0..draw.below(3) {
+            objects.queues.push(MessageQueue {
+                object: ipc_object(draw, number),
+                limit_bytes: draw.u32(),
+                messages: draw.vec(4, |draw| Message {
+                    kind: 1 + draw.below(i64::MAX as u64) as i64,
+                    text: draw.bytes(20),
+                }),
+            });
+        }
+        self.tree.namespaces.system_v = objects;
     }
 
     fn terminals(&mut self) {
@@ -456,10 +492,11 @@ impl Builder<'_, '_> {
         };
         let mut vmas = Vec::new();
         for _ in 0..self.draw.below(10) {
-            let backing = self.backing();
+            let range = range(self.draw);
+            let backing = self.backing(range.end - range.start);
             let draw = &mut *self.draw;
             vmas.push(Vma {
-                range: range(draw),
+                range,
                 protection: Protection(draw.u32()),
                 flags: MapFlags {
                     grows_down: draw.flag(),
@@ -499,12 +536,12 @@ impl Builder<'_, '_> {
         }
     }
 
-    fn backing(&mut self) -> Backing {
+    fn backing(&mut self, len: u64) -> Backing {
         let (paths, memfds) = (self.paths.clone(), self.memfds.clone());
-        let anonymous = self.anonymous.clone();
+        let (anonymous, attachable) = (self.anonymous.clone(), self.attachable.clone());
         let draw = &mut *self.draw;
         let (offset, open_mode) = (draw.u64(), draw.u32());
-        match draw.below(12) {
+        match draw.below(13) {
             1 => Backing::Heap,
             2 => Backing::Droppable,
             3 => Backing::FilePrivate { file: draw.pick(&paths), offset, open_mode },
@@ -522,6 +559,16 @@ impl Builder<'_, '_> {
             9 => Backing::Vvar,
             10 => Backing::Vsyscall,
             11 => Backing::AioRing,
+            12 if !attachable.is_empty() => {
+                let (segment, size) = draw.pick(&attachable);
+                match size.checked_sub(len) {
+                    Some(room) => {
+                        let offset = draw.below(room / PAGE_SIZE + 1) * PAGE_SIZE;
+                        Backing::SystemV { segment, offset, open_mode }
+                    }
+                    None => Backing::AnonymousPrivate,
+                }
+            }
             _ => Backing::AnonymousPrivate,
         }
     }
@@ -550,8 +597,10 @@ impl Builder<'_, '_> {
 
     fn namespaces(&mut self) -> Facts {
         let draw = &mut *self.draw;
-        let own: Vec<NamespaceKind> =
-            NamespaceKind::ALL.into_iter().filter(|_| draw.below(3) == 2).collect();
+        let system_v = std::mem::take(&mut self.tree.namespaces.system_v);
+        let needs = |kind| kind == NamespaceKind::Ipc && !system_v.is_empty();
+        let kinds = NamespaceKind::ALL.into_iter();
+        let own: Vec<_> = kinds.filter(|kind| draw.below(3) == 2 || needs(*kind)).collect();
         let owns = |kind| own.contains(&kind);
         let facts = Facts {
             run_id: draw.option(|draw| format!("{:x}", draw.u64())),
@@ -579,8 +628,22 @@ impl Builder<'_, '_> {
             sets.insert(set.id, set);
         }
         let cgroups = sets.into_values().collect();
-        self.tree.namespaces = Namespaces { own, uts, mounts, cgroups };
+        self.tree.namespaces = Namespaces { own, uts, mounts, cgroups, system_v };
         facts
+    }
+}
+
+/// Number and key are other ones than those of lower numbers.
+fn ipc_object(draw: &mut Draw, number: u64) -> IpcObject {
+    let low = number as i32;
+    IpcObject {
+        id: (draw.below(1 << 29) as i32) << 2 | low,
+        key: if draw.flag() { 0 } else { (draw.u32() << 2) as i32 | low },
+        uid: draw.u32(),
+        gid: draw.u32(),
+        creator_uid: draw.u32(),
+        creator_gid: draw.u32(),
+        mode: draw.below(1 << 12) as u32,
     }
 }
 
