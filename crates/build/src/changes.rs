@@ -10,7 +10,7 @@ use std::{
 use rustix::fs::{Gid, Uid};
 use stasis_enclosure::{
     mount,
-    overlay::{Overlay, Renames, Upper},
+    overlay::{Overlay, Upper},
 };
 use stasis_store::{Adding, Layer};
 
@@ -62,11 +62,7 @@ impl Changes {
     /// [`crate::Error::Enclosure`] by the kernel.
     pub fn mount_points(&self, make: impl FnOnce(&OwnedFd) -> Result<()>) -> Result<PathBuf> {
         let dir = make_root(&self.dir.join("points"), self.lower.first().map(PathBuf::as_path))?;
-        let upper = Upper {
-            dir: dir.clone(),
-            work: self.dir.join("points-work"),
-            renames: Renames::Refused,
-        };
+        let upper = Upper { dir: dir.clone(), work: self.dir.join("points-work") };
         make(&Overlay { lower: self.lower.clone(), upper: Some(upper) }.mount()?)?;
         Ok(dir)
     }
@@ -85,9 +81,7 @@ impl Changes {
     }
 
     fn overlay(&self, lower: Vec<PathBuf>) -> Overlay {
-        // A layer must not refer to places in other layers.
-        let renames = Renames::Refused;
-        let upper = Upper { dir: self.upper(), work: self.dir.join("work"), renames };
+        let upper = Upper { dir: self.upper(), work: self.dir.join("work") };
         Overlay { lower, upper: Some(upper) }
     }
 }

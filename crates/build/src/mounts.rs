@@ -18,7 +18,7 @@ use stasis_container::{
 use stasis_dockerfile::{
     Access, Cache as CacheMount, CacheSharing, Mount, MountKind, Need, Secret,
 };
-use stasis_enclosure::overlay::{Overlay, Renames, Upper};
+use stasis_enclosure::overlay::{Overlay, Upper};
 
 use crate::{
     cache::Cache,
@@ -132,8 +132,7 @@ impl Mounts {
     /// The path on the host of something in a tree. What is written to it is thrown away.
     fn show(&mut self, lower: &[PathBuf], source: &str, workplace: &Workplace) -> Result<PathBuf> {
         let dir = workplace.make_dir("shown")?;
-        let upper =
-            Upper { dir: dir.join("upper"), work: dir.join("work"), renames: Renames::Refused };
+        let upper = Upper { dir: dir.join("upper"), work: dir.join("work") };
         let mut lower = lower.to_vec();
         if lower.is_empty() {
             let nothing = dir.join("nothing");

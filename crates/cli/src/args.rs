@@ -3,6 +3,7 @@
 mod build;
 pub mod change;
 mod image;
+pub mod migration;
 mod network;
 pub mod registry;
 mod system;
@@ -115,6 +116,10 @@ pub enum ContainersCommand {
     Ls(PsArgs),
     /// Remove all containers that do not run
     Prune(change::ContainerPruneArgs),
+    /// Freeze containers to disk, or into an archive
+    Checkpoint(migration::ContainerCheckpointArgs),
+    /// Bring containers back that were frozen, or a new one from an archive
+    Restore(migration::ContainerRestoreArgs),
 }
 
 #[derive(Debug, Subcommand)]

@@ -7,6 +7,7 @@ mod image;
 mod inspect;
 mod login;
 mod logs;
+mod migration;
 mod network;
 mod port;
 mod process;
@@ -50,6 +51,10 @@ pub fn run(cli: Cli) -> Result<i32> {
         Command::Containers(ContainersCommand::Verb(command)) => container(&store, command),
         Command::Containers(ContainersCommand::Ls(args)) => ps::run(&store, &args),
         Command::Containers(ContainersCommand::Prune(args)) => change::prune(&store, &args),
+        Command::Containers(ContainersCommand::Checkpoint(args)) => {
+            migration::checkpoint(&store, &args)
+        }
+        Command::Containers(ContainersCommand::Restore(args)) => migration::restore(&store, &args),
         Command::Registry(command) => registry::run(&home, command),
         Command::Image(command) => image::run_top(&store, command),
         Command::Images(command) => image::run(&home, &store, command),

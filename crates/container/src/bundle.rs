@@ -5,7 +5,7 @@ use std::path::Path;
 use stasis_enclosure::cgroup::Cgroup;
 
 use crate::{
-    cleanup,
+    capability, cleanup,
     confinement::Confinement,
     error::{Error, Result},
     inside,
@@ -60,6 +60,29 @@ pub(crate) fn prepare(container: &Container, mode: &Mode) -> Result<Request> {
             own_network: config.network.is_own(),
         },
     })
+}
+
+/// The specification that the program of a container runs by, as others read it; `rootfs` is where its
+/// root file system is.
+///
+/// # Errors
+/// [`Error::Invalid`] for options that cannot be followed.
+pub(crate) fn described(container: &Container, rootfs: &Path) -> Result<serde_json::Value> {
+    let (config, place) = (&container.config, &container.place);
+    let user = &user::look_up(rootfs, &config.user)?;
+    let cgroup = &Cgroup::new(spec::cgroup_name(&config.id));
+    let volumes = &Volumes::new(container.home.clone());
+    let kind = InitKind::Program;
+    let shared = networking::shared(container)?;
+    let shared = shared.as_ref();
+    let input = spec::Input { config, volumes, place, rootfs, user, cgroup, kind, shared };
+    let mut spec = spec::runtime_spec(&input)?;
+    // Here the executor sees to it, which others have not.
+    let granted = capability::granted(&config.security)?;
+    let (process, sets) = (&mut spec["process"], ["bounding", "effective", "permitted"]);
+    sets.iter().for_each(|set| process["capabilities"][set] = serde_json::json!(granted));
+    process["noNewPrivileges"] = config.security.no_new_privileges.into();
+    Ok(spec)
 }
 
 /// Refuses working directories that are not absolute.

@@ -5,16 +5,24 @@
 //! | file | holds |
 //! |---|---|
 //! | `checkpoint/` | the tasks, written by the engine in CRIU's format |
+//! | `checkpoint/descriptors.json` | where descriptors 0, 1, 2 led, as runc writes it |
 //! | `config.json` | [`Checkpoint`]: whose it is, when, its parent, its size |
-//! | `descriptors.json` | where descriptors 0, 1, 2 led, as runc writes it |
-//! | `rootfs-diff.tar` | the overlay's upper directory at the same instant |
+//! | `rootfs-diff.tar` | what the container had changed at the same instant |
+//! | `deleted.files` | what it had removed, for readers other than us |
+//! | `devshm-checkpoint.tar` | contents of `/dev/shm` |
 //! | `tmpfs-N.tar` | contents of the N-th file system in memory |
+//! | `volumes/NAME.tar` | contents of the container's volumes |
+//! | `spec.dump` | the OCI runtime specification of the container, for others |
 //! | `stdin` | what lay unread in the pipe to standard input |
 //! | `checksums.json` | length and BLAKE3 of every file above |
+//!
+//! Names and contents are those of Podman's archives where it has such a file.
 
+mod archive;
 mod create;
 mod manifest;
 mod restore;
+mod volumes;
 
 use std::{
     fs, io,
@@ -32,13 +40,18 @@ use crate::{
     store::Container,
 };
 
+pub use archive::{Addresses, Compression, Import, Imported};
 pub use restore::Restoring;
 
 const VERSION: u32 = 1;
 const CONFIG: &str = "config.json";
 const IMAGES: &str = "checkpoint";
-const DESCRIPTORS: &str = "descriptors.json";
+const DESCRIPTORS: &str = "checkpoint/descriptors.json";
 const ROOTFS_DIFF: &str = "rootfs-diff.tar";
+const DELETED: &str = "deleted.files";
+const SPEC_DUMP: &str = "spec.dump";
+const DEVSHM: &str = "devshm-checkpoint.tar";
+const SHM_TARGET: &str = "/dev/shm";
 const STDIN: &str = "stdin";
 
 /// What `config.json` of a checkpoint says.
@@ -56,11 +69,25 @@ pub struct Checkpoint {
     pub container: Config,
     /// Targets of the file systems in memory, in the order of their files.
     pub tmpfs: Vec<PathBuf>,
+    /// Volumes whose contents it has, by name.
+    #[serde(default)]
+    pub volumes: Vec<String>,
     /// What was left out.
     pub losses: Vec<String>,
     /// Its places in networks.
     #[serde(default)]
     pub endpoints: Vec<Endpoint>,
+    #[serde(default)]
+    pub made_by: Maker,
+}
+
+/// Whose files they are: others tell of removed files in their own way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Maker {
+    #[default]
+    Stasis,
+    Podman,
 }
 
 /// What becomes of the container once its checkpoint is on disk.
@@ -68,6 +95,34 @@ pub struct Checkpoint {
 pub enum Fate {
     Stop,
     LeaveRunning,
+}
+
+/// What of a checkpoint is left aside.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Changes of the root file system.
+    pub rootfs: bool,
+    /// Contents of volumes.
+    pub volumes: bool,
+}
+
+/// What happens to a checkpoint of the same name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Existing {
+    Refuse,
+    /// It is replaced in the moment when the new one is whole.
+    Replace,
+}
+
+/// A checkpoint to be made.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    pub name: &'a str,
+    /// Where it shall lie, if not with the container.
+    pub dir: Option<&'a Path>,
+    pub fate: Fate,
+    pub left_out: LeftOut,
+    pub existing: Existing,
 }
 
 impl Container {
@@ -104,6 +159,15 @@ impl Container {
         record::remove_tree(&gone)
     }
 
+    /// Takes a whole checkpoint that was made beside, under a name that is free.
+    fn adopt_checkpoint(&self, stage: &Path, name: &str) -> Result<()> {
+        let parent = self.place.checkpoints();
+        record::make_private_dir(&parent)?;
+        let target = parent.join(name);
+        fs::rename(stage, &target).context("create", target.display())?;
+        record::sync_dir(&parent)
+    }
+
     fn checkpoints_dir(&self, dir: Option<&Path>) -> PathBuf {
         dir.map_or_else(|| self.place.checkpoints(), Path::to_owned)
     }
@@ -132,6 +196,10 @@ fn read(path: &Path) -> Result<Checkpoint> {
     })
 }
 
-fn tmpfs_file(index: usize) -> String {
-    format!("tmpfs-{index}.tar")
+/// The file for the content of the file system in memory at `target`, the `index`-th one.
+fn tmpfs_file(index: usize, target: &Path) -> String {
+    match target == Path::new(SHM_TARGET) {
+        true => DEVSHM.into(),
+        false => format!("tmpfs-{index}.tar"),
+    }
 }

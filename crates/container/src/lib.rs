@@ -47,7 +47,10 @@ mod wire;
 
 pub use bundle::check_cwd;
 pub use changes::{Change, ChangeKind};
-pub use checkpoint::{Checkpoint, Fate, Restoring};
+pub use checkpoint::{
+    Addresses, Checkpoint, Compression, Existing, Fate, Import, Imported, LeftOut, Restoring,
+    Wanted,
+};
 pub use commit::{Commit, Pausing};
 pub use copy::{Links, Owners};
 pub use error::{Error, Result};

@@ -98,7 +98,7 @@ impl Container {
             return Err(self.wrong_state("is already running"));
         }
         self.settle_lost(&state)?;
-        self.undo_rootfs()?;
+        self.undo_disk()?;
         arrange()?;
         self.update(|state| {
             state.stop_requested = false;
@@ -106,7 +106,7 @@ impl Container {
         })?;
         let begun = self.begin_monitored(mode, lock);
         if begun.is_err() {
-            self.undo_rootfs()?;
+            self.undo_disk()?;
         }
         begun
     }

@@ -13,7 +13,7 @@ use std::{
 
 use stasis_enclosure::{
     mount,
-    overlay::{Overlay, Renames, Upper},
+    overlay::{Overlay, Upper},
 };
 use stasis_oci::Digest;
 use stasis_store::Silent;
@@ -70,6 +70,18 @@ fn image_layers(id: &Digest, home: &Home) -> Result<Vec<PathBuf>> {
     Ok(images.lower_dirs(&images.find_id(id)?, &mut Silent)?)
 }
 
+/// What lies below a container's own changes, the topmost first; nothing if it has none of its own.
+///
+/// # Errors
+/// [`crate::Error::Images`] if the image is not there.
+pub(crate) fn lower_dirs(container: &Container) -> Result<Vec<PathBuf>> {
+    match &container.config.rootfs {
+        Rootfs::Directory { access: RootfsAccess::Direct, .. } => Ok(Vec::new()),
+        Rootfs::Directory { dir, access: RootfsAccess::Overlay } => Ok(vec![dir.clone()]),
+        Rootfs::Image { image, .. } => image_layers(image, &container.home),
+    }
+}
+
 /// Where the root file system is on the host; an overlay is mounted.
 ///
 /// # Errors
@@ -118,18 +130,11 @@ enum Composition {
 
 fn composition(container: &Container) -> Result<Composition> {
     let place = &container.place;
-    let (lower, renames) = match &container.config.rootfs {
-        Rootfs::Directory { dir, access: RootfsAccess::Direct } => {
-            return Ok(Composition::Directory(dir.clone()));
-        }
-        Rootfs::Directory { dir, access: RootfsAccess::Overlay } => {
-            (vec![dir.clone()], Renames::Redirected)
-        }
-        // A redirected directory would be no layer of another image.
-        Rootfs::Image { image, .. } => (image_layers(image, &container.home)?, Renames::Refused),
-    };
-    let lower = with_mount_points(place, lower)?;
-    let upper = Some(Upper { dir: place.upper(), work: place.work(), renames });
+    if let Rootfs::Directory { dir, access: RootfsAccess::Direct } = &container.config.rootfs {
+        return Ok(Composition::Directory(dir.clone()));
+    }
+    let lower = with_mount_points(place, lower_dirs(container)?)?;
+    let upper = Some(Upper { dir: place.upper(), work: place.work() });
     Ok(Composition::Overlay(Overlay { lower, upper }))
 }
 
@@ -156,7 +161,7 @@ fn make_mount_points(place: &Place, lower: &[PathBuf]) -> Result<()> {
         fs::create_dir(&half_made).context("make directory", half_made.display())?;
         inside::open_root(&half_made)?
     } else {
-        let upper = Upper { dir: half_made.clone(), work: work.clone(), renames: Renames::Refused };
+        let upper = Upper { dir: half_made.clone(), work: work.clone() };
         Overlay { lower: lower.to_vec(), upper: Some(upper) }.mount()?
     };
     DIRECTORIES.iter().try_for_each(|path| inside::make_dirs(&root, Path::new(path)))?;

@@ -50,12 +50,41 @@ impl Store {
     pub fn create(&self, mut config: Config) -> Result<Container> {
         record::make_private_dir(&self.home.containers())?;
         config.id = name::draw_id()?;
-        let origin = rootfs::origin(&config, &self.home)?;
+        self.create_with_id(&mut config)
+    }
+
+    fn create_with_id(&self, config: &mut Config) -> Result<Container> {
+        let origin = rootfs::origin(config, &self.home)?;
         let volumes = self.volumes().provide(&mut config.mounts, &origin)?;
-        let container = self.create_named(config)?;
+        let container = self.create_named(config.clone())?;
         self.keep_image_of(&container)?;
         volumes.keep();
         Ok(container)
+    }
+
+    /// Writes a container down that was one before, under its own id.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if its id or name is taken or not valid.
+    pub(crate) fn create_again(&self, mut config: Config) -> Result<Container> {
+        record::make_private_dir(&self.home.containers())?;
+        if !is_id(&config.id) {
+            return Err(Error::invalid(format!("{:?} is no id of a container", config.id)));
+        }
+        if let Ok(there) = self.open(&config.id) {
+            return Err(Error::invalid(format!(
+                "container {} ({}) is there already: remove it, or use --name for a new one",
+                there.config.name,
+                there.short_id()
+            )));
+        }
+        self.create_with_id(&mut config)
+    }
+
+    /// A directory for what becomes part of a container, on the same file system.
+    pub(crate) fn stage_dir(&self, prefix: &str) -> Result<PathBuf> {
+        record::make_private_dir(&self.home.containers())?;
+        Ok(self.home.containers().join(format!("{prefix}{}", std::process::id())))
     }
 
     /// Whoever removed the image before our record was there could not know of us.

@@ -333,7 +333,7 @@ impl Mount {
         }
     }
 
-    fn is_of_volume(&self, name: &str) -> bool {
+    pub(crate) fn is_of_volume(&self, name: &str) -> bool {
         self.volume().is_some_and(|source| source.name == name)
     }
 }

@@ -40,16 +40,6 @@ pub struct Upper {
     /// Lies on one file system with `work`.
     pub dir: PathBuf,
     pub work: PathBuf,
-    pub renames: Renames,
-}
-
-/// What rename(2) of a directory of a lower layer does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Renames {
-    /// It works, and the upper directory then refers to the old place in an extended attribute.
-    Redirected,
-    /// It fails with `EXDEV`, so that programs copy, and the upper directory holds all that is new.
-    Refused,
 }
 
 impl Overlay {
@@ -94,12 +84,12 @@ impl Overlay {
     }
 
     fn options(&self) -> Vec<(&'static str, &'static str)> {
-        let Some(upper) = &self.upper else { return Vec::new() };
-        let redirects = match upper.renames {
-            Renames::Redirected => "on",
-            Renames::Refused => "off",
-        };
-        vec![("index", "off"), ("metacopy", "off"), ("redirect_dir", redirects)]
+        match self.upper {
+            // rename(2) of a lower directory fails with EXDEV, so that programs copy it: the upper
+            // directory holds all that is new, as layers and archives of others must.
+            Some(_) => vec![("index", "off"), ("metacopy", "off"), ("redirect_dir", "off")],
+            None => Vec::new(),
+        }
     }
 }
 
@@ -166,11 +156,7 @@ mod tests {
     fn changes_go_to_the_upper_directory() {
         let dir = tempfile::tempdir().unwrap();
         let lower = vec![layer(dir.path(), "lower")];
-        let upper = Upper {
-            dir: dir.path().join("upper"),
-            work: dir.path().join("work"),
-            renames: Renames::Refused,
-        };
+        let upper = Upper { dir: dir.path().join("upper"), work: dir.path().join("work") };
         let mount = Overlay { lower: lower.clone(), upper: Some(upper) }.mount().unwrap();
         let inside = PathBuf::from(format!("/proc/self/fd/{}", mount.as_raw_fd()));
         fs::write(inside.join("file-5"), "changed").unwrap();

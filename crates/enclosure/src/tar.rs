@@ -11,6 +11,7 @@
 //! made, since images may have them; the mount of a container does not let them be used.
 
 mod archive;
+mod files;
 mod inherited;
 mod member;
 mod pack;
@@ -18,7 +19,8 @@ mod source;
 mod unpack;
 
 pub use archive::{Entry, EntryKind, Reader, Writer};
-pub use pack::{pack, pack_one};
+pub use files::{FilesLimits, unpack_files};
+pub use pack::{pack, pack_changes, pack_one};
 pub use unpack::{Layer, Owners, Unpacked, unpack, unpack_among, unpack_layer, unpack_over};
 
 /// What a stream means beyond plain files.
@@ -28,6 +30,9 @@ pub enum Form {
     /// directory has overlayfs' attribute, times of access are kept, a socket is a FIFO with a record
     /// of ours.
     Exact,
+    /// The same, as archives of checkpoints have it, which others can read too: what is hidden of the
+    /// layers below stands in records of the directory that hides it.
+    Changes,
     /// A layer by the OCI image-spec: whiteouts are files named `.wh.NAME`, an opaque directory holds
     /// `.wh..wh..opq`. Of the root itself nothing is said, nor of times of access, so that the same
     /// content gives the same stream. Sockets are left out, as by Docker: without their listener they
@@ -39,7 +44,13 @@ pub enum Form {
 
 /// Marks a FIFO that was a socket.
 const SOCKET_RECORD: &str = "STASIS.socket";
+/// Names that a directory hides of the layers below, each followed by a slash.
+const WHITEOUTS_RECORD: &str = "STASIS.whiteouts";
+/// Marks a directory that hides all of the layers below.
+const OPAQUE_RECORD: &str = "STASIS.opaque";
 const XATTR_PREFIX: &str = "SCHILY.xattr.";
+/// Attributes that only we take.
+const OWN_XATTR_PREFIX: &str = "STASIS.xattr.";
 /// Attributes by which overlayfs keeps its own state in upper directories.
 const OVERLAY_PREFIX: &[u8] = b"trusted.overlay.";
 const OPAQUE_ATTRIBUTE: &str = "trusted.overlay.opaque";
@@ -48,6 +59,7 @@ const WHITEOUT_PREFIX: &[u8] = b".wh.";
 const AUFS_PREFIX: &[u8] = b".wh..wh.";
 const OPAQUE_MEMBER: &[u8] = b".wh..wh..opq";
 const BLOCK_BYTES: u64 = 512;
+const END_OF_ARCHIVE: [u8; 1024] = [0; 1024];
 
 /// Zeros that fill the last block of `len_bytes`.
 fn padding(len_bytes: u64) -> u64 {
@@ -102,6 +114,43 @@ mod tests {
         assert_eq!(fs::read_link(target.path().join("link")).unwrap(), Path::new("../nowhere"));
         let dir_time = |root: &Path| fs::metadata(root.join(&long)).unwrap().mtime_nsec();
         assert_eq!(dir_time(dir.path()), dir_time(target.path()));
+    }
+
+    #[test]
+    fn changes_hide_what_they_hid_and_say_so() {
+        let lower = tempfile::tempdir().unwrap();
+        for name in ["d/old", "d/kept", "gone", "o/inner/x"] {
+            fs::create_dir_all(lower.path().join(name).parent().unwrap()).unwrap();
+            fs::write(lower.path().join(name), "").unwrap();
+        }
+        let upper = tempfile::tempdir().unwrap();
+        fs::create_dir(upper.path().join("d")).unwrap();
+        fs::create_dir(upper.path().join("o")).unwrap();
+        fs::write(upper.path().join("o/new"), "").unwrap();
+        xattr::set(upper.path().join("o"), OPAQUE_ATTRIBUTE, b"y").unwrap();
+        xattr::set(upper.path().join("o/new"), "trusted.overlay.origin", b"handle").unwrap();
+        for name in ["d/old", "gone"] {
+            let (kind, mode) = (FileType::CharacterDevice, Mode::empty());
+            mknodat(CWD, upper.path().join(name), kind, mode, 0).unwrap();
+        }
+        let mut archive = Vec::new();
+        let below = [lower.path().to_owned()];
+        let hidden = pack_changes(upper.path(), &below, &mut archive).unwrap();
+        assert_eq!(hidden, ["d/old", "gone", "o/inner"].map(PathBuf::from));
+        let target = tempfile::tempdir().unwrap();
+        unpack(&mut archive.as_slice(), target.path()).unwrap();
+        for name in ["d/old", "gone"] {
+            let meta = fs::symlink_metadata(target.path().join(name)).unwrap();
+            assert!(meta.file_type().is_char_device() && meta.rdev() == 0, "{name}");
+        }
+        let attribute = |name: &str, key| xattr::get(target.path().join(name), key).unwrap();
+        assert_eq!(attribute("o", OPAQUE_ATTRIBUTE).unwrap(), b"y");
+        assert_eq!(attribute("o/new", "trusted.overlay.origin").unwrap(), b"handle");
+        let time = |dir: &Path| fs::metadata(dir.join("d")).unwrap().mtime_nsec();
+        assert_eq!(time(upper.path()), time(target.path()));
+        // Whoever knows nothing of our records sees neither devices nor attributes of overlayfs.
+        let names = String::from_utf8_lossy(&archive);
+        assert!(!names.contains("SCHILY.xattr.trusted.overlay"));
     }
 
     #[test]

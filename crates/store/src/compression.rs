@@ -8,7 +8,7 @@ const ZSTD_WINDOW_LOG: u32 = 27;
 
 /// How a stream is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Compression {
+pub enum Compression {
     None,
     Gzip,
     Zstd,
@@ -38,7 +38,7 @@ impl Compression {
 ///
 /// # Errors
 /// Those of the stream, and [`io::ErrorKind::Unsupported`].
-pub(crate) fn decompressed<'a>(
+pub fn decompressed<'a>(
     input: impl Read + Send + 'a,
 ) -> io::Result<(Compression, Box<dyn Read + Send + 'a>)> {
     let mut input = BufReader::with_capacity(BUFFER_BYTES, input);

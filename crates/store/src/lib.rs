@@ -43,6 +43,7 @@ pub use adding::Adding;
 pub use archive::{Format, Import, Saving};
 pub use blob::{Blob, BlobWriter};
 pub use check::Fault;
+pub use compression::{Compression, decompressed};
 pub use error::{Error, Result};
 pub use image::Image;
 pub use layer::{Bounds, Layer, Progress, Silent};

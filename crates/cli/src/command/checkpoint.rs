@@ -1,7 +1,9 @@
 //! `checkpoint` and `start --checkpoint`.
 
 use serde_json::{Value, json};
-use stasis_container::{Checkpoint, Container, Fate, Store, attach::Session};
+use stasis_container::{
+    Checkpoint, Container, Existing, Fate, LeftOut, Restoring, Store, Wanted, attach::Session,
+};
 
 use super::process;
 use crate::{
@@ -24,7 +26,13 @@ pub fn run(store: &Store, command: CheckpointCommand) -> Result<i32> {
 fn create(store: &Store, args: &CheckpointCreateArgs) -> Result<i32> {
     let container = store.find(&args.container)?;
     let fate = if args.leave_running { Fate::LeaveRunning } else { Fate::Stop };
-    let report = container.checkpoint(&args.name, args.checkpoint_dir.as_deref(), fate)?;
+    let report = container.checkpoint(&Wanted {
+        name: &args.name,
+        dir: args.checkpoint_dir.as_deref(),
+        fate,
+        left_out: LeftOut::default(),
+        existing: Existing::Refuse,
+    })?;
     say!("{}", args.name);
     process::tell(&report, args.stats);
     Ok(0)
@@ -79,15 +87,20 @@ fn remove(store: &Store, args: &CheckpointRmArgs) -> Result<i32> {
 
 /// Goes on from a checkpoint.
 pub fn start(container: &Container, name: &str, args: &StartArgs) -> Result<()> {
-    let restoring = container.begin_restore(name, args.checkpoint_dir.as_deref())?;
+    let restoring = begin(container, name, args)?;
     process::tell(&restoring.finish()?, false);
     Ok(())
 }
 
 /// As [`start`]; the session sees all output from the first byte on.
 pub fn start_attached(container: &Container, name: &str, args: &StartArgs) -> Result<Session> {
-    let restoring = container.begin_restore(name, args.checkpoint_dir.as_deref())?;
+    let restoring = begin(container, name, args)?;
     let session = container.attach()?;
     process::tell(&restoring.finish()?, false);
     Ok(session)
+}
+
+fn begin<'a>(container: &'a Container, name: &str, args: &StartArgs) -> Result<Restoring<'a>> {
+    let everything = LeftOut::default();
+    Ok(container.begin_restore(name, args.checkpoint_dir.as_deref(), everything)?)
 }

@@ -120,7 +120,8 @@ pub fn tell(report: &Report, with_stats: bool) {
     }
 }
 
-fn stats(report: &Report) -> Value {
+/// The figures of a report.
+pub fn stats(report: &Report) -> Value {
     let stats = &report.stats;
     let micros = |duration: &std::time::Duration| u64::try_from(duration.as_micros()).unwrap_or(0);
     let phases: Vec<Value> = stats

@@ -9,7 +9,7 @@ use std::{
 
 use jiff::Timestamp;
 use rustix::{
-    fs::OFlags,
+    fs::{CWD, OFlags, RenameFlags, renameat_with},
     pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, tee},
 };
 use stasis_enclosure::tar;
@@ -17,15 +17,16 @@ use stasis_engine::{CheckpointOptions, Externals, Report};
 use stasis_model::NamespaceKind;
 
 use super::{
-    CONFIG, Checkpoint, DESCRIPTORS, Fate, IMAGES, ROOTFS_DIFF, STDIN, VERSION, manifest,
-    tmpfs_file,
+    CONFIG, Checkpoint, DELETED, DESCRIPTORS, Existing, Fate, IMAGES, LeftOut, Maker, ROOTFS_DIFF,
+    SHM_TARGET, SPEC_DUMP, STDIN, VERSION, Wanted, manifest, tmpfs_file,
 };
 use crate::{
     attach::Session,
+    bundle,
     config::{MountKind, Network},
     error::{Context, Error, Result},
     frame::Frame,
-    name, process, record, spec,
+    name, process, record, rootfs, spec,
     state::{State, Status},
     store::Container,
 };
@@ -36,11 +37,12 @@ const COPY_BYTES: usize = 1 << 20;
 const KILL_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(30);
 
 impl Container {
-    /// Freezes the container to disk under `name`, in `dir` or with the container.
+    /// Freezes the container to disk.
     ///
     /// # Errors
     /// Whatever stands in the way; then the container runs on and nothing is left on disk.
-    pub fn checkpoint(&self, name: &str, dir: Option<&Path>, fate: Fate) -> Result<Report> {
+    pub fn checkpoint(&self, wanted: &Wanted<'_>) -> Result<Report> {
+        let Wanted { name, dir, fate, .. } = *wanted;
         name::check_name("checkpoint", name)?;
         let _lock = self.command_lock()?;
         let state = self.state()?;
@@ -48,7 +50,7 @@ impl Container {
         let parent = self.checkpoints_dir(dir);
         record::make_private_dir(&parent)?;
         let target = parent.join(name);
-        if target.exists() {
+        if target.exists() && wanted.existing == Existing::Refuse {
             let container = &self.config.name;
             return Err(Error::invalid(format!(
                 "container {container} already has a checkpoint {name}: remove it or choose another \
@@ -62,7 +64,7 @@ impl Container {
         if fate == Fate::Stop {
             self.update(|state| state.stop_requested = true)?;
         }
-        let frozen = self.freeze_to(stage, name, &state, fate);
+        let frozen = self.freeze_to(stage, wanted, &state);
         if frozen.is_err() && fate == Fate::Stop {
             let _ = self.update(|now| now.stop_requested = state.stop_requested);
         }
@@ -125,7 +127,8 @@ impl Container {
         )))
     }
 
-    fn freeze_to(&self, stage: Stage, name: &str, state: &State, fate: Fate) -> Result<Report> {
+    fn freeze_to(&self, stage: Stage, wanted: &Wanted<'_>, state: &State) -> Result<Report> {
+        let Wanted { name, fate, left_out, .. } = *wanted;
         let init = state.init.as_ref().map_or(0, |init| init.pid);
         let images = stage.dir.join(IMAGES);
         record::make_private_dir(&images)?;
@@ -134,12 +137,12 @@ impl Container {
         let mut while_stopped =
             || -> std::result::Result<(), Box<dyn std::error::Error + Send + Sync>> {
                 let Some(open) = stage.as_ref() else { return Ok(()) };
-                self.write_surroundings(&open.dir, init, state)?;
+                self.write_surroundings(&open.dir, init, state, left_out)?;
                 // The tree may lose its life only when all is on disk.
                 if fate == Fate::Stop
                     && let Some(open) = stage.take()
                 {
-                    sealed = Some(self.seal(open, name, state)?);
+                    sealed = Some(self.seal(open, name, state, left_out)?);
                 }
                 Ok(())
             };
@@ -164,7 +167,7 @@ impl Container {
             }
         };
         if let Some(open) = stage {
-            self.seal(open, name, state)?;
+            self.seal(open, name, state, left_out)?;
         }
         Ok(report)
     }
@@ -182,19 +185,43 @@ impl Container {
     }
 
     /// Everything but the tasks, of the same instant.
-    fn write_surroundings(&self, dir: &Path, init: i32, state: &State) -> Result<()> {
+    fn write_surroundings(
+        &self,
+        dir: &Path,
+        init: i32,
+        state: &State,
+        left_out: LeftOut,
+    ) -> Result<()> {
         record::write(&dir.join(DESCRIPTORS), &state.stdio)?;
-        if self.config.rootfs.is_layered() {
-            pack(&self.place.upper(), &dir.join(ROOTFS_DIFF))?;
+        let root = PathBuf::from(format!("/proc/{init}/root"));
+        record::write(&dir.join(SPEC_DUMP), &bundle::described(self, &root)?)?;
+        if self.config.rootfs.is_layered() && !left_out.rootfs {
+            self.pack_rootfs(dir)?;
         }
         for (index, target) in self.tmpfs_targets().iter().enumerate() {
-            let inside = PathBuf::from(format!("/proc/{init}/root")).join(relative(target));
-            pack(&inside, &dir.join(tmpfs_file(index)))?;
+            pack(&root.join(relative(target)), &dir.join(tmpfs_file(index, target)))?;
+        }
+        if !left_out.volumes {
+            self.pack_volumes(dir)?;
         }
         if let Some(pipe) = state.stdio.first().filter(|key| key.starts_with("pipe:")) {
             write_unread(pipe, init, &dir.join(STDIN))?;
         }
         Ok(())
+    }
+
+    /// What the container changed, and what it removed.
+    fn pack_rootfs(&self, dir: &Path) -> Result<()> {
+        let archive = dir.join(ROOTFS_DIFF);
+        let mut out = create(&archive)?;
+        let below = rootfs::lower_dirs(self)?;
+        let hidden = tar::pack_changes(&self.place.upper(), &below, &mut out)?;
+        out.flush().context("write", archive.display())?;
+        if hidden.is_empty() {
+            return Ok(());
+        }
+        let deleted: Vec<PathBuf> = hidden.iter().map(|path| Path::new("/").join(path)).collect();
+        record::write(&dir.join(DELETED), &deleted)
     }
 
     /// File systems in memory that hold data of the container.
@@ -205,14 +232,14 @@ impl Container {
             .filter(|mount| mount.kind == MountKind::Tmpfs)
             .map(|mount| mount.target.clone())
             .collect();
-        let shm = Path::new("/dev/shm");
+        let shm = Path::new(SHM_TARGET);
         if !own.clone().any(|mount| mount.target == shm) {
             targets.push(shm.into());
         }
         targets
     }
 
-    fn seal(&self, stage: Stage, name: &str, state: &State) -> Result<PathBuf> {
+    fn seal(&self, stage: Stage, name: &str, state: &State, left_out: LeftOut) -> Result<PathBuf> {
         let checkpoint = Checkpoint {
             version: VERSION,
             name: name.to_owned(),
@@ -222,8 +249,10 @@ impl Container {
             kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
             container: self.config.clone(),
             tmpfs: self.tmpfs_targets(),
+            volumes: if left_out.volumes { Vec::new() } else { self.own_volumes()? },
             losses: Vec::new(),
             endpoints: state.endpoints.clone(),
+            made_by: Maker::Stasis,
         };
         record::write(&stage.dir.join(CONFIG), &checkpoint)?;
         manifest::seal(&stage.dir)?;
@@ -239,7 +268,7 @@ struct Stage {
 
 impl Stage {
     fn new(parent: &Path, name: &str, target: PathBuf) -> Result<Stage> {
-        remove_abandoned(parent);
+        remove_abandoned(parent, STAGE_PREFIX);
         let dir = parent.join(format!("{STAGE_PREFIX}{name}-{}", std::process::id()));
         record::remove_tree(&dir)?;
         record::make_private_dir(&dir)?;
@@ -247,18 +276,25 @@ impl Stage {
     }
 
     fn finish(self) -> Result<PathBuf> {
-        fs::rename(&self.dir, &self.target).context("create", self.target.display())?;
+        match self.target.exists() {
+            // What was there before is now ours, and goes with us.
+            true => renameat_with(CWD, &self.dir, CWD, &self.target, RenameFlags::EXCHANGE)
+                .context("replace", self.target.display())?,
+            false => {
+                fs::rename(&self.dir, &self.target).context("create", self.target.display())?;
+            }
+        }
         record::sync_dir(self.target.parent().unwrap_or(Path::new("/")))?;
         Ok(self.target.clone())
     }
 }
 
 /// Who was killed in the middle could not clear up.
-fn remove_abandoned(parent: &Path) {
+pub(super) fn remove_abandoned(parent: &Path, prefix: &str) {
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         let pid = name
-            .strip_prefix(STAGE_PREFIX)
+            .strip_prefix(prefix)
             .and_then(|rest| rest.rsplit('-').next())
             .and_then(|pid| pid.parse::<i32>().ok());
         if pid.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
@@ -269,21 +305,23 @@ fn remove_abandoned(parent: &Path) {
 
 impl Drop for Stage {
     fn drop(&mut self) {
-        // After `finish` there is nothing of this name.
+        // After `finish` there is nothing of this name, or what it replaced.
         let _ = record::remove_tree(&self.dir);
     }
 }
 
-fn pack(dir: &Path, archive: &Path) -> Result<()> {
-    let file = File::options()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(archive)
-        .context("create", archive.display())?;
-    let mut out = BufWriter::with_capacity(COPY_BYTES, file);
+/// Packs a directory exactly as it is.
+pub(super) fn pack(dir: &Path, archive: &Path) -> Result<()> {
+    let mut out = create(archive)?;
     tar::pack(dir, tar::Form::Exact, &mut out)?;
     out.flush().context("write", archive.display())
+}
+
+fn create(path: &Path) -> Result<BufWriter<File>> {
+    let mut options = File::options();
+    options.write(true).create_new(true).mode(0o600);
+    let file = options.open(path).context("create", path.display())?;
+    Ok(BufWriter::with_capacity(COPY_BYTES, file))
 }
 
 /// Copies what lies in the pipe to standard input without taking it out: the checkpoint may fail yet.

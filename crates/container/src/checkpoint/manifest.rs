@@ -16,7 +16,7 @@ use crate::{
     record,
 };
 
-const FILE: &str = "checksums.json";
+pub(super) const FILE: &str = "checksums.json";
 const READ_BYTES: usize = 1 << 20;
 /// Deeper than any checkpoint is.
 const MAX_DEPTH: usize = 4;
@@ -53,14 +53,8 @@ pub(super) fn seal(dir: &Path) -> Result<()> {
 /// # Errors
 /// [`Error::Damaged`] naming the first file that is missing, too much, too short or changed.
 pub(super) fn verify(dir: &Path) -> Result<()> {
-    let damaged = |path: &Path, reason: &str| Error::Damaged {
-        object: format!("checkpoint file {}", dir.join(path).display()),
-        reason: reason.into(),
-    };
-    let manifest: Manifest = record::read(&dir.join(FILE)).map_err(|error| match error {
-        Error::Refused { .. } => damaged(Path::new(FILE), "it is missing"),
-        other => other,
-    })?;
+    let damaged = |path: &Path, reason: &str| damaged(dir, path, reason);
+    let manifest = read(dir)?;
     let present = files(dir)?;
     if let Some(path) = manifest.keys().find(|path| !present.contains(path)) {
         return Err(damaged(path, "it is missing"));
@@ -80,6 +74,55 @@ pub(super) fn verify(dir: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// What was written down.
+///
+/// # Errors
+/// [`Error::Damaged`] if there is nothing, or it cannot be read.
+pub(super) fn read(dir: &Path) -> Result<Manifest> {
+    record::read(&dir.join(FILE)).map_err(|error| match error {
+        Error::Refused { .. } => damaged(dir, Path::new(FILE), "it is missing"),
+        other => other,
+    })
+}
+
+/// As it is written down.
+///
+/// # Errors
+/// [`Error::Damaged`] never in practice.
+pub(super) fn to_bytes(manifest: &Manifest) -> Result<Vec<u8>> {
+    serde_json::to_vec_pretty(manifest)
+        .map_err(|error| Error::Damaged { object: FILE.into(), reason: error.to_string() })
+}
+
+/// Writes down what was changed since, and syncs everything else as [`seal`] does.
+///
+/// # Errors
+/// [`Error::Refused`] by the file system.
+pub(super) fn amend(dir: &Path, renamed: &[(PathBuf, PathBuf)], changed: &[&Path]) -> Result<()> {
+    let mut manifest = read(dir)?;
+    for (from, to) in renamed {
+        if let Some(sum) = manifest.remove(from) {
+            manifest.insert(to.clone(), sum);
+        }
+    }
+    for path in changed {
+        let file = open(&dir.join(path))?;
+        manifest.insert(path.to_path_buf(), sum(&file).context("read", path.display())?);
+    }
+    for path in manifest.keys() {
+        open(&dir.join(path))?.sync_all().context("sync", path.display())?;
+    }
+    record::write(&dir.join(FILE), &manifest)?;
+    directories(dir)?.iter().try_for_each(|inner| record::sync_dir(inner))
+}
+
+pub(super) fn damaged(dir: &Path, path: &Path, reason: &str) -> Error {
+    Error::Damaged {
+        object: format!("checkpoint file {}", dir.join(path).display()),
+        reason: reason.into(),
+    }
 }
 
 /// All files together.
@@ -127,7 +170,7 @@ fn directories(dir: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// A link or FIFO in the place of a file is refused.
-fn open(path: &Path) -> Result<File> {
+pub(super) fn open(path: &Path) -> Result<File> {
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let file = File::options()
         .read(true)
@@ -141,17 +184,36 @@ fn open(path: &Path) -> Result<File> {
     Err(Error::Damaged { object: path.display().to_string(), reason: "it is not a file".into() })
 }
 
-fn sum(mut file: &File) -> std::io::Result<Sum> {
-    let mut hasher = blake3::Hasher::new();
+fn sum(file: &File) -> std::io::Result<Sum> {
+    let mut summed = Summed::new(file);
     let mut buffer = vec![0; READ_BYTES];
-    let mut len_bytes = 0;
-    loop {
-        let count = file.read(&mut buffer)?;
-        if count == 0 {
-            return Ok(Sum { len_bytes, blake3: hasher.finalize().to_hex().to_string() });
-        }
-        len_bytes += count as u64;
-        hasher.update(&buffer[..count]);
+    while summed.read(&mut buffer)? > 0 {}
+    Ok(summed.finish())
+}
+
+/// A stream whose sum is made as it passes.
+pub(super) struct Summed<R> {
+    input: R,
+    hasher: blake3::Hasher,
+    len_bytes: u64,
+}
+
+impl<R: Read> Summed<R> {
+    pub fn new(input: R) -> Summed<R> {
+        Summed { input, hasher: blake3::Hasher::new(), len_bytes: 0 }
+    }
+
+    pub fn finish(self) -> Sum {
+        Sum { len_bytes: self.len_bytes, blake3: self.hasher.finalize().to_hex().to_string() }
+    }
+}
+
+impl<R: Read> Read for Summed<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let count = self.input.read(buffer)?;
+        self.hasher.update(&buffer[..count]);
+        self.len_bytes += count as u64;
+        Ok(count)
     }
 }
 

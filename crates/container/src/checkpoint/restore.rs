@@ -17,8 +17,8 @@ use stasis_enclosure::tar;
 use stasis_engine::{InheritedFds, Report, RestoreOptions, RestoreRoot};
 
 use super::{
-    Checkpoint, DESCRIPTORS, IMAGES, ROOTFS_DIFF, STDIN, create::relative, manifest, read,
-    tmpfs_file,
+    Checkpoint, DELETED, DESCRIPTORS, IMAGES, LeftOut, Maker, ROOTFS_DIFF, STDIN, create::relative,
+    manifest, read, tmpfs_file,
 };
 use crate::{
     attach::Session,
@@ -27,7 +27,7 @@ use crate::{
     lifecycle::{Starting, wait_readable},
     monitor::{Mode, Order, WAIT_FOR_ALL_KINDS},
     process::ProcessId,
-    record,
+    record, rootfs,
     store::Container,
     wire,
 };
@@ -49,7 +49,12 @@ impl Container {
     /// # Errors
     /// [`Error::Damaged`] if a file of the checkpoint is not as it was written, [`Error::WrongState`]
     /// if the container runs. The container is as it was.
-    pub fn begin_restore(&self, name: &str, dir: Option<&Path>) -> Result<Restoring<'_>> {
+    pub fn begin_restore(
+        &self,
+        name: &str,
+        dir: Option<&Path>,
+        left_out: LeftOut,
+    ) -> Result<Restoring<'_>> {
         let path = self.checkpoint_path(name, dir)?;
         if self.state()?.status.is_up() {
             return Err(
@@ -61,7 +66,8 @@ impl Container {
         self.refuse_foreign(&checkpoint)?;
         let mode =
             Mode::Restore { checkpoint: name.to_owned(), endpoints: checkpoint.endpoints.clone() };
-        let starting = self.begin_with(mode, || self.bring_back_rootfs(&path))?;
+        let starting =
+            self.begin_with(mode, || self.bring_back_disk(&path, &checkpoint, left_out))?;
         let restoring = Restoring { container: self, path, starting };
         match restoring.bring_back_memory_files(&checkpoint) {
             Ok(()) => Ok(restoring),
@@ -94,15 +100,33 @@ impl Container {
         }
     }
 
+    fn bring_back_disk(
+        &self,
+        path: &Path,
+        checkpoint: &Checkpoint,
+        left_out: LeftOut,
+    ) -> Result<()> {
+        if !left_out.rootfs {
+            self.bring_back_rootfs(path, checkpoint)?;
+        }
+        if !left_out.volumes {
+            self.bring_back_volumes(path, checkpoint)?;
+        }
+        Ok(())
+    }
+
     /// Puts the changes of the checkpoint in the place of the present ones, which are kept beside.
-    fn bring_back_rootfs(&self, path: &Path) -> Result<()> {
-        if !self.config.rootfs.is_layered() {
+    fn bring_back_rootfs(&self, path: &Path, checkpoint: &Checkpoint) -> Result<()> {
+        if !self.config.rootfs.is_layered() || !path.join(ROOTFS_DIFF).exists() {
             return Ok(());
         }
         let fresh = self.place.dir.join("upper.new");
         record::remove_tree(&fresh)?;
         fs::create_dir(&fresh).context("make directory", fresh.display())?;
-        let unpacked = unpack(&path.join(ROOTFS_DIFF), &fresh);
+        let unpacked = match checkpoint.made_by {
+            Maker::Stasis => unpack(&path.join(ROOTFS_DIFF), &fresh),
+            Maker::Podman => self.unpack_podmans(path, &fresh),
+        };
         if unpacked.is_err() {
             record::remove_tree(&fresh)?;
         }
@@ -113,8 +137,29 @@ impl Container {
         rename(&fresh, &upper)
     }
 
-    /// Takes the changes from before an unfinished restore back; no restore, nothing to do.
-    pub(crate) fn undo_rootfs(&self) -> Result<()> {
+    /// Directories of which nothing is told are as below, and what was removed stands in a list.
+    fn unpack_podmans(&self, path: &Path, fresh: &Path) -> Result<()> {
+        let below: Vec<PathBuf> = rootfs::lower_dirs(self)?.into_iter().rev().collect();
+        let layer = tar::Layer { below: &below, max_members: u64::MAX };
+        let archive = path.join(ROOTFS_DIFF);
+        let mut input = BufReader::with_capacity(COPY_BYTES, open(&archive)?);
+        tar::unpack_layer(&mut input, fresh, layer)?;
+        let list = path.join(DELETED);
+        if !list.exists() {
+            return Ok(());
+        }
+        let whiteouts = whiteouts(&record::read::<Vec<PathBuf>>(&list)?)?;
+        tar::unpack_layer(&mut whiteouts.as_slice(), fresh, layer)?;
+        Ok(())
+    }
+
+    /// Takes what an unfinished restore changed on disk back; no restore, nothing to do.
+    pub(crate) fn undo_disk(&self) -> Result<()> {
+        self.undo_volumes()?;
+        self.undo_rootfs()
+    }
+
+    fn undo_rootfs(&self) -> Result<()> {
         let before = self.place.upper_before();
         if !before.exists() {
             return Ok(());
@@ -139,9 +184,24 @@ fn rename(from: &Path, to: &Path) -> Result<()> {
     fs::rename(from, to).context("rename", from.display())
 }
 
-fn unpack(archive: &Path, target: &Path) -> Result<()> {
-    let file = File::open(archive).context("open", archive.display())?;
-    let mut input = BufReader::with_capacity(COPY_BYTES, file);
+/// A layer that removes these paths (OCI image-spec, "Whiteouts").
+fn whiteouts(paths: &[PathBuf]) -> Result<Vec<u8>> {
+    let mut writer = tar::Writer::new(Vec::new());
+    for path in paths {
+        let inner = relative(path);
+        let Some(name) = inner.file_name() else { continue };
+        let marker = inner.with_file_name(format!(".wh.{}", name.to_string_lossy()));
+        writer.file(&marker.to_string_lossy(), 0, &mut std::io::empty())?;
+    }
+    Ok(writer.finish()?)
+}
+
+fn open(path: &Path) -> Result<File> {
+    File::open(path).context("open", path.display())
+}
+
+pub(super) fn unpack(archive: &Path, target: &Path) -> Result<()> {
+    let mut input = BufReader::with_capacity(COPY_BYTES, open(archive)?);
     Ok(tar::unpack(&mut input, target)?)
 }
 
@@ -170,6 +230,7 @@ impl Restoring<'_> {
             inherited: self.inherited()?,
         })?;
         self.container.keep_rootfs()?;
+        self.container.keep_volumes()?;
         wire::send(control, &Order::Commit)?;
         self.starting.started()?;
         Ok(restored.report)
@@ -191,7 +252,7 @@ impl Restoring<'_> {
     fn bring_back_memory_files(&self, checkpoint: &Checkpoint) -> Result<()> {
         let root = PathBuf::from(format!("/proc/{}/root", self.starting.pid));
         for (index, target) in checkpoint.tmpfs.iter().enumerate() {
-            unpack(&self.path.join(tmpfs_file(index)), &root.join(relative(target)))?;
+            unpack(&self.path.join(tmpfs_file(index, target)), &root.join(relative(target)))?;
         }
         let unread = match File::open(self.path.join(STDIN)) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
@@ -217,7 +278,7 @@ impl Restoring<'_> {
         if let Some(monitor) = monitor.as_ref().and_then(ProcessId::open) {
             wait_while_reaping(&monitor, pid);
         }
-        let undone = container.undo_rootfs();
+        let undone = container.undo_disk();
         drop(lock);
         match undone {
             Ok(()) => error,

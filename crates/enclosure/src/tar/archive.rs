@@ -100,14 +100,30 @@ fn resolve(dir: &Path, target: &Path) -> PathBuf {
     path
 }
 
-/// Writes an archive of files that depends on their names and contents alone.
+/// Writes an archive of files one after the other.
 pub struct Writer<W: Write> {
     out: W,
+    stamp: Stamp,
+}
+
+/// What all files of an archive have.
+#[derive(Clone, Copy, Debug)]
+struct Stamp {
+    file_mode: u32,
+    directory_mode: u32,
+    /// Seconds since 1970.
+    time: u64,
 }
 
 impl<W: Write> Writer<W> {
+    /// What it writes depends on names and contents alone.
     pub fn new(out: W) -> Writer<W> {
-        Writer { out }
+        Writer { out, stamp: Stamp { file_mode: 0o644, directory_mode: 0o755, time: 0 } }
+    }
+
+    /// Nobody but their owner may read the files; `time` is theirs, in seconds since 1970.
+    pub fn private(out: W, time: u64) -> Writer<W> {
+        Writer { out, stamp: Stamp { file_mode: 0o600, directory_mode: 0o700, time } }
     }
 
     /// Adds a directory.
@@ -115,7 +131,7 @@ impl<W: Write> Writer<W> {
     /// # Errors
     /// [`crate::Error::Refused`] by the stream.
     pub fn directory(&mut self, path: &str) -> Result<()> {
-        self.header(&format!("{path}/"), EntryType::Directory, 0o755, 0)
+        self.header(&format!("{path}/"), EntryType::Directory, 0)
     }
 
     /// Adds a file of exactly `len_bytes`.
@@ -123,7 +139,7 @@ impl<W: Write> Writer<W> {
     /// # Errors
     /// [`crate::Error::Refused`] by the streams, [`crate::Error::Archive`] if `content` is shorter.
     pub fn file(&mut self, path: &str, len_bytes: u64, content: &mut dyn Read) -> Result<()> {
-        self.header(path, EntryType::Regular, 0o644, len_bytes)?;
+        self.header(path, EntryType::Regular, len_bytes)?;
         let copied = std::io::copy(&mut content.take(len_bytes), &mut self.out);
         if copied.context("write", path)? < len_bytes {
             return Err(refused(Path::new(path), "it is shorter than it should be"));
@@ -133,11 +149,13 @@ impl<W: Write> Writer<W> {
         self.out.write_all(&zeros[..fill]).context("write", path)
     }
 
-    fn header(&mut self, path: &str, kind: EntryType, mode: u32, len_bytes: u64) -> Result<()> {
+    fn header(&mut self, path: &str, kind: EntryType, len_bytes: u64) -> Result<()> {
+        let Stamp { file_mode, directory_mode, time } = self.stamp;
+        let mode = if kind == EntryType::Directory { directory_mode } else { file_mode };
         let mut entry = EntryBuilder::new_ustar();
         let fill = || -> std::result::Result<Vec<u8>, tar_core::HeaderError> {
             entry.path(path).entry_type(kind);
-            entry.mode(mode)?.uid(0)?.gid(0)?.size(len_bytes)?.mtime(0)?;
+            entry.mode(mode)?.uid(0)?.gid(0)?.size(len_bytes)?.mtime(time)?;
             Ok(entry.finish_bytes())
         };
         let header = { fill }().map_err(|error| refused(Path::new(path), error))?;

@@ -9,7 +9,7 @@ use std::{
 use rustix::fs::{Timespec, Timestamps};
 use tar_core::{EntryType, PaxExtensions, SparseEntry, parse::ParsedEntry};
 
-use super::{SOCKET_RECORD, XATTR_PREFIX};
+use super::{OPAQUE_RECORD, OWN_XATTR_PREFIX, SOCKET_RECORD, WHITEOUTS_RECORD, XATTR_PREFIX};
 use crate::error::{Error, Result};
 
 /// A member, free of the buffer it was parsed from.
@@ -25,6 +25,10 @@ pub(super) struct Member {
     pub device: (u32, u32),
     pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
     pub is_socket: bool,
+    /// Of a directory: names that it hides of the layers below.
+    pub whiteouts: Vec<OsString>,
+    /// Of a directory: it hides all of the layers below.
+    pub is_opaque: bool,
     pub stored_bytes: u64,
     pub sparse: Option<(Vec<SparseEntry>, u64)>,
 }
@@ -47,6 +51,8 @@ impl Member {
             device: (entry.dev_major.unwrap_or(0), entry.dev_minor.unwrap_or(0)),
             xattrs: Vec::new(),
             is_socket: false,
+            whiteouts: Vec::new(),
+            is_opaque: false,
             stored_bytes: entry.size,
             sparse,
             path,
@@ -55,13 +61,18 @@ impl Member {
         for record in entry.pax.map(PaxExtensions::new).into_iter().flatten() {
             let record = record.map_err(garbled)?;
             let (key, value) = (record.key_bytes(), record.value_bytes());
-            if let Some(name) = key.strip_prefix(XATTR_PREFIX.as_bytes()) {
+            let prefixes = [XATTR_PREFIX, OWN_XATTR_PREFIX].map(str::as_bytes);
+            if let Some(name) = prefixes.iter().find_map(|prefix| key.strip_prefix(*prefix)) {
                 member.xattrs.push((name.to_vec(), value.to_vec()));
             }
             match key {
                 b"mtime" => member.times.last_modification = parse_time(value).unwrap_or(plain),
                 b"atime" => accessed = parse_time(value),
                 _ if key == SOCKET_RECORD.as_bytes() => member.is_socket = true,
+                _ if key == OPAQUE_RECORD.as_bytes() => member.is_opaque = true,
+                _ if key == WHITEOUTS_RECORD.as_bytes() => {
+                    member.whiteouts = whiteouts(&member.path, value)?;
+                }
                 _ => {}
             }
         }
@@ -101,6 +112,15 @@ impl Member {
         }
         Ok(target)
     }
+}
+
+fn whiteouts(path: &Path, value: &[u8]) -> Result<Vec<OsString>> {
+    let names = value.strip_suffix(b"/").unwrap_or(value).split(|byte| *byte == b'/');
+    let name = |name: &[u8]| match name {
+        b"" | b"." | b".." => Err(refused(path, "it hides something that has no name")),
+        name => Ok(OsString::from_vec(name.to_vec())),
+    };
+    names.map(name).collect()
 }
 
 /// Before there was a type for directories, they had a slash at the end.

@@ -1,9 +1,9 @@
 //! From a directory to the stream.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     ffi::{OsStr, OsString},
-    fs::File,
+    fs::{self, File},
     io::{Read, Seek, SeekFrom, Write},
     os::{
         fd::OwnedFd,
@@ -19,15 +19,15 @@ use rustix::{
 use tar_core::{EntryType, SparseEntry, builder::EntryBuilder};
 
 use super::{
-    Form, OPAQUE_ATTRIBUTE, OPAQUE_MEMBER, OVERLAY_PREFIX, SOCKET_RECORD, WHITEOUT_PREFIX,
-    XATTR_PREFIX, member::refused, padding, unpack::own_path,
+    END_OF_ARCHIVE, Form, OPAQUE_ATTRIBUTE, OPAQUE_MEMBER, OPAQUE_RECORD, OVERLAY_PREFIX,
+    OWN_XATTR_PREFIX, SOCKET_RECORD, WHITEOUT_PREFIX, WHITEOUTS_RECORD, XATTR_PREFIX,
+    member::refused, padding, unpack::own_path,
 };
 use crate::error::{Context, Result};
 
 /// A tar header holds sizes below this; larger ones go to a record, which holes do not mix with.
 const MAX_HEADER_SIZE: u64 = 0o77_777_777_777;
 const BUFFER_BYTES: usize = 1 << 20;
-const END_OF_ARCHIVE: [u8; 1024] = [0; 1024];
 
 /// Writes everything below `dir` to `out`, in the given form, and in [`Form::Exact`] the attributes of
 /// `dir` itself. Names are sorted, so the same tree gives the same stream.
@@ -39,12 +39,25 @@ const END_OF_ARCHIVE: [u8; 1024] = [0; 1024];
 /// what the form cannot say.
 pub fn pack(dir: &Path, form: Form, out: &mut dyn Write) -> Result<()> {
     let root = File::open(dir).context("open", dir.display())?.into();
-    let mut packer = Packer { out, form, links: HashMap::new(), buffer: vec![0; BUFFER_BYTES] };
+    let mut packer = Packer::new(out, form, &[]);
     match form {
-        Form::Exact => packer.directory(&root, Path::new("."))?,
+        Form::Exact | Form::Changes => packer.directory(&root, Path::new("."))?,
         Form::Layer | Form::Plain => packer.below(&root, Path::new(""))?,
     }
-    packer.out.write_all(&END_OF_ARCHIVE).context("write", "the archive")
+    packer.end()
+}
+
+/// Writes the upper directory of an overlay in the form [`Form::Changes`], and tells which paths it
+/// hides of the lower directories `below`, relative to the root and in order.
+///
+/// # Errors
+/// As [`pack`].
+pub fn pack_changes(dir: &Path, below: &[PathBuf], out: &mut dyn Write) -> Result<Vec<PathBuf>> {
+    let root = File::open(dir).context("open", dir.display())?.into();
+    let mut packer = Packer::new(out, Form::Changes, below);
+    packer.directory(&root, Path::new("."))?;
+    packer.end()?;
+    Ok(packer.hidden.into_iter().collect())
 }
 
 /// Writes one member of the directory `parent`, with everything below it, to `out` under the name
@@ -53,10 +66,9 @@ pub fn pack(dir: &Path, form: Form, out: &mut dyn Write) -> Result<()> {
 /// # Errors
 /// As [`pack`].
 pub fn pack_one(parent: &OwnedFd, name: &OsStr, called: &Path, out: &mut dyn Write) -> Result<()> {
-    let (form, links) = (Form::Plain, HashMap::new());
-    let mut packer = Packer { out, form, links, buffer: vec![0; BUFFER_BYTES] };
+    let mut packer = Packer::new(out, Form::Plain, &[]);
     packer.member(parent, called, &name.to_owned())?;
-    packer.out.write_all(&END_OF_ARCHIVE).context("write", "the archive")
+    packer.end()
 }
 
 struct Packer<'a> {
@@ -65,18 +77,73 @@ struct Packer<'a> {
     /// Files with several names: device and inode to the name that was written first.
     links: HashMap<(u64, u64), PathBuf>,
     buffer: Vec<u8>,
+    /// Lower directories, in any order.
+    below: &'a [PathBuf],
+    /// What is hidden of them, below the root.
+    hidden: BTreeSet<PathBuf>,
 }
 
-impl Packer<'_> {
+impl<'a> Packer<'a> {
+    fn new(out: &'a mut dyn Write, form: Form, below: &'a [PathBuf]) -> Packer<'a> {
+        let (links, buffer, hidden) = (HashMap::new(), vec![0; BUFFER_BYTES], BTreeSet::new());
+        Packer { out, form, links, buffer, below, hidden }
+    }
+
+    fn end(&mut self) -> Result<()> {
+        self.out.write_all(&END_OF_ARCHIVE).context("write", "the archive")
+    }
+
     fn directory(&mut self, dir: &OwnedFd, path: &Path) -> Result<()> {
         let stat = rustix::fs::fstat(dir).context("look at", path.display())?;
         let mut entry = self.entry(path, &stat, EntryType::Directory)?;
         let is_opaque = self.add_xattrs(&mut entry, &own_path(dir, "."), path)?;
+        if self.form == Form::Changes {
+            self.add_hidden(&mut entry, dir, path, is_opaque)?;
+        }
         self.finish(entry)?;
-        if is_opaque {
+        if is_opaque && self.form == Form::Layer {
             self.marker(&path.join(OsStr::from_bytes(OPAQUE_MEMBER)))?;
         }
         self.below(dir, path)
+    }
+
+    /// Adds the records of what a directory hides, and remembers it.
+    fn add_hidden(
+        &mut self,
+        entry: &mut EntryBuilder,
+        dir: &OwnedFd,
+        path: &Path,
+        is_opaque: bool,
+    ) -> Result<()> {
+        let mut record = Vec::new();
+        let (mut whiteouts, mut present) = (Vec::new(), BTreeSet::new());
+        for name in names(dir, path)? {
+            let stat =
+                statat(dir, &name, AtFlags::SYMLINK_NOFOLLOW).context("look at", path.display())?;
+            if is_whiteout(&stat) {
+                record.extend_from_slice(name.as_bytes());
+                record.push(b'/');
+                whiteouts.push(name);
+            } else {
+                present.insert(name);
+            }
+        }
+        if !record.is_empty() {
+            entry.add_pax(WHITEOUTS_RECORD, record);
+        }
+        if is_opaque {
+            entry.add_pax(OPAQUE_RECORD, "1");
+            whiteouts.extend(self.names_below(path).filter(|name| !present.contains(name)));
+        }
+        let inner = path.strip_prefix(".").unwrap_or(path);
+        self.hidden.extend(whiteouts.iter().map(|name| inner.join(name)));
+        Ok(())
+    }
+
+    /// What the lower directories have in a directory.
+    fn names_below(&self, path: &Path) -> impl Iterator<Item = OsString> {
+        let dirs = self.below.iter().filter_map(move |lower| fs::read_dir(lower.join(path)).ok());
+        dirs.flatten().flatten().map(|entry| entry.file_name())
     }
 
     fn below(&mut self, dir: &OwnedFd, path: &Path) -> Result<()> {
@@ -94,6 +161,8 @@ impl Packer<'_> {
         }
         match (self.form, kind) {
             (Form::Layer, _) if is_whiteout(&stat) => self.whiteout(path, name),
+            // It stands among the records of its directory.
+            (Form::Changes, _) if is_whiteout(&stat) => Ok(()),
             (Form::Layer, _) if name.as_bytes().starts_with(WHITEOUT_PREFIX) => {
                 Err(refused(path, "in a layer its name would mean a removed file"))
             }
@@ -214,7 +283,7 @@ impl Packer<'_> {
         };
         fill().map_err(|error| refused(path, error))?;
         entry.add_pax("mtime", time_record(stat.st_mtime, stat.st_mtime_nsec));
-        if self.form == Form::Exact {
+        if matches!(self.form, Form::Exact | Form::Changes) {
             entry.add_pax("atime", time_record(stat.st_atime, stat.st_atime_nsec));
         }
         Ok(entry)
@@ -229,15 +298,19 @@ impl Packer<'_> {
         let mut is_opaque = false;
         for (name, value) in xattrs(own, path)? {
             let is_overlays = name.as_bytes().starts_with(OVERLAY_PREFIX);
-            if is_overlays && self.form == Form::Layer {
+            if is_overlays && matches!(self.form, Form::Layer | Form::Changes) {
                 is_opaque |= is_opaque_attribute(&name, &value, path)?;
             }
-            if !is_overlays || self.form == Form::Exact {
-                let Some(name) = name.to_str() else {
-                    return Err(refused(path, "the name of an extended attribute is not text"));
-                };
-                entry.add_pax(&format!("{XATTR_PREFIX}{name}"), value);
-            }
+            let prefix = match (self.form, is_overlays) {
+                (Form::Changes, true) if name == OPAQUE_ATTRIBUTE => continue,
+                (Form::Changes, true) => OWN_XATTR_PREFIX,
+                (Form::Layer | Form::Plain, true) => continue,
+                (Form::Exact, true) | (_, false) => XATTR_PREFIX,
+            };
+            let Some(name) = name.to_str() else {
+                return Err(refused(path, "the name of an extended attribute is not text"));
+            };
+            entry.add_pax(&format!("{prefix}{name}"), value);
         }
         Ok(is_opaque)
     }

@@ -46,7 +46,8 @@ pub struct Unpacked {
     pub size_bytes: u64,
 }
 
-/// Makes in the empty directory `target` what the stream holds; see [`Form::Exact`].
+/// Makes in the empty directory `target` what the stream holds; see [`Form::Exact`] and
+/// [`Form::Changes`].
 ///
 /// # Errors
 /// [`Error::Archive`] for a member that leads out of `target`, or replaces another one, or is of an
@@ -171,7 +172,7 @@ impl<'a> Unpacker<'a> {
         }
         let name = Path::new(name);
         let before = match self.form {
-            Form::Exact => Place::Free,
+            Form::Exact | Form::Changes => Place::Free,
             Form::Layer | Form::Plain => self.clear(&parent, name, member, &path)?,
         };
         self.make(&parent, name, member, &path)?;
@@ -205,8 +206,23 @@ impl<'a> Unpacker<'a> {
         self.attributes(parent, name, member)?;
         if member.kind == EntryType::Directory {
             self.directories.push((path.to_owned(), member.times.clone()));
+            self.hide(&self.open_dir(path)?, member, path)?;
         }
         Ok(())
+    }
+
+    /// What a directory's records say of the layers below.
+    fn hide(&self, dir: &OwnedFd, member: &Member, path: &Path) -> Result<()> {
+        if !matches!(self.form, Form::Exact | Form::Changes) {
+            return Ok(());
+        }
+        if member.is_opaque {
+            set_opaque(&own_path(dir, "."), path)?;
+        }
+        member.whiteouts.iter().try_for_each(|name| {
+            mknodat(dir, name, FileType::CharacterDevice, Mode::empty(), 0)
+                .context("make", path.join(name).display())
+        })
     }
 
     fn root_itself(&mut self, member: &Member) -> Result<()> {
@@ -216,7 +232,7 @@ impl<'a> Unpacker<'a> {
         let root = self.root.try_clone().context("duplicate", "the root")?;
         self.attributes(&root, Path::new("."), member)?;
         self.directories.push((PathBuf::from("."), member.times.clone()));
-        Ok(())
+        self.hide(&root, member, Path::new("."))
     }
 
     /// What a layer hides of those below it. Files of the layer itself are not meant (OCI image-spec,

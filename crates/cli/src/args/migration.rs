@@ -1,0 +1,104 @@
+//! `container checkpoint` and `container restore`, with Podman's options.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use stasis_container::Compression;
+
+#[derive(Debug, Args)]
+pub struct ContainerCheckpointArgs {
+    /// All running containers
+    #[arg(short, long, conflicts_with_all = ["containers", "latest"])]
+    pub all: bool,
+    /// The container that was created last
+    #[arg(short, long, conflicts_with = "containers")]
+    pub latest: bool,
+    /// How the archive is compressed: zstd, gzip or none; with a level behind a colon if wanted
+    #[arg(short, long, value_name = "KIND[:LEVEL]", requires = "export")]
+    pub compress: Option<Compression>,
+    /// Write the checkpoint to an archive, or to standard output if it is called -
+    #[arg(short, long, value_name = "FILE")]
+    pub export: Option<PathBuf>,
+    /// Keep file locks (always done)
+    #[arg(long)]
+    pub file_locks: bool,
+    /// Leave changes of the root file system out of the archive
+    #[arg(long, requires = "export")]
+    pub ignore_rootfs: bool,
+    /// Leave the contents of volumes out of the archive
+    #[arg(long, requires = "export")]
+    pub ignore_volumes: bool,
+    /// Keep the checkpoint also with the container when it was exported
+    #[arg(short, long)]
+    pub keep: bool,
+    /// The container runs on
+    #[arg(short = 'R', long)]
+    pub leave_running: bool,
+    /// Print what it took, as JSON
+    #[arg(long)]
+    pub print_stats: bool,
+    /// Keep established TCP connections
+    #[arg(long)]
+    pub tcp_established: bool,
+    #[arg(short = 'P', long, hide = true)]
+    pub pre_checkpoint: bool,
+    #[arg(long, hide = true)]
+    pub with_previous: bool,
+    #[arg(long, hide = true, value_name = "IMAGE")]
+    pub create_image: Option<String>,
+    /// Names or ids
+    #[arg(required_unless_present_any = ["all", "latest"])]
+    pub containers: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct ContainerRestoreArgs {
+    /// All containers that have a checkpoint
+    #[arg(short, long, conflicts_with_all = ["containers", "latest", "import"])]
+    pub all: bool,
+    /// The container that was created last
+    #[arg(short, long, conflicts_with_all = ["containers", "import"])]
+    pub latest: bool,
+    /// Keep file locks (always done)
+    #[arg(long)]
+    pub file_locks: bool,
+    /// Do not bring back changes of the root file system
+    #[arg(long)]
+    pub ignore_rootfs: bool,
+    /// Take any address in place of the one that --ip gave
+    #[arg(long, requires = "import")]
+    pub ignore_static_ip: bool,
+    /// Take any hardware address in place of the one that --mac-address gave
+    #[arg(long, requires = "import")]
+    pub ignore_static_mac: bool,
+    /// Do not bring back the contents of volumes
+    #[arg(long)]
+    pub ignore_volumes: bool,
+    /// Read an archive, from standard input if it is called -
+    #[arg(short, long, value_name = "FILE", conflicts_with = "containers")]
+    pub import: Option<PathBuf>,
+    /// Keep the checkpoint
+    #[arg(short, long)]
+    pub keep: bool,
+    /// Make a new container of this name
+    #[arg(short, long, requires = "import")]
+    pub name: Option<String>,
+    /// Publish these ports in place of the ones from then
+    #[arg(short, long, requires = "import", value_name = "[[IP:]HOST:]PORT[/PROTOCOL]")]
+    pub publish: Vec<String>,
+    /// Print what it took, as JSON
+    #[arg(long)]
+    pub print_stats: bool,
+    /// Keep established TCP connections
+    #[arg(long)]
+    pub tcp_established: bool,
+    #[arg(long, hide = true)]
+    pub tcp_close: bool,
+    #[arg(long, hide = true)]
+    pub pod: Option<String>,
+    #[arg(long, hide = true, value_name = "FILE")]
+    pub import_previous: Option<PathBuf>,
+    /// Names or ids
+    #[arg(required_unless_present_any = ["all", "latest", "import"])]
+    pub containers: Vec<String>,
+}

@@ -1,0 +1,272 @@
+//! `container checkpoint` and `container restore`: Podman's verbs, with one checkpoint per container
+//! that lies under a name of its own, and archives.
+
+use std::{
+    fs::File,
+    io,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+use stasis_container::{
+    Addresses, Container, Existing, Fate, Import, Imported, LeftOut, Removal, Store, VolumesOf,
+    Wanted,
+};
+use stasis_engine::Report;
+use stasis_network::Publish;
+
+use super::process;
+use crate::{
+    args::migration::{ContainerCheckpointArgs, ContainerRestoreArgs},
+    failure::{Failure, Result},
+};
+
+/// The checkpoint that these two verbs know.
+const SLOT: &str = "checkpoint";
+
+/// Freezes containers.
+pub fn checkpoint(store: &Store, args: &ContainerCheckpointArgs) -> Result<i32> {
+    refuse_unmade(&[
+        (args.pre_checkpoint, "--pre-checkpoint"),
+        (args.with_previous, "--with-previous"),
+        (args.create_image.is_some(), "--create-image"),
+        (args.tcp_established, "--tcp-established"),
+    ])?;
+    let begun = Instant::now();
+    let is_up = |container: &Container| container.state().is_ok_and(|state| state.status.is_up());
+    let chosen = choose(store, &args.containers, (args.all, args.latest), is_up)?;
+    if args.export.is_some() && chosen.len() > 1 {
+        return Err(Failure::new("--export takes one container: an archive holds one"));
+    }
+    let mut figures = Vec::new();
+    let code = each(&chosen, |container, typed| {
+        let since = Instant::now();
+        let report = checkpoint_one(container, args)?;
+        process::tell(&report, false);
+        figures.push(checkpoint_figures(container, &report, since.elapsed()));
+        if !args.print_stats && !is_stdout(args.export.as_deref()) {
+            say!("{typed}");
+        }
+        Ok(())
+    });
+    if args.print_stats {
+        print_figures("podman_checkpoint_duration", begun.elapsed(), &figures);
+    }
+    Ok(code)
+}
+
+fn checkpoint_one(container: &Container, args: &ContainerCheckpointArgs) -> Result<Report> {
+    let left_out = LeftOut { rootfs: args.ignore_rootfs, volumes: args.ignore_volumes };
+    let fate = if args.leave_running { Fate::LeaveRunning } else { Fate::Stop };
+    let existing = Existing::Replace;
+    let report =
+        container.checkpoint(&Wanted { name: SLOT, dir: None, fate, left_out, existing })?;
+    let Some(target) = &args.export else { return Ok(report) };
+    let compression = args.compress.unwrap_or_default();
+    let exported = match is_stdout(Some(target)) {
+        true => container.export_checkpoint(SLOT, None, compression, &mut io::stdout()),
+        false => container.export_checkpoint_to(SLOT, None, compression, target),
+    };
+    exported.map_err(|error| {
+        let name = &container.config.name;
+        Failure::from(error).hint(format!(
+            "the checkpoint is whole and lies with the container: stasis container restore {name}"
+        ))
+    })?;
+    if !args.keep {
+        container.remove_checkpoint(SLOT, None)?;
+    }
+    Ok(report)
+}
+
+/// Brings containers back.
+pub fn restore(store: &Store, args: &ContainerRestoreArgs) -> Result<i32> {
+    refuse_unmade(&[
+        (args.pod.is_some(), "--pod"),
+        (args.import_previous.is_some(), "--import-previous"),
+        (args.tcp_established, "--tcp-established"),
+        (args.tcp_close, "--tcp-close"),
+    ])?;
+    let begun = Instant::now();
+    let mut figures = Vec::new();
+    let code = match &args.import {
+        Some(archive) => {
+            let container = import(store, archive, args, &mut figures)?;
+            if !args.print_stats {
+                say!("{}", container.config.id);
+            }
+            0
+        }
+        None => {
+            let has_slot = |container: &Container| {
+                let is_up = container.state().is_ok_and(|state| state.status.is_up());
+                let names = container.checkpoints(None).unwrap_or_default();
+                !is_up && names.iter().any(|checkpoint| checkpoint.name == SLOT)
+            };
+            let chosen = choose(store, &args.containers, (args.all, args.latest), has_slot)?;
+            each(&chosen, |container, typed| {
+                restore_one(container, SLOT, args, &mut figures)?;
+                if !args.print_stats {
+                    say!("{typed}");
+                }
+                Ok(())
+            })
+        }
+    };
+    if args.print_stats {
+        print_figures("podman_restore_duration", begun.elapsed(), &figures);
+    }
+    Ok(code)
+}
+
+fn import(
+    store: &Store,
+    archive: &Path,
+    args: &ContainerRestoreArgs,
+    figures: &mut Vec<Value>,
+) -> Result<Container> {
+    let mut publish = Vec::new();
+    for text in &args.publish {
+        publish.extend(Publish::parse(text)?);
+    }
+    let is_fresh = args.ignore_static_ip || args.ignore_static_mac;
+    let import = Import {
+        name: args.name.as_deref(),
+        left_out: left_out(args),
+        addresses: if is_fresh { Addresses::Fresh } else { Addresses::Same },
+        publish: (!publish.is_empty()).then_some(publish.as_slice()),
+    };
+    let imported = match is_stdout(Some(archive)) {
+        true => store.import_checkpoint(io::stdin(), &import),
+        false => {
+            let file = File::open(archive).map_err(|error| Failure {
+                cause: Some(error.to_string()),
+                ..Failure::new(format!("cannot open {}", archive.display()))
+            })?;
+            store.import_checkpoint(file, &import)
+        }
+    };
+    let Imported { container, checkpoint } = imported?;
+    if let Err(failure) = restore_one(&container, &checkpoint, args, figures) {
+        // What could not be brought back was never there.
+        container.remove(Removal::Kill, VolumesOf::Remove)?;
+        return Err(failure);
+    }
+    Ok(container)
+}
+
+fn left_out(args: &ContainerRestoreArgs) -> LeftOut {
+    LeftOut { rootfs: args.ignore_rootfs, volumes: args.ignore_volumes }
+}
+
+fn restore_one(
+    container: &Container,
+    name: &str,
+    args: &ContainerRestoreArgs,
+    figures: &mut Vec<Value>,
+) -> Result<()> {
+    let since = Instant::now();
+    let report = container.begin_restore(name, None, left_out(args))?.finish()?;
+    process::tell(&report, false);
+    figures.push(restore_figures(container, &report, since.elapsed()));
+    if !args.keep {
+        container.remove_checkpoint(name, None)?;
+    }
+    Ok(())
+}
+
+/// Options of Podman's that are not there yet are not passed over in silence.
+fn refuse_unmade(options: &[(bool, &str)]) -> Result<()> {
+    match options.iter().find(|(is_given, _)| *is_given) {
+        Some((_, name)) => Err(Failure::new(format!("{name} is not supported yet"))),
+        None => Ok(()),
+    }
+}
+
+/// The containers that are meant, with the words by which the user named them.
+fn choose(
+    store: &Store,
+    keys: &[String],
+    (all, latest): (bool, bool),
+    is_fit: impl Fn(&Container) -> bool,
+) -> Result<Vec<(Container, String)>> {
+    let by_id = |container: Container| {
+        let id = container.config.id.clone();
+        (container, id)
+    };
+    if all {
+        return Ok(store.list()?.into_iter().filter(is_fit).map(by_id).collect());
+    }
+    if latest {
+        let newest = store.list()?.into_iter().next();
+        let newest = newest.ok_or_else(|| Failure::new("there are no containers"))?;
+        return Ok(vec![by_id(newest)]);
+    }
+    keys.iter().map(|key| Ok((store.find(key)?, key.clone()))).collect()
+}
+
+/// One that fails does not keep the others from their turn.
+fn each(
+    chosen: &[(Container, String)],
+    mut act: impl FnMut(&Container, &str) -> Result<()>,
+) -> i32 {
+    let mut code = 0;
+    for (container, typed) in chosen {
+        if let Err(failure) = act(container, typed) {
+            eprintln!("{failure}");
+            code = failure.code;
+        }
+    }
+    code
+}
+
+fn is_stdout(path: Option<&Path>) -> bool {
+    path == Some(Path::new("-"))
+}
+
+/// Podman's fields, in microseconds, and ours beside them.
+fn checkpoint_figures(container: &Container, report: &Report, took: Duration) -> Value {
+    let stats = &report.stats;
+    json!({
+        "Id": container.config.id,
+        "runtime_checkpoint_duration": micros(took),
+        "criu_statistics": {
+            "freezing_time": phase(report, "stop"),
+            "frozen_time": micros(stats.stopped),
+            "memdump_time": phase(report, "pages"),
+            "memwrite_time": phase(report, "write"),
+            "pages_scanned": stats.nr_pages,
+            "pages_written": stats.nr_pages,
+        },
+        "stasis_statistics": process::stats(report),
+    })
+}
+
+fn restore_figures(container: &Container, report: &Report, took: Duration) -> Value {
+    let all: u64 = report.stats.phases.iter().map(|(_, time)| micros(*time)).sum();
+    json!({
+        "Id": container.config.id,
+        "runtime_restore_duration": micros(took),
+        "criu_statistics": {
+            "forking_time": phase(report, "births"),
+            "restore_time": all,
+            "pages_restored": report.stats.nr_pages,
+        },
+        "stasis_statistics": process::stats(report),
+    })
+}
+
+fn phase(report: &Report, name: &str) -> u64 {
+    let times = report.stats.phases.iter().filter(|(phase, _)| *phase == name);
+    times.map(|(_, time)| micros(*time)).sum()
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
+fn print_figures(duration: &str, took: Duration, figures: &[Value]) {
+    let all = json!({ duration: micros(took), "container_statistics": figures });
+    say!("{all:#}");
+}
