@@ -14,6 +14,7 @@ use std::{
     path::Path,
     process::{Command, Stdio},
     thread,
+    time::{Duration, Instant},
 };
 
 use build_support::{Context, Workshop};
@@ -490,7 +491,7 @@ fn a_build_that_is_cut_off_leaves_nothing() {
     let mut child = sleeping(&shop, &context);
     let pid = rustix::process::Pid::from_child(&child);
     rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
-    assert_eq!(wait_for(&mut child, std::time::Duration::from_secs(20)).code(), Some(130));
+    assert_eq!(wait_for(&mut child, Duration::from_secs(20)).code(), Some(130));
     assert_eq!(shop.traces(), Vec::<String>::new());
 
     let mut child = sleeping(&shop, &context);
@@ -501,6 +502,34 @@ fn a_build_that_is_cut_off_leaves_nothing() {
     assert_eq!(shop.traces(), Vec::<String>::new());
     assert_eq!(shop.run(&["images", "-q", "cut"]), "");
     assert_eq!(shop.run(&["system", "check"]), "nothing is wrong\n");
+}
+
+/// Killed at every part of its time, also while a container is just being made.
+#[test]
+fn builds_that_are_killed_at_any_moment_are_cleaned_up() {
+    let shop = Workshop::new();
+    let context = Context::of(&[("f", "x")]);
+    context.dockerfile(
+        "FROM base\nARG N\nRUN echo $N > /a\nCOPY f /f\n\
+         RUN --mount=type=cache,target=/c echo $N >> /c/x\nWORKDIR /w\n",
+    );
+    let began = Instant::now();
+    shop.build(&context, &["-t", "whole", "--build-arg", "N=0"]);
+    let whole = began.elapsed();
+    let rounds = 20;
+    for round in 1..=rounds {
+        let number = format!("N={round}");
+        let mut command = shop.command(&["build", "-q", "-t", "cut", "--build-arg", &number]);
+        let mut child = command.arg(context.dir()).stdout(Stdio::null()).spawn().unwrap();
+        thread::sleep(whole * round / rounds);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        shop.run(&["ps"]);
+        assert_eq!(shop.traces(), Vec::<String>::new(), "round {round}");
+    }
+    assert_eq!(shop.run(&["system", "check"]), "nothing is wrong\n");
+    shop.build(&context, &["-t", "cut", "--build-arg", "N=last"]);
+    assert_eq!(shop.in_image("cut", "cat /a /f"), "last\nx");
 }
 
 #[test]
