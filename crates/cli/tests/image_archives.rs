@@ -8,7 +8,7 @@ mod image_support;
 use std::{fs, path::PathBuf, process::Stdio};
 
 use container_support::{Done, Engine};
-use image_support::{Tar, gzip, oci_archive, old_docker_archive, tool};
+use image_support::{Tar, archive_of_platforms, gzip, oci_archive, old_docker_archive, tool};
 use serde_json::Value;
 use stasis_oci::{Digest, RunConfig, media_type};
 
@@ -60,6 +60,19 @@ fn an_archive_of_an_old_docker_is_loaded() {
     let blobs = fs::read_dir(engine.root().join("images/blobs/sha256")).unwrap().count();
     assert_eq!(blobs, 4);
     assert_eq!(engine.run(&["system", "check"]), "nothing is wrong\n");
+}
+
+#[test]
+fn of_several_platforms_ours_is_taken_or_the_one_that_is_there() {
+    let engine = Engine::new();
+    for architecture in ["amd64", "arm64"] {
+        let archive = archive_of_platforms("docker.io/me/app:3", &layers(), architecture).bytes();
+        let archive = write(&engine, "platforms.tar", &archive);
+        assert_eq!(engine.run(&["load", "-i", &archive]), "Loaded image: me/app:3\n");
+        assert_eq!(engine.run(&["images", "-q"]).lines().count(), 1);
+        engine.run(&["rmi", "me/app:3"]);
+        assert!(is_empty(&engine));
+    }
 }
 
 #[test]
@@ -179,11 +192,14 @@ fn a_root_file_system_becomes_an_image() {
     let busybox = engine.busybox();
     let tar = text(&engine, "root.tar");
     tool("tar", &["-C", busybox.to_str().unwrap(), "-cf", &tar, "."]);
-    let id = engine.run(&["import", "-m", "by hand", &tar, "my/root:1"]);
+    let options = ["-c", "CMD [\"sh\"]", "-c", "ENV A=b C=\"d e\"", "-m", "by hand"];
+    let id = engine.run(&[&["import"], &options[..], &[&tar, "my/root:1"]].concat());
     assert!(id.starts_with("sha256:") && id.trim().len() == 71, "{id}");
     assert_eq!(engine.run(&["history", "--format", "{{.Comment}}", "my/root:1"]), "by hand\n");
-    let out = engine.run(&["run", "--rm", "my/root:1", "/bin/sh", "-c", "echo inside"]);
-    assert_eq!(out, "inside\n");
+    let config = engine.run(&["image", "inspect", "-f", "{{json .Config.Env}}", "my/root:1"]);
+    assert_eq!(config, "[\"A=b\",\"C=d e\"]\n");
+    let out = engine.run(&["run", "--rm", "my/root:1", "/bin/sh", "-c", "echo in $C"]);
+    assert_eq!(out, "in d e\n");
     let input = fs::File::open(&tar).unwrap();
     let done = engine.command(&["import", "-"]).stdin(input).output().unwrap();
     assert!(done.status.success(), "{done:?}");

@@ -8,7 +8,7 @@
 //! Whatever the form, a stream that is unpacked is hostile until it has proved otherwise. A member
 //! whose name is absolute or has a `..` is refused (Docker would clean the former; no tool that makes
 //! images writes them), and so is one whose directory is reached through a symbolic link. Devices are
-//! made, since images may have them; the mount of a container does not let them be used.
+//! made, since images may have them; what may be used in a container its control group decides.
 
 mod archive;
 mod files;

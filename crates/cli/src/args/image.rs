@@ -184,6 +184,9 @@ pub struct LoadArgs {
 
 #[derive(Debug, Args)]
 pub struct ImportArgs {
+    /// Instruction of a Dockerfile that changes the configuration
+    #[arg(short, long, value_name = "INSTRUCTION")]
+    pub change: Vec<String>,
     /// Comment for the history
     #[arg(short, long, default_value = "")]
     pub message: String,

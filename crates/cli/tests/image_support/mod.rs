@@ -5,7 +5,7 @@
 use std::{io::Write, path::Path, process::Command};
 
 use serde_json::{Value, json};
-use stasis_oci::Digest;
+use stasis_oci::{Digest, media_type};
 use tar_core::{EntryType, builder::EntryBuilder};
 
 /// A tar that grows member by member.
@@ -118,26 +118,71 @@ fn list(entries: &[Value]) -> String {
 
 /// An OCI layout of one image whose layers are stored as they are given.
 pub fn oci_archive(name: &str, layers: &[(Vec<u8>, &str)], plain: &[Vec<u8>]) -> Tar {
-    let config = config(plain);
-    let descriptor = |kind: &str, bytes: &[u8]| json!({"mediaType": kind, "digest": Digest::of(bytes), "size": bytes.len()});
-    let blobs = layers.iter().map(|(layer, kind)| descriptor(kind, layer)).collect::<Vec<_>>();
-    let manifest = json!({
-        "schemaVersion": 2,
-        "mediaType": stasis_oci::media_type::OCI_MANIFEST,
-        "config": descriptor(stasis_oci::media_type::OCI_CONFIG, &config),
-        "layers": blobs,
-    })
-    .to_string();
-    let mut entry = descriptor(stasis_oci::media_type::OCI_MANIFEST, manifest.as_bytes());
+    let mut layout = Layout::new();
+    let mut entry = layout.image(layers, plain);
     entry["annotations"] = json!({"org.opencontainers.image.ref.name": name});
-    let index = json!({"schemaVersion": 2, "manifests": [entry]}).to_string();
-    let blob = |tar: Tar, bytes: &[u8]| {
-        tar.file(&format!("blobs/sha256/{}", Digest::of(bytes).hex()), bytes)
+    layout.finish(&[entry])
+}
+
+/// As Docker saves an image for several platforms, of which it has only one: an index inside the
+/// index, which also tells of what was attested.
+pub fn archive_of_platforms(name: &str, plain: &[Vec<u8>], architecture: &str) -> Tar {
+    let mut layout = Layout::new();
+    let layers: Vec<_> = plain.iter().map(|layer| (layer.clone(), media_type::OCI_LAYER)).collect();
+    let attested =
+        layout.image(&[(b"{}".to_vec(), "application/vnd.in-toto+json")], &[b"{}".to_vec()]);
+    let image = layout.image(&layers, plain);
+    let absent = descriptor(media_type::OCI_MANIFEST, b"not here");
+    let of = |mut entry: Value, os: &str, architecture: &str| {
+        entry["platform"] = json!({"os": os, "architecture": architecture});
+        entry
     };
-    let tar = Tar::new().file("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#);
-    let tar = layers.iter().fold(tar, |tar, (layer, _)| blob(tar, layer));
-    let tar = blob(blob(tar, &config), manifest.as_bytes());
-    tar.file("index.json", index.as_bytes())
+    let manifests = [
+        of(attested, "unknown", "unknown"),
+        of(absent, "linux", "s390x"),
+        of(image, "linux", architecture),
+    ];
+    let index =
+        json!({"schemaVersion": 2, "mediaType": media_type::OCI_INDEX, "manifests": manifests});
+    let mut entry = layout.blob(media_type::OCI_INDEX, index.to_string().as_bytes());
+    entry["annotations"] = json!({"io.containerd.image.name": name});
+    layout.finish(&[entry])
+}
+
+/// An OCI layout that grows.
+struct Layout(Tar);
+
+impl Layout {
+    fn new() -> Layout {
+        Layout(Tar::new().file("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#))
+    }
+
+    fn blob(&mut self, kind: &str, bytes: &[u8]) -> Value {
+        let path = format!("blobs/sha256/{}", Digest::of(bytes).hex());
+        self.0 = std::mem::take(&mut self.0).file(&path, bytes);
+        descriptor(kind, bytes)
+    }
+
+    fn image(&mut self, layers: &[(Vec<u8>, &str)], plain: &[Vec<u8>]) -> Value {
+        let layers: Vec<Value> =
+            layers.iter().map(|(layer, kind)| self.blob(kind, layer)).collect();
+        let manifest = json!({
+            "schemaVersion": 2,
+            "mediaType": media_type::OCI_MANIFEST,
+            "config": self.blob(media_type::OCI_CONFIG, &config(plain)),
+            "layers": layers,
+        });
+        self.blob(media_type::OCI_MANIFEST, manifest.to_string().as_bytes())
+    }
+
+    fn finish(self, manifests: &[Value]) -> Tar {
+        let index = json!({"schemaVersion": 2, "manifests": manifests});
+        self.0.file("index.json", index.to_string().as_bytes())
+    }
+}
+
+fn descriptor(kind: &str, bytes: &[u8]) -> Value {
+    json!({"mediaType": kind, "digest": Digest::of(bytes), "size": bytes.len()})
 }
 
 /// Runs a tool of the host that must succeed; gives its standard output.

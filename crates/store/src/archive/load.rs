@@ -140,8 +140,12 @@ fn of_index(
 
 fn ours<'a>(store: &ImageStore, index: &'a Index) -> Option<&'a Descriptor> {
     let is_here = |manifest: &&Descriptor| store.has_blob(&manifest.digest);
+    let is_image = |manifest: &&Descriptor| {
+        // BuildKit puts what it attests of an image beside it, for a platform that is none.
+        manifest.platform.as_ref().is_none_or(|platform| platform.os != "unknown")
+    };
     let chosen = index.choose(&Platform::host()).filter(is_here);
-    chosen.or_else(|| index.manifests.iter().find(is_here))
+    chosen.or_else(|| index.manifests.iter().filter(is_image).find(is_here))
 }
 
 /// The same manifest may be there once for each of its names.

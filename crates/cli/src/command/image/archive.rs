@@ -14,6 +14,7 @@ use stasis_store::{Format, Image, ImageStore, Import, Saving};
 use super::unpacking::Unpacking;
 use crate::{
     args::{ImportArgs, LoadArgs, SaveArgs, SaveFormat},
+    changes::Changes,
     failure::{Failure, Result},
 };
 
@@ -136,10 +137,12 @@ fn open(path: &Path) -> Result<File> {
 }
 
 pub fn import(store: &Store, args: &ImportArgs) -> Result<i32> {
+    let mut config = RunConfig::default();
+    Changes::parse(&args.change, &config.env)?.apply(&mut config);
     let import = Import {
         names: args.name.iter().map(|name| Ok(name.parse()?)).collect::<Result<_>>()?,
         platform: args.platform.as_deref().map_or_else(|| Ok(Platform::host()), str::parse)?,
-        config: RunConfig::default(),
+        config,
         message: message(args),
         created: Timestamp::now(),
     };
