@@ -94,11 +94,13 @@ pub enum Command {
 }
 
 impl Command {
-    /// Is it one of our own helper processes?
-    pub fn is_internal(&self) -> bool {
-        matches!(
+    /// Does it look at containers? Our own helper processes have been told all they need.
+    pub fn looks_at_containers(&self) -> bool {
+        !matches!(
             self,
-            Command::InternalMonitor { .. }
+            Command::Process(_)
+                | Command::Completion { .. }
+                | Command::InternalMonitor { .. }
                 | Command::InternalLaunch
                 | Command::InternalInit { .. }
         )

@@ -43,7 +43,7 @@ pub fn run(cli: Cli) -> Result<i32> {
         build::sweep(&home);
     }
     let store = Store::new(home.clone());
-    if !cli.command.is_internal() {
+    if cli.command.looks_at_containers() {
         sweep(&store);
     }
     match cli.command {

@@ -103,6 +103,24 @@ while True:
     }
 }
 
+/// The flow of somebody who never stops sending must not stay where the first datagram went.
+#[test]
+fn datagrams_find_a_container_that_comes_later_or_comes_again() {
+    let net = Net::new();
+    let echo = "import socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('', 53)); print('ready', flush=True)
+while True:
+    data, who = s.recvfrom(100); s.sendto(sys.argv[1].encode(), who)";
+    let sender = net.datagram_sender(OUTSIDE, "192.0.2.1:5353");
+    assert_eq!(net.exchange_datagrams(&sender), None, "nobody is there yet");
+    for (name, address) in [("one", "10.88.0.50"), ("two", "10.88.0.60")] {
+        net.start_python(name, &["-p", "5353:53/udp", "--ip", address], echo, &[name]);
+        assert_eq!(net.exchange_datagrams(&sender).as_deref(), Some(name));
+        net.engine.run(&["rm", "-f", name]);
+        assert_eq!(net.exchange_datagrams(&sender), None, "it is gone");
+    }
+}
+
 #[test]
 fn taken_ports_are_refused_with_their_holder() {
     let net = Net::new();
@@ -165,6 +183,9 @@ fn networks_are_apart_and_know_names() {
     let red = address(&net, "r1");
     assert_eq!(net.ask_from_container("b1", &format!("{red}:80")), None);
     assert_eq!(net.ask_from_container("b1", "r1:80"), None);
+    net.engine.run(&["rename", "r1", "first"]);
+    assert_eq!(net.ask_from_container("r2", "first:80").as_deref(), Some("r1"));
+    net.engine.run(&["rename", "first", "r1"]);
     // In the middle of their lives.
     net.engine.run(&["network", "connect", "--alias", "newcomer", "red", "b1"]);
     assert_eq!(net.ask_from_container("b1", "r1:80").as_deref(), Some("r1"));

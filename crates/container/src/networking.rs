@@ -78,7 +78,7 @@ pub(crate) struct Joined {
 /// # Errors
 /// [`Error::Network`]; then it is in none of them.
 pub(crate) fn join(container: &Container, mode: &Mode, init: i32) -> Result<Joined> {
-    let config = container.recorded_config()?;
+    let config = container.config_now()?;
     let Network::Named(connections) = &config.network else {
         container.update(|state| state.endpoints.clear())?;
         return Ok(Joined::default());
@@ -96,7 +96,7 @@ pub(crate) fn join(container: &Container, mode: &Mode, init: i32) -> Result<Join
     let home = &container.home;
     ledger.sweep(|id| tenancy(home, id))?;
     let (endpoints, held) = ledger.join(&Joining {
-        owner: &owner(container),
+        owner: &owner(&config),
         connections,
         ports: &wishes(&config),
         former,
@@ -113,8 +113,7 @@ fn remember(container: &Container, endpoints: &[Endpoint]) -> Result<()> {
     container.update(|state| state.endpoints = endpoints.to_vec())
 }
 
-fn owner(container: &Container) -> Owner {
-    let config = &container.config;
+fn owner(config: &Config) -> Owner {
     Owner { id: config.id.clone(), name: config.name.clone() }
 }
 
@@ -128,7 +127,7 @@ fn open_namespace(init: i32) -> Result<OwnedFd> {
 /// # Errors
 /// [`Error::Network`] by the kernel.
 pub(crate) fn leave(container: &Container) -> Result<()> {
-    end(container, |ledger| Ok(ledger.leave(&container.config.id)?))
+    change(container, |ledger| Ok(ledger.leave(&container.config.id)?))
 }
 
 /// As [`leave`], and gives back what was reserved for it.
@@ -136,10 +135,19 @@ pub(crate) fn leave(container: &Container) -> Result<()> {
 /// # Errors
 /// [`Error::Network`] by the kernel.
 pub(crate) fn forget(container: &Container) -> Result<()> {
-    end(container, |ledger| Ok(ledger.forget(&container.config.id)?))
+    change(container, |ledger| Ok(ledger.forget(&container.config.id)?))
 }
 
-fn end(container: &Container, act: impl FnOnce(&mut Ledger) -> Result<()>) -> Result<()> {
+/// Tells the neighbours of a container its new name.
+///
+/// # Errors
+/// [`Error::Network`] by the disk.
+pub(crate) fn renamed(container: &Container, name: &str) -> Result<()> {
+    change(container, |ledger| Ok(ledger.rename(&container.config.id, name)?))
+}
+
+/// Does something to the leases of a container, if it has any.
+fn change(container: &Container, act: impl FnOnce(&mut Ledger) -> Result<()>) -> Result<()> {
     let networks = container.home.networks();
     if !networks.leases()?.iter().any(|lease| lease.owner.id == container.config.id) {
         return Ok(());

@@ -8,7 +8,7 @@ use crate::{
     config::Config,
     error::{Context, Error, Result},
     home::{Home, Place},
-    name, record,
+    name, networking, record,
     record::Lock,
     rootfs,
     state::State,
@@ -139,7 +139,8 @@ impl Store {
     pub fn rename(&self, container: &Container, name: &str) -> Result<()> {
         let _names = Lock::take(&self.home.names_lock())?;
         self.check_free(name)?;
-        container.change_config(|config| name.clone_into(&mut config.name))
+        container.change_config(|config| name.clone_into(&mut config.name))?;
+        networking::renamed(container, name)
     }
 
     fn taken_names(&self) -> Result<Vec<String>> {
@@ -258,14 +259,6 @@ impl Container {
             }
             other => other,
         })
-    }
-
-    /// The configuration as it is written down now: networks come and go.
-    ///
-    /// # Errors
-    /// [`Error::NoSuchContainer`] if it was removed meanwhile.
-    pub(crate) fn recorded_config(&self) -> Result<Config> {
-        record::read(&self.place.config()).map_err(|error| self.or_gone(error))
     }
 
     /// Changes the record under its lock.

@@ -18,7 +18,7 @@ pub(crate) fn enable(family: Family) -> Result<Option<Note>> {
         Family::V4 => "net/ipv4/ip_forward",
         Family::V6 => "net/ipv6/conf/all/forwarding",
     };
-    Ok(set(name, "1")?.then(|| Note::ForwardingEnabled { switch: name.into() }))
+    Ok(set(name, "1")?.then(|| Note::ForwardingEnabled { family, switch: name.into() }))
 }
 
 /// Lets packets between loopback addresses and the containers behind a bridge be routed at all.

@@ -12,7 +12,7 @@ use stasis_record::Lock;
 use crate::{
     endpoint::{self, Draft},
     error::{Error, Result},
-    forwarding,
+    flow, forwarding,
     held_port::HeldPort,
     lease::{Book, Endpoint, Family, Lease, Owner, Tenure},
     link::Links,
@@ -155,7 +155,10 @@ impl Ledger {
         self.disk.write_book(&self.book)?;
         self.plug_all(joining)?;
         self.apply_rules()?;
-        if self.way_out(&joining.owner.id).is_some() {
+        if let Some(at) = self.way_out(&joining.owner.id) {
+            if let Err(error) = flow::forget_those_before(&self.book.leases[at].endpoint) {
+                tracing::debug!("{error}");
+            }
             self.note_tables_in_the_way();
         }
         Ok((self.endpoints_of(&joining.owner.id), held))
@@ -230,6 +233,17 @@ impl Ledger {
             self.set_way_out(id, namespace)?;
         }
         Ok(self.endpoints_of(id))
+    }
+
+    /// Notes the new name of a container.
+    ///
+    /// # Errors
+    /// [`Error::Record`] by the disk.
+    pub fn rename(&mut self, id: &str, name: &str) -> Result<()> {
+        for lease in self.book.leases.iter_mut().filter(|lease| lease.owner.id == id) {
+            name.clone_into(&mut lease.owner.name);
+        }
+        self.disk.write_book(&self.book)
     }
 
     fn ports_in(&self, id: &str, network: &str) -> Vec<Published> {
@@ -370,8 +384,12 @@ impl Ledger {
             return Ok(false);
         }
         let mut links = Links::open()?;
-        for endpoint in plugged {
+        for endpoint in &plugged {
             links.remove(&endpoint.device)?;
+        }
+        // A kernel that cannot tell of flows is no reason to leave anything else behind.
+        if let Err(error) = flow::forget_those_of(&plugged) {
+            tracing::debug!("{error}");
         }
         Ok(true)
     }

@@ -9,6 +9,7 @@
 mod create;
 mod endpoint;
 mod error;
+mod flow;
 mod forwarding;
 mod held_port;
 pub mod hosts;

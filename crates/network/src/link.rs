@@ -183,6 +183,18 @@ impl Links {
             .context("give a network device the address", address)
     }
 
+    /// All addresses of this host.
+    ///
+    /// # Errors
+    /// [`crate::Error::Refused`] by the kernel.
+    pub fn addresses(&mut self) -> Result<Vec<IpAddr>> {
+        let messages = self
+            .netlink
+            .dump(RouteNetlinkMessage::GetAddress(AddressMessage::default()))
+            .context("list", "the addresses of this host")?;
+        Ok(messages.iter().filter_map(own_address).collect())
+    }
+
     /// What has no other route goes to `gateway`.
     ///
     /// # Errors
@@ -246,6 +258,14 @@ fn new_link(name: &str, kind: InfoKind, data: Option<InfoData>) -> LinkMessage {
 
 fn family(address: IpAddr) -> AddressFamily {
     if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 }
+}
+
+fn own_address(message: &RouteNetlinkMessage) -> Option<IpAddr> {
+    let RouteNetlinkMessage::NewAddress(address) = message else { return None };
+    address.attributes.iter().find_map(|attribute| match attribute {
+        AddressAttribute::Address(address) => Some(*address),
+        _ => None,
+    })
 }
 
 fn destination(message: &RouteNetlinkMessage) -> Option<IpNet> {

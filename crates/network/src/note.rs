@@ -4,11 +4,13 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::lease::Family;
+
 /// Something that happened beside what was asked for, or will get in its way.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Note {
     /// A switch of the kernel was turned, for the whole host.
-    ForwardingEnabled { switch: String },
+    ForwardingEnabled { family: Family, switch: String },
     /// None of the container's networks leads outside, so its ports are not published.
     NotPublished { container: String },
     /// Others' tables drop what containers send to other hosts, and what these send to them.
@@ -20,16 +22,21 @@ pub enum Note {
 impl Note {
     /// Will something not work?
     pub fn is_warning(&self) -> bool {
-        !matches!(self, Note::ForwardingEnabled { .. })
+        !matches!(self, Note::ForwardingEnabled { family: Family::V4, .. })
     }
 }
 
 impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Note::ForwardingEnabled { switch } => {
+            Note::ForwardingEnabled { family: Family::V4, switch } => {
                 write!(f, "switched on {switch}: containers need it to reach other hosts")
             }
+            Note::ForwardingEnabled { family: Family::V6, switch } => write!(
+                f,
+                "switched on {switch}: containers need it to reach other hosts; this host takes no \
+                 routes from advertisements any more, except where accept_ra is 2"
+            ),
             Note::NotPublished { container } => {
                 write!(f, "no port of {container} is published: its networks do not lead outside")
             }

@@ -181,18 +181,26 @@ impl Net {
         self.within(place, ask).join().unwrap()
     }
 
-    pub fn ask_by_datagram(&self, place: Place, target: &str) -> Option<String> {
-        let target = target.to_owned();
-        let ask = move || {
+    pub fn ask_by_datagram(&self, place: Place, target: &'static str) -> Option<String> {
+        self.exchange_datagrams(&self.datagram_sender(place, target))
+    }
+
+    /// A socket that always sends from the same port.
+    pub fn datagram_sender(&self, place: Place, target: &'static str) -> UdpSocket {
+        let open = move || {
             let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
             socket.set_read_timeout(Some(PATIENCE)).unwrap();
             socket.connect(target).unwrap();
-            socket.send(b"x").ok()?;
-            let mut answer = [0; 100];
-            let len = socket.recv(&mut answer).ok()?;
-            Some(String::from_utf8_lossy(&answer[..len]).into_owned())
+            socket
         };
-        self.within(place, ask).join().unwrap()
+        self.within(place, open).join().unwrap()
+    }
+
+    pub fn exchange_datagrams(&self, socket: &UdpSocket) -> Option<String> {
+        socket.send(b"x").ok()?;
+        let mut answer = [0; 100];
+        let len = socket.recv(&mut answer).ok()?;
+        Some(String::from_utf8_lossy(&answer[..len]).into_owned())
     }
 
     /// As [`Net::ask`], from inside a container, which also looks names up.

@@ -19,7 +19,7 @@ impl Container {
     /// [`Error::Invalid`] if it is there already or has no network of its own, [`Error::Network`].
     pub fn connect(&self, connection: Connection) -> Result<()> {
         let _lock = self.command_lock()?;
-        let mut config = self.recorded_config()?;
+        let mut config = self.config_now()?;
         let connections = named(&mut config)?;
         if connections.iter().any(|known| known.network == connection.network) {
             let (name, network) = (&self.config.name, &connection.network);
@@ -34,7 +34,7 @@ impl Container {
             if connection.network == stasis_network::DEFAULT_NETWORK {
                 ledger.ensure_default()?;
             }
-            let endpoints = ledger.connect(&owner(self), &connection, namespace.as_fd())?;
+            let endpoints = ledger.connect(&owner(&config), &connection, namespace.as_fd())?;
             remember(self, &endpoints)?;
             files::tell_everybody(&ledger, &self.home)?;
         }
@@ -47,7 +47,7 @@ impl Container {
     /// [`Error::Invalid`] if it is not in it, [`Error::Network`].
     pub fn disconnect(&self, network: &str) -> Result<()> {
         let _lock = self.command_lock()?;
-        let mut config = self.recorded_config()?;
+        let mut config = self.config_now()?;
         let connections = named(&mut config)?;
         let count = connections.len();
         connections.retain(|known| known.network != network);
