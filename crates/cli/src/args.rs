@@ -2,6 +2,7 @@
 
 mod build;
 pub mod change;
+pub mod health;
 mod image;
 pub mod migration;
 mod network;
@@ -84,6 +85,8 @@ pub enum Command {
     Completion { shell: Shell },
     #[command(hide = true)]
     InternalMonitor { id: String },
+    #[command(hide = true)]
+    InternalHealth { id: String },
     #[command(hide = true)]
     InternalLaunch,
     #[command(hide = true)]
@@ -197,6 +200,8 @@ pub struct RunArgs {
 pub struct CreateArgs {
     #[command(flatten)]
     pub pulling: registry::PullingArgs,
+    #[command(flatten)]
+    pub health: health::HealthArgs,
     /// Run on this directory instead of an image; with :O changes go to the container and not to the directory
     #[arg(long, value_name = "DIR[:O]")]
     pub rootfs: Option<String>,
@@ -361,7 +366,7 @@ pub struct PsArgs {
     /// The last created one, whatever it does
     #[arg(short, long)]
     pub latest: bool,
-    /// name=, id=, status=, label=, exited=, network=, volume=
+    /// name=, id=, status=, label=, exited=, network=, volume=, health=
     #[arg(short, long)]
     pub filter: Vec<String>,
     /// json, table, or a Go template

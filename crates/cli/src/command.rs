@@ -20,7 +20,7 @@ mod verbs;
 mod volume;
 
 use clap::CommandFactory;
-use stasis_container::{Container, Home, Store, init, launcher, monitor};
+use stasis_container::{Container, Home, Store, health, init, launcher, monitor};
 
 use crate::{
     args::{Cli, Command, ContainerCommand, ContainersCommand},
@@ -71,6 +71,7 @@ pub fn run(cli: Cli) -> Result<i32> {
             Ok(0)
         }
         Command::InternalMonitor { id } => Ok(monitor::main(home, &id).map(|()| 0)?),
+        Command::InternalHealth { id } => Ok(health::main(home, &id).map(|()| 0)?),
         Command::InternalLaunch => Ok(launcher::main().map(|()| 0)?),
         Command::InternalInit { args } => Ok(init::main(&args)),
     }

@@ -16,7 +16,7 @@ use crate::{
     args::CreateArgs,
     basis::{self, Basis, Program},
     failure::{Failure, Result},
-    mounts, parse,
+    health, mounts, parse,
 };
 
 pub use network::check_aliases;
@@ -74,7 +74,7 @@ fn config(store: &Store, args: &CreateArgs, basis: &Basis) -> Result<Config> {
         restart,
         auto_remove: args.rm,
         exposed_ports: image.exposed_ports.keys().cloned().collect(),
-        healthcheck: image.healthcheck.clone(),
+        healthcheck: health::check(&args.health, image.healthcheck.as_ref())?,
     })
 }
 

@@ -12,6 +12,7 @@ mod confirm;
 mod create;
 mod failure;
 mod format;
+mod health;
 mod listing;
 mod mounts;
 mod parse;

@@ -453,3 +453,24 @@ fn rename_update_and_prune() {
     let names = engine.run(&["ps", "-a", "--format", "{{.Names}}"]);
     assert_eq!(names, "other\nfresh\n");
 }
+
+/// The way people move a container today, as it is typed.
+#[test]
+fn a_container_moves_as_an_image() {
+    let engine = running("echo kept > /kept");
+    let short = engine.run(&["ps", "-q"]).trim().to_owned();
+    engine.run(&["commit", "-p", &short, "container-backup"]);
+    assert!(engine.run(&["images"]).contains("container-backup"));
+    let id = engine.run(&["images", "-q", "container-backup"]).trim().to_owned();
+    engine.run(&["tag", &id, "registry.example/me/container-backup:test"]);
+    let archive = engine.dir.path().join("container-backup.tar");
+    engine.run(&["save", "-o", archive.to_str().unwrap(), "container-backup"]);
+    let elsewhere = Engine::new();
+    let loaded = elsewhere.run(&["load", "-i", archive.to_str().unwrap()]);
+    assert!(loaded.contains("Loaded image: container-backup:latest"), "{loaded}");
+    assert_eq!(elsewhere.run(&["images", "-q", "container-backup"]).trim(), id);
+    elsewhere.run(&["run", "-d", "--name", "moved", "container-backup"]);
+    assert_eq!(elsewhere.run(&["exec", "moved", "cat", "/kept"]), "kept\n");
+    let refused = elsewhere.try_run(&["rmi", "container-backup"]);
+    assert!(refused.code == 1 && refused.err.contains("container moved runs on it"), "{refused:?}");
+}

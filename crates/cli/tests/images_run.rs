@@ -177,3 +177,54 @@ fn checkpoints_of_containers_of_images() {
     engine.run(&["rm", "-fv", "c"]);
     assert_eq!(engine.leftovers(), Vec::<String>::new());
 }
+
+#[test]
+fn health_checks_tell_how_a_container_is() {
+    let engine = Engine::new();
+    let healthcheck = stasis_oci::Healthcheck {
+        test: ["CMD-SHELL", "echo looked; test -e /well"].map(str::to_owned).to_vec(),
+        interval: 100_000_000,
+        retries: 2,
+        ..Default::default()
+    };
+    engine.make_image("box", RunConfig { healthcheck: Some(healthcheck), ..plain() });
+    engine.run(&[
+        "run",
+        "-d",
+        "--name",
+        "c",
+        "--health-start-period",
+        "1h",
+        "--health-start-interval",
+        "50ms",
+        "box",
+        "sleep",
+        "1000",
+    ]);
+    assert!(engine.run(&["ps"]).contains("(health: starting)"));
+    let health = |field: &str| engine.inspect("c", &format!("{{{{json .State.Health.{field}}}}}"));
+    engine.eventually("it was looked at", || health("Log").contains("looked"));
+    assert_eq!((health("Status"), health("FailingStreak")), ("\"starting\"".into(), "0".into()));
+    engine.run(&["exec", "c", "touch", "/well"]);
+    engine.eventually("it is healthy", || health("Status") == "\"healthy\"");
+    assert!(engine.run(&["ps", "--filter", "health=healthy"]).contains("(healthy)"));
+    engine.run(&["exec", "c", "rm", "/well"]);
+    engine.eventually("it is unhealthy", || health("Status") == "\"unhealthy\"");
+    // A checkpoint does not meet a probe, and who comes back is looked after as well.
+    engine.run(&["checkpoint", "create", "c", "x"]);
+    engine.run(&["start", "--checkpoint", "x", "c"]);
+    engine.run(&["exec", "c", "touch", "/well"]);
+    engine.eventually("it is healthy again", || health("Status") == "\"healthy\"");
+    engine.run(&["rm", "-f", "c"]);
+    assert_eq!(engine.leftovers(), Vec::<String>::new());
+    engine.run(&["create", "--name", "none", "--no-healthcheck", "box", "true"]);
+    assert_eq!(engine.inspect("none", "{{json .Config.Healthcheck}}"), "null");
+    let slow = ["--health-cmd", "sleep 1000", "--health-timeout", "100ms", "--health-retries", "1"];
+    engine.run(
+        &[&["run", "-d", "--name", "slow"], slow.as_slice(), &["box", "sleep", "1000"]].concat(),
+    );
+    let status = || engine.inspect("slow", "{{.State.Health.Status}}");
+    engine.eventually("it is unhealthy", || status() == "unhealthy");
+    assert!(engine.inspect("slow", "{{json .State.Health.Log}}").contains("exceeded timeout"));
+    assert_eq!(engine.try_run(&["create", "--health-interval", "fast", "box", "true"]).code, 125);
+}

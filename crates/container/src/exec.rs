@@ -3,7 +3,12 @@
 //! It gets the caller's own standard streams, or a console of its own; nobody else is between. Its
 //! launcher is its parent and ends with its exit code.
 
-use std::os::fd::AsFd;
+use std::{
+    fs::{self, File},
+    os::{fd::AsFd, unix::fs::DirBuilderExt},
+    path::Path,
+    time::Duration,
+};
 
 use serde_json::json;
 
@@ -13,6 +18,7 @@ use crate::{
     confinement::Confinement,
     error::{Context, Error, Result},
     launcher::{Launcher, Request, Start},
+    lifecycle::wait_readable,
     monitor::{accept_console, listen_at},
     process::ProcessId,
     record,
@@ -21,6 +27,8 @@ use crate::{
     store::Container,
     user,
 };
+
+const SIGKILL: i32 = 9;
 
 /// What to run and how.
 #[derive(Clone, Debug)]
@@ -44,12 +52,59 @@ impl Container {
     /// cannot be.
     pub fn exec(&self, options: &ExecOptions) -> Result<i32> {
         let init = self.running_init()?;
-        // One directory per session: two may begin at once.
+        self.in_session(&init, |session| {
+            let request = self.exec_request(options, init.pid, session)?;
+            if options.tty {
+                exec_on_console(&request, options)
+            } else {
+                exec_on_streams(&request, options)
+            }
+        })
+    }
+
+    /// Runs a program whose output goes to a file, and kills it if it does not end in time: then there
+    /// is no exit code.
+    ///
+    /// # Errors
+    /// As [`Container::exec`].
+    pub(crate) fn exec_for(
+        &self,
+        options: &ExecOptions,
+        output: &File,
+        timeout: Duration,
+    ) -> Result<Option<i32>> {
+        let init = self.running_init()?;
+        self.in_session(&init, |session| {
+            let request = self.exec_request(options, init.pid, session)?;
+            let null = open_null()?;
+            let ends = [null.as_fd(), output.as_fd(), output.as_fd()];
+            let launcher = Launcher::start(&request, &ends)?;
+            let program = ProcessId::probe(launcher.created()?);
+            let child = launcher.executed()?;
+            let launcher = ProcessId::probe(i32::try_from(child.id()).unwrap_or(0));
+            let is_over = match launcher.as_ref().and_then(ProcessId::open) {
+                Some(launcher) => wait_readable(&launcher, Some(timeout))?,
+                None => true,
+            };
+            if let Some(program) = program.filter(|_| !is_over) {
+                program.signal(SIGKILL)?;
+            }
+            let code = exit_code_of(child)?;
+            Ok(is_over.then_some(code))
+        })
+    }
+
+    /// Gives what is done a directory of its own: two sessions may begin at once.
+    fn in_session<T>(&self, init: &ProcessId, act: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
         let session = self.place.run.join(format!("exec-{}", std::process::id()));
-        record::make_private_dir(&session)?;
-        let code = self.exec_in(options, init.pid, &session);
+        // Only inside the directory of a run: what is made after its end stays for ever.
+        fs::DirBuilder::new()
+            .mode(0o700)
+            .create(&session)
+            .map_err(|_| self.wrong_state("is not running"))?;
+        let done = act(&session);
         record::remove_tree(&session)?;
-        match code {
+        match done {
             // Whatever failed, it failed since init has died meanwhile.
             Err(_) if !init.is_whole() => Err(self.wrong_state("is not running")),
             other => other,
@@ -65,24 +120,19 @@ impl Container {
         }
     }
 
-    fn exec_in(&self, options: &ExecOptions, pid: i32, session: &std::path::Path) -> Result<i32> {
+    fn exec_request(&self, options: &ExecOptions, pid: i32, session: &Path) -> Result<Request> {
         let process = session.join("process.json");
         record::write(&process, &self.exec_process(options, pid)?)?;
         let mut security = self.config.security.clone();
         security.privileged |= options.privileged;
-        let request = Request {
+        Ok(Request {
             id: self.config.id.clone(),
             runtime_root: self.home.runtime(),
             console_socket: options.tty.then(|| session.join("console.sock")),
             cgroup: cgroup_name(&self.config.id),
             log: self.place.launcher_log(),
             start: Start::Exec { process, confinement: Confinement::of(&security)? },
-        };
-        if options.tty {
-            exec_on_console(&request, options)
-        } else {
-            exec_on_streams(&request, options)
-        }
+        })
     }
 
     fn exec_process(&self, options: &ExecOptions, pid: i32) -> Result<serde_json::Value> {
@@ -105,9 +155,12 @@ impl Container {
     }
 }
 
+fn open_null() -> Result<File> {
+    File::options().read(true).write(true).open("/dev/null").context("open", "/dev/null")
+}
+
 fn exec_on_streams(request: &Request, options: &ExecOptions) -> Result<i32> {
-    let open_null = || std::fs::File::options().read(true).write(true).open("/dev/null");
-    let null = open_null().context("open", "/dev/null")?;
+    let null = open_null()?;
     let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
     let ends = match (options.detach, options.stdin) {
         (true, _) => [null.as_fd(), null.as_fd(), null.as_fd()],

@@ -19,6 +19,7 @@ mod disk_usage;
 mod error;
 mod exec;
 mod frame;
+pub mod health;
 mod home;
 pub mod init;
 mod inner_root;

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use stasis_network::Endpoint;
 
-use crate::process::ProcessId;
+use crate::{health::Health, process::ProcessId};
 
 /// Exit code of a container whose end nobody saw.
 pub const UNKNOWN_EXIT_CODE: i32 = 255;
@@ -35,6 +35,9 @@ pub struct State {
     /// Its places in networks; of the last run if it does not run.
     #[serde(default)]
     pub endpoints: Vec<Endpoint>,
+    /// Of this run, or of the last one; none without a health check.
+    #[serde(default)]
+    pub health: Option<Health>,
 }
 
 impl Default for State {
@@ -52,6 +55,7 @@ impl Default for State {
             stdio: Vec::new(),
             checkpoint: None,
             endpoints: Vec::new(),
+            health: None,
         }
     }
 }

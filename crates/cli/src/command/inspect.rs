@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use stasis_container::{
     Container, Error, State, Status, Store,
     config::{Config, Mount, MountKind, RestartPolicy, Rootfs, Seccomp},
+    health::{Health, Probe},
     signal,
     volume::Volumes,
 };
@@ -105,6 +106,7 @@ fn describe(container: &Container, state: &State, volumes: &Volumes) -> Value {
             "Labels": config.labels,
             "StopSignal": signal::name(config.stop.signal),
             "StopTimeout": config.stop.timeout_s,
+            "Healthcheck": config.healthcheck,
         },
     })
 }
@@ -136,6 +138,23 @@ fn describe_state(state: &State) -> Value {
         "StartedAt": time(state.started),
         "FinishedAt": time(state.finished),
         "Checkpoint": state.checkpoint,
+        "Health": state.health.as_ref().map(describe_health),
+    })
+}
+
+fn describe_health(health: &Health) -> Value {
+    let probe = |probe: &Probe| {
+        json!({
+            "Start": probe.start,
+            "End": probe.end,
+            "ExitCode": probe.exit_code,
+            "Output": probe.output,
+        })
+    };
+    json!({
+        "Status": health.status.word(),
+        "FailingStreak": health.failing_streak,
+        "Log": health.log.iter().map(probe).collect::<Vec<_>>(),
     })
 }
 

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use stasis_container::{
     Container, Error, State, Status, Store,
     config::{Config, Mount, MountKind, Network, Rootfs, RootfsAccess},
+    health::HealthStatus,
 };
 use stasis_store::ImageStore;
 
@@ -160,10 +161,19 @@ fn status(state: &State) -> String {
     let ended = || state.finished.map(|at| format!(" {} ago", time::since(at))).unwrap_or_default();
     match state.status {
         Status::Created => "Created".into(),
-        Status::Running => format!("Up {}", up()),
+        Status::Running => format!("Up {}{}", up(), health(state)),
         Status::Paused => format!("Up {} (Paused)", up()),
         Status::Restarting => format!("Restarting ({}){}", state.exit_code, ended()),
         Status::Exited => format!("Exited ({}){}", state.exit_code, ended()),
+    }
+}
+
+/// Behind the time.
+fn health(state: &State) -> String {
+    match &state.health {
+        None => String::new(),
+        Some(health) if health.status == HealthStatus::Starting => " (health: starting)".into(),
+        Some(health) => format!(" ({})", health.status.word()),
     }
 }
 
@@ -176,13 +186,14 @@ enum Filter {
     Exited(i32),
     Network(String),
     Volume(String),
+    Health(String),
 }
 
 impl Filter {
     fn parse(text: &str) -> Result<Filter> {
         let wrong = || {
             Failure::new(format!("{text:?} is not a filter"))
-                .hint("use name=, id=, status=, label=, exited=, network= or volume=")
+                .hint("use name=, id=, status=, label=, exited=, network=, volume= or health=")
         };
         let (key, value) = text.split_once('=').ok_or_else(wrong)?;
         Ok(match key {
@@ -196,6 +207,7 @@ impl Filter {
             "exited" => Filter::Exited(value.parse().map_err(|_| wrong())?),
             "network" => Filter::Network(value.into()),
             "volume" => Filter::Volume(value.into()),
+            "health" => Filter::Health(value.into()),
             _ => return Err(wrong()),
         })
     }
@@ -214,6 +226,10 @@ impl Filter {
                 .is_some_and(|have| value.as_ref().is_none_or(|wanted| wanted == have)),
             Filter::Exited(code) => state.status == Status::Exited && state.exit_code == *code,
             Filter::Network(name) => networks(&config.network).contains(name),
+            Filter::Health(word) => match &state.health {
+                Some(health) => health.status.word() == word,
+                None => word == "none",
+            },
             Filter::Volume(key) => config.mounts.iter().any(|mount| {
                 mount.target == Path::new(key)
                     || mount.volume().is_some_and(|volume| volume.name == *key)

@@ -45,6 +45,7 @@ impl Container {
         let Wanted { name, dir, fate, .. } = *wanted;
         name::check_name("checkpoint", name)?;
         let _lock = self.command_lock()?;
+        let _no_probe = self.probe_lock()?;
         let state = self.state()?;
         self.refuse_unfit(&state, dir, fate)?;
         let parent = self.checkpoints_dir(dir);

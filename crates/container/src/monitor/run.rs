@@ -28,6 +28,7 @@ use crate::{
     bundle,
     error::{Context, Error, Result},
     frame::Frame,
+    health::Health,
     launcher::{Go, Launcher, Reply, Request, StartFailure},
     log::{Stream, Writer},
     networking,
@@ -363,8 +364,10 @@ impl Run {
                 Mode::Program => None,
                 Mode::Restore { checkpoint, .. } => Some(checkpoint.clone()),
             };
+            state.health = self.container.is_checked().then(Health::starting);
             state.stop_requested
         });
+        self.watch_health();
         if let Ok(true) = written {
             // The user asked for it while a restart policy was at work.
             let _ = pidfd_send_signal(&self.init_fd, Signal::KILL);
@@ -376,6 +379,27 @@ impl Run {
                 self.control = control;
                 self.fail(125, &error.to_string());
             }
+        }
+    }
+
+    /// The watch ends by itself when init has ended. A program runs on also if nobody can watch it.
+    fn watch_health(&self) {
+        if !self.container.is_checked() {
+            return;
+        }
+        let home = &self.container.home;
+        let started = std::process::Command::new("/proc/self/exe")
+            .arg("--root")
+            .arg(home.root())
+            .arg("--runroot")
+            .arg(home.runroot())
+            .arg("internal-health")
+            .arg(&self.container.config.id)
+            .stdin(std::process::Stdio::null())
+            .stdout(std::process::Stdio::null())
+            .spawn();
+        if let Err(error) = started {
+            tracing::error!("cannot watch the health of the container: {error}");
         }
     }
 
