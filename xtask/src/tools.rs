@@ -6,10 +6,11 @@ use std::{
 };
 
 /// A program and the Debian package it comes in.
-const TOOLS: [(&str, &str); 13] = [
+const TOOLS: [(&str, &str); 14] = [
     ("redis-server", "redis-server"),
     ("busybox", "busybox-static"),
     ("nginx", "nginx-light"),
+    ("pg_ctlcluster", "postgresql"),
     ("memcached", "memcached"),
     ("node", "nodejs"),
     ("java", "default-jdk-headless"),

@@ -119,6 +119,57 @@ fn standard_input_in_flight_is_not_lost() {
     engine.await_log("i", "got one\ngot two\n");
 }
 
+/// What System V objects there are: numbers, keys, modes, sizes.
+fn ipcs(engine: &Engine, name: &str) -> String {
+    engine.run(&["exec", name, "ipcs"])
+}
+
+#[test]
+fn system_v_objects_that_nobody_holds_come_back() {
+    let engine = Engine::new();
+    let script = "ipcmk -M 5000 -p 0640; ipcmk -S 3; ipcmk -Q; echo ready; sleep 1000";
+    engine.start("v", &[], script);
+    engine.await_log("v", "ready");
+    let before = ipcs(&engine, "v");
+    assert_eq!(before.matches("0x").count(), 3, "{before}");
+    engine.run(&["checkpoint", "create", "v", "one"]);
+    engine.run(&["start", "--checkpoint", "one", "v"]);
+    assert_eq!(ipcs(&engine, "v"), before);
+    engine.run(&["exec", "v", "ipcrm", "--all"]);
+    assert_eq!(ipcs(&engine, "v").matches("0x").count(), 0);
+    engine.run(&["stop", "-t", "0", "v"]);
+    engine.run(&["start", "--checkpoint", "one", "v"]);
+    assert_eq!(ipcs(&engine, "v"), before);
+}
+
+#[test]
+fn a_posix_queue_is_named_as_an_obstacle() {
+    let engine = Engine::new();
+    engine.start("q", &[], COUNT);
+    engine.run(&["exec", "q", "touch", "/dev/mqueue/orders"]);
+    let refused = engine.try_run(&["checkpoint", "create", "q", "x"]);
+    assert!(refused.err.contains("POSIX message queue /orders"), "{}", refused.err);
+    await_more(&engine, "q");
+    engine.run(&["exec", "q", "rm", "/dev/mqueue/orders"]);
+    engine.run(&["checkpoint", "create", "q", "x"]);
+}
+
+#[test]
+fn many_checkpoints_leave_no_memory_behind() {
+    let engine = Engine::new();
+    engine.start("m", &[], "while true; do sleep 0.05; done");
+    let mappings = || {
+        let pid = engine.inspect("m", "{{.State.Pid}}");
+        fs::read_to_string(format!("/proc/{pid}/maps")).unwrap().lines().count()
+    };
+    let before = mappings();
+    for name in ["one", "two"] {
+        engine.run(&["checkpoint", "create", "m", name]);
+        engine.run(&["start", "--checkpoint", name, "m"]);
+    }
+    assert_eq!(mappings(), before);
+}
+
 #[test]
 fn a_second_of_the_same_name_is_refused() {
     let engine = Engine::new();

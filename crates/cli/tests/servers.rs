@@ -20,6 +20,7 @@ use server_support::{
     memcached::Memcached,
     nginx::Nginx,
     plain::Plain,
+    postgres::{self, Postgres, SharedMemory},
     redis::Redis,
     service::{self, Service, await_answer, program},
     terminal::Terminal,
@@ -36,6 +37,11 @@ fn main() -> ExitCode {
         trial("python", &["python3"], || in_container(&mut Counter::new(Language::Python))),
         trial("node", &["node"], || in_container(&mut Counter::new(Language::Node))),
         trial("java", &["java", "javac"], || in_container(&mut Java::new())),
+        trial("postgres", &POSTGRES, || in_container(&mut Postgres::new(SharedMemory::Usual))),
+        trial("postgres_on_system_v", &POSTGRES, || {
+            in_container(&mut Postgres::new(SharedMemory::SystemV));
+        }),
+        trial("postgres_in_a_transaction", &POSTGRES, postgres_in_a_transaction),
         trial("python_300_mib", &["python3"], || {
             in_container(&mut Counter::new(Language::PythonWithMuchMemory));
         }),
@@ -53,7 +59,8 @@ fn main() -> ExitCode {
 
 /// A test, or a skipped one that says which of its programs is missing.
 fn trial(name: &str, needs: &[&str], test: fn()) -> Trial {
-    let missing: Vec<_> = needs.iter().copied().filter(|need| program(need).is_none()).collect();
+    let is_there = |need: &&str| program(need).or_else(|| postgres::program(need)).is_some();
+    let missing: Vec<_> = needs.iter().copied().filter(|need| !is_there(need)).collect();
     if !missing.is_empty() {
         eprintln!("skipped: {name}: not there: {}", missing.join(", "));
     }
@@ -65,6 +72,7 @@ fn trial(name: &str, needs: &[&str], test: fn()) -> Trial {
 }
 
 const NAME: &str = "server";
+const POSTGRES: [&str; 3] = ["postgres", "initdb", "setpriv"];
 
 /// Freezes a container while it runs on, then for good, twice; at last the first checkpoint again,
 /// and with it the state of that time.
@@ -127,6 +135,36 @@ fn bash_on_a_terminal() {
     let mut terminal = Terminal::open(engine.command(&["attach", NAME]));
     terminal.type_until("-done\n", "half-42-done");
     terminal.type_until("tty; stty size\n", "/dev/pts/0");
+}
+
+/// A client in the same container has changed a row and not committed: its connection, the lock and
+/// the change are still there, and then it commits.
+fn postgres_in_a_transaction() {
+    let engine = Engine::new();
+    let home = engine.dir.path().join("postgres").display().to_string();
+    let server = postgres::server(engine.dir.path()).join(" ");
+    let psql = postgres::program("psql").unwrap().display().to_string();
+    let script = format!(
+        "{server} -c listen_addresses= & mkfifo /orders; exec 3<>/orders;
+        until [ -S {home}/.s.PGSQL.5432 ]; do sleep 0.05; done;
+        {psql} -X -q -A -t -h {home} -U postgres <&3; echo gone"
+    );
+    engine.start(NAME, &["--network", "host"], &script);
+    let order = |order: &str| {
+        engine.run(&["exec", NAME, "sh", "-c", &format!("echo \"{order}\" > /orders")]);
+    };
+    engine.eventually("it takes orders", || {
+        engine.try_run(&["exec", NAME, "test", "-S", &format!("{home}/.s.PGSQL.5432")]).code == 0
+    });
+    order("CREATE TABLE t AS SELECT 40 AS n; BEGIN; UPDATE t SET n = n + 1; SELECT 'open';");
+    engine.await_log(NAME, "open");
+    engine.run(&["checkpoint", "create", NAME, "x"]);
+    engine.run(&["start", "--checkpoint", "x", NAME]);
+    order("UPDATE t SET n = n + 1; COMMIT; SELECT 'n is ' || n FROM t;");
+    engine.await_log(NAME, "n is 42");
+    order("BEGIN; UPDATE t SET n = 0; ROLLBACK; SELECT 'and stays ' || n FROM t;");
+    engine.await_log(NAME, "and stays 42");
+    assert!(!engine.logs(NAME).contains("gone"), "{}", engine.logs(NAME));
 }
 
 /// Not one number may be missing or come twice.

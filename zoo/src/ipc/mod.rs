@@ -12,6 +12,7 @@ crate::programs! { "ipc";
     posix_queue_unopened
     queue
     semaphores
+    semaphores_undo
     semaphores_waiting
     sysctls
 }

@@ -6,6 +6,7 @@ pub mod java;
 pub mod memcached;
 pub mod nginx;
 pub mod plain;
+pub mod postgres;
 pub mod redis;
 pub mod service;
 pub mod terminal;
