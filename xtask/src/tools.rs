@@ -19,6 +19,7 @@ const TOOLS: [(&str, &str); 14] = [
     ("skopeo", "skopeo"),
     ("podman", "podman"),
     ("ip", "iproute2"),
+    ("xz", "xz-utils"),
     ("nft", "nftables"),
     ("unshare", "util-linux"),
 ];

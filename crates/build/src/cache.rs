@@ -6,10 +6,12 @@
 //! them; a record whose layer is gone counts for nothing.
 
 use std::{
+    cmp::Reverse,
     fs::{self, DirBuilder, File},
     io::{ErrorKind, Write},
     os::unix::fs::DirBuilderExt,
     path::PathBuf,
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use stasis_container::Home;
@@ -24,6 +26,8 @@ use crate::{
 
 /// Names of the stacks of layers that are kept in the store.
 const PREFIX: &str = "build:";
+/// Of more steps those are forgotten that were not used for the longest time.
+const MAX_STEPS: usize = 1000;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Cache {
@@ -38,10 +42,38 @@ impl Cache {
 
     /// What the step with this key has done before, if its layer is still there.
     pub fn find(&self, key: &Digest) -> Option<Done> {
-        let bytes = fs::read(self.record(key)).ok()?;
-        let done: Done = serde_json::from_slice(&bytes).ok()?;
+        let path = self.record(key);
+        let done: Done = serde_json::from_slice(&fs::read(&path).ok()?).ok()?;
         let is_there = |layer: &Layer| self.store.has_blob(&layer.blob.digest);
-        done.layer.as_ref().is_none_or(is_there).then_some(done)
+        if !done.layer.as_ref().is_none_or(is_there) {
+            return None;
+        }
+        // By their times the records know which of them are used.
+        let _ = File::open(&path).and_then(|record| record.set_modified(SystemTime::now()));
+        Some(done)
+    }
+
+    /// Forgets the steps that are too many.
+    ///
+    /// # Errors
+    /// [`crate::Error::Refused`] or [`crate::Error::Store`] by the file system.
+    pub fn tidy(&self) -> Result<()> {
+        self.keep_newest(MAX_STEPS)
+    }
+
+    fn keep_newest(&self, nr_kept: usize) -> Result<()> {
+        let mut records = entries(&self.steps())?;
+        if records.len() <= nr_kept {
+            return Ok(());
+        }
+        records.sort_by_key(|path| {
+            Reverse(fs::metadata(path).and_then(|meta| meta.modified()).unwrap_or(UNIX_EPOCH))
+        });
+        for path in &records[nr_kept..] {
+            fs::remove_file(path).context("remove", path.display())?;
+        }
+        let has_record = |hex: &str| self.steps().join(format!("{hex}.json")).exists();
+        Ok(self.store.retain_layers(|name| name.strip_prefix(PREFIX).is_none_or(has_record))?)
     }
 
     /// Remembers what a step has done on `stage`.
@@ -150,4 +182,40 @@ fn size_of(dir: &std::path::Path) -> Result<u64> {
         }
     }
     Ok(size_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use stasis_dockerfile::Globals;
+    use stasis_oci::Platform;
+
+    use super::*;
+
+    #[test]
+    fn the_steps_that_were_used_last_are_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::new(dir.path(), dir.path().join("run"));
+        let cache = Cache::new(&home, &ImageStore::new(dir.path()));
+        let here = stasis_dockerfile::Platform {
+            os: "linux".into(),
+            architecture: "amd64".into(),
+            variant: String::new(),
+        };
+        let globals = Globals::new(Default::default(), &here, &here);
+        let stage = Stage::scratch(&globals, &Platform::host());
+        let done = Done { created: Timestamp::UNIX_EPOCH, layer: None };
+        let key = |number: usize| Digest::of(&[number as u8]);
+        for number in 0..4 {
+            cache.keep(&key(number), &stage, &done).unwrap();
+            let record = File::open(cache.record(&key(number))).unwrap();
+            record
+                .set_modified(UNIX_EPOCH + std::time::Duration::from_secs(number as u64))
+                .unwrap();
+        }
+        assert_eq!(cache.find(&key(0)), Some(done));
+        cache.keep_newest(2).unwrap();
+        let found: Vec<bool> = (0..4).map(|number| cache.find(&key(number)).is_some()).collect();
+        assert_eq!(found, [true, false, false, true]);
+    }
 }

@@ -77,6 +77,7 @@ pub fn build(request: &Request, supply: &mut dyn Supply, report: &mut dyn Report
     }
     let target = plan.stages.last().map(|planned| planned.index).unwrap_or_default();
     let image = builder.export(target)?;
+    builder.cache.tidy()?;
     builder.workplace.finish()?;
     Ok(Built { image })
 }
