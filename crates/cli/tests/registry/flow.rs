@@ -3,7 +3,10 @@
 use std::{fs, path::PathBuf};
 
 use crate::{
-    registry_support::{PASSWORD, Registry},
+    registry_support::{
+        PASSWORD, Registry,
+        image::{Form, Image, Kind},
+    },
     user::User,
 };
 
@@ -28,37 +31,75 @@ fn id_of(user: &User, name: &str) -> String {
     user.run(&["images", "-q", "--no-trunc", name]).trim().to_owned()
 }
 
-/// Runs the image until it has counted to 3.
-fn count(user: &User, image: &str) {
-    user.run(&["run", "-d", "--network", "none", "--name", "c", image]);
-    user.engine.await_log("c", "3\n");
-    user.run(&["rm", "-f", "-v", "c"]);
-}
-
+/// Builds an image, runs it, commits the container, and takes it elsewhere by registry and archive.
 fn from_here_to_elsewhere(registry: &Registry, login: impl Fn(&User)) {
     let (here, elsewhere) = (User::new(), User::new());
     let context = context(&here);
     here.run(&["build", context.to_str().unwrap(), "--tag", "counter"]);
     assert_eq!(here.run(&["history", "-q", "counter"]).lines().count(), 4);
+    here.run(&["run", "-d", "--network", "none", "--name", "c", "counter"]);
+    here.engine.await_log("c", "3\n");
+    here.run(&["exec", "c", "touch", "/marked"]);
+    here.run(&["commit", "-p", "c", "container-backup"]);
+    let id = id_of(&here, "container-backup");
     login(&here);
-    let name = format!("{}/me/counter:test", registry.name());
-    here.run(&["tag", &id_of(&here, "counter"), &name]);
+    let name = format!("{}/me/container-backup:test", registry.name());
+    here.run(&["tag", &id, &name]);
     here.run(&["push", &name]);
+    let archive = here.engine.dir.path().join("container-backup.tar");
+    here.run(&["save", "-o", archive.to_str().unwrap(), "container-backup"]);
+
     login(&elsewhere);
     elsewhere.run(&["pull", &name]);
-    assert_eq!(id_of(&elsewhere, &name), id_of(&here, "counter"));
-    count(&elsewhere, &name);
+    elsewhere.run(&["load", "-i", archive.to_str().unwrap()]);
+    assert_eq!(id_of(&elsewhere, &name), id);
+    assert_eq!(id_of(&elsewhere, "container-backup"), id);
+    for image in [&name, "container-backup"] {
+        elsewhere.run(&["run", "--rm", "--network", "none", image, "ls", "/marked"]);
+        elsewhere.run(&["run", "-d", "--network", "none", "--name", "c", image]);
+        elsewhere.engine.await_log("c", "3\n");
+        elsewhere.run(&["rm", "-f", "-v", "c"]);
+    }
 }
 
 #[test]
-fn an_image_goes_through_a_registry() {
+fn a_container_goes_through_a_registry() {
     from_here_to_elsewhere(&Registry::open(), |_| ());
 }
 
 #[test]
-fn an_image_goes_through_a_registry_with_password() {
+fn a_container_goes_through_a_registry_with_password() {
     let registry = Registry::with_password();
     from_here_to_elsewhere(&registry, |user| {
         assert_eq!(user.login(&registry.name(), PASSWORD).code, 0);
     });
+}
+
+#[test]
+fn run_pulls_what_is_missing_and_what_is_always_wanted() {
+    let (user, registry) = (User::new(), Registry::open());
+    let busybox = fs::read("/bin/busybox").unwrap();
+    let image = |text: &[u8]| {
+        let files: &[(&str, &[u8])] = &[("bin/cat", &busybox), ("text", text)];
+        Image::new(Kind::Oci, Form::Gzip, &[files])
+    };
+    image(b"old").put(registry.port(), "me/app", "latest");
+    let name = format!("{}/me/app", registry.name());
+    let run = |policy: &str| {
+        let pull = format!("--pull={policy}");
+        user.try_run(&["run", "--rm", "--network", "none", &pull, &name, "cat", "/text"])
+    };
+    let never = run("never");
+    assert_eq!(never.code, 125);
+    assert!(never.err.contains("no such image"), "{}", never.err);
+    let missing = run("missing");
+    assert_eq!(missing.out, "old", "{missing:?}");
+    assert!(missing.err.contains("Unable to find image"), "{}", missing.err);
+    image(b"new").put(registry.port(), "me/app", "latest");
+    assert_eq!(run("missing").out, "old");
+    assert_eq!(run("always").out, "new");
+    assert_eq!(run("never").out, "new");
+    let gone = user.try_run(&["run", "--network", "none", &format!("{name}:none")]);
+    assert_eq!(gone.code, 125);
+    assert!(gone.err.contains("manifest unknown"), "{}", gone.err);
 }
