@@ -2,7 +2,7 @@
 
 use stasis_container::{Store, config::Rootfs};
 use stasis_oci::RunConfig;
-use stasis_registry::{PullOptions, PullPolicy, Silent};
+use stasis_registry::{Progress, PullOptions, PullPolicy, Silent};
 use stasis_store::{Hold, Image};
 
 use crate::{
@@ -10,6 +10,7 @@ use crate::{
     command::registry,
     failure::{Failure, Result},
     parse,
+    progress::{Bars, Place, Words},
 };
 
 /// The root file system, and what the image says a container starts with.
@@ -65,7 +66,12 @@ fn provide(store: &Store, name: &str, policy: PullPolicy, args: &PullingArgs) ->
         access: registry::access(store.home(), &args.access, None)?,
         platform: args.platform.as_deref().map(str::parse).transpose()?,
     };
-    let obtained = stasis_registry::obtain(&images, name, policy, &options, &Silent);
+    let progress: Box<dyn Progress> = match args.quiet {
+        true => Box::new(Silent),
+        false => Box::new(Bars::new(Words::Pull, Place::Err)),
+    };
+    let obtained = stasis_registry::obtain(&images, name, policy, &options, &*progress);
+    drop(progress);
     obtained.map_err(|error| match error {
         stasis_registry::Error::Store(error) => error.into(),
         other => registry::failure(format!("cannot pull {name}"), other),

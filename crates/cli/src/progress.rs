@@ -1,6 +1,10 @@
 //! How far the layers of an image are: moving bars on a terminal, Docker's lines elsewhere.
 
-use std::{io::IsTerminal, sync::Arc, time::Duration};
+use std::{
+    io::{IsTerminal, stderr, stdout},
+    sync::Arc,
+    time::Duration,
+};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use stasis_oci::Digest;
@@ -16,9 +20,18 @@ pub enum Words {
     Push,
 }
 
+/// Where it is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    Out,
+    /// Standard output is somebody else's.
+    Err,
+}
+
 /// Shows all layers of an image.
 pub struct Bars {
     words: Words,
+    place: Place,
     /// None where lines are printed.
     terminal: Option<MultiProgress>,
 }
@@ -26,17 +39,23 @@ pub struct Bars {
 /// Shows one layer.
 struct Line {
     words: Words,
+    place: Place,
     short: String,
     bar: Option<ProgressBar>,
 }
 
 impl Bars {
-    pub fn new(words: Words) -> Bars {
-        let terminal = std::io::stdout().is_terminal().then(|| {
-            let target = ProgressDrawTarget::stdout_with_hz(REDRAWS_PER_SECOND);
-            MultiProgress::with_draw_target(target)
-        });
-        Bars { words, terminal }
+    pub fn new(words: Words, place: Place) -> Bars {
+        let (is_terminal, target) = match place {
+            Place::Out => {
+                (stdout().is_terminal(), ProgressDrawTarget::stdout_with_hz(REDRAWS_PER_SECOND))
+            }
+            Place::Err => {
+                (stderr().is_terminal(), ProgressDrawTarget::stderr_with_hz(REDRAWS_PER_SECOND))
+            }
+        };
+        let terminal = is_terminal.then(|| MultiProgress::with_draw_target(target));
+        Bars { words, place, terminal }
     }
 }
 
@@ -47,7 +66,7 @@ impl Progress for Bars {
             let bar = terminal.add(ProgressBar::new(size_bytes).with_prefix(short.clone()));
             bar.with_style(style("{prefix}: {msg}"))
         });
-        Arc::new(Line { words: self.words, short, bar })
+        Arc::new(Line { words: self.words, place: self.place, short, bar })
     }
 }
 
@@ -63,7 +82,10 @@ impl LayerProgress for Line {
                 }
             }
             None if is_moving(step) => {}
-            None => say!("{}: {text}", self.short),
+            None => match self.place {
+                Place::Out => say!("{}: {text}", self.short),
+                Place::Err => eprintln!("{}: {text}", self.short),
+            },
         }
     }
 

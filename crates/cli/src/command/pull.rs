@@ -9,7 +9,7 @@ use crate::{
     args::registry::PullArgs,
     command::registry,
     failure::{Failure, Result},
-    progress::{Bars, Words},
+    progress::{Bars, Place, Words},
 };
 
 pub fn run(home: &Home, args: &PullArgs) -> Result<i32> {
@@ -68,7 +68,7 @@ fn one(
         _ => reference.to_string(),
     };
     say!("{name}: Pulling from {}", reference.repository().path());
-    let bars = Bars::new(Words::Pull);
+    let bars = Bars::new(Words::Pull, Place::Out);
     let pulled = stasis_registry::pull(store, reference, options, &bars).map_err(failed)?;
     drop(bars);
     say!("Digest: {}", pulled.digest);

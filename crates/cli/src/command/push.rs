@@ -9,7 +9,7 @@ use crate::{
     args::registry::{PushArgs, PushCompression},
     command::registry,
     failure::{Failure, Result},
-    progress::{Bars, Words},
+    progress::{Bars, Place, Words},
 };
 
 pub fn run(home: &Home, args: &PushArgs) -> Result<i32> {
@@ -68,7 +68,7 @@ fn one(
         say!("{reference}");
         return Ok(());
     }
-    let bars = Bars::new(Words::Push);
+    let bars = Bars::new(Words::Push, Place::Out);
     let pushed = stasis_registry::push(store, reference, options, &bars).map_err(failed)?;
     drop(bars);
     let tag = reference.tag().map(Tag::to_string).unwrap_or_default();
