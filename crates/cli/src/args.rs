@@ -39,6 +39,9 @@ pub struct Cli {
     /// State that must not outlive a reboot
     #[arg(long, global = true, default_value = "/run/stasis", env = "STASIS_RUNROOT")]
     pub runroot: PathBuf,
+    /// How large a layer of an image may be unpacked, such as 100g; 64g, but not from a few megabytes
+    #[arg(long, global = true, value_name = "BYTES", env = "STASIS_MAX_LAYER_SIZE")]
+    pub max_layer_size: Option<String>,
     /// error, warn, info, debug or trace
     #[arg(long, default_value = "warn")]
     pub log_level: tracing::Level,

@@ -21,10 +21,12 @@ mod volume;
 
 use clap::CommandFactory;
 use stasis_container::{Container, Home, Store, health, init, launcher, monitor};
+use stasis_store::Bounds;
 
 use crate::{
     args::{Cli, Command, ContainerCommand, ContainersCommand},
     failure::{Failure, Result},
+    parse,
 };
 
 /// Does what the command line says; gives the exit code.
@@ -34,7 +36,8 @@ pub fn run(cli: Cli) -> Result<i32> {
         1 => tracing::Level::INFO.max(cli.log_level),
         _ => tracing::Level::DEBUG.max(cli.log_level),
     };
-    let home = Home::new(absolute(&cli.root)?, absolute(&cli.runroot)?);
+    let home = Home::new(absolute(&cli.root)?, absolute(&cli.runroot)?)
+        .with_image_bounds(image_bounds(cli.max_layer_size.as_deref())?);
     // These two set up their own logging.
     if !matches!(cli.command, Command::InternalLaunch | Command::Process(_)) {
         log_to_stderr(level);
@@ -139,6 +142,14 @@ fn each(store: &Store, keys: &[String], act: impl Fn(&Container) -> Result<()>) 
 fn sweep(store: &Store) {
     if let Err(error) = store.sweep_networks() {
         tracing::warn!("{error}");
+    }
+}
+
+fn image_bounds(max_layer_size: Option<&str>) -> Result<Bounds> {
+    let Some(text) = max_layer_size else { return Ok(Bounds::default()) };
+    match u64::try_from(parse::bytes(text)?) {
+        Ok(max_bytes) => Ok(Bounds::up_to(max_bytes)),
+        Err(_) => Err(Failure::new(format!("{text:?} is not a size of layers"))),
     }
 }
 

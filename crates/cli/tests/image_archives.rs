@@ -285,4 +285,10 @@ fn a_bomb_is_stopped() {
     let plain = vec![head];
     let archive = oci_archive("bomb:1", &[(bomb, media_type::OCI_LAYER_GZIP)], &plain);
     refused(&engine, &archive, "bytes that are allowed");
+    // Who knows what is in it may have it; here only the digest is wrong.
+    let archive = write(&engine, "bomb.tar", &archive.bytes());
+    let done = engine.try_run(&["--max-layer-size", "3g", "load", "-i", &archive]);
+    assert!(done.code == 1 && done.err.contains("expected was"), "{done:?}");
+    let done = engine.try_run(&["--max-layer-size", "1m", "load", "-i", &archive]);
+    assert!(done.code == 1 && done.err.contains("1048576 bytes that are allowed"), "{done:?}");
 }

@@ -3,18 +3,25 @@
 use std::path::{Path, PathBuf};
 
 use stasis_network::Networks;
-use stasis_store::ImageStore;
+use stasis_store::{Bounds, ImageStore};
 
 /// The two directories of an engine and what lies below them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Home {
     root: PathBuf,
     runroot: PathBuf,
+    image_bounds: Bounds,
 }
 
 impl Home {
     pub fn new(root: impl Into<PathBuf>, runroot: impl Into<PathBuf>) -> Home {
-        Home { root: root.into(), runroot: runroot.into() }
+        let image_bounds = Bounds::default();
+        Home { root: root.into(), runroot: runroot.into(), image_bounds }
+    }
+
+    /// The same; layers of images may hold so much.
+    pub fn with_image_bounds(self, image_bounds: Bounds) -> Home {
+        Home { image_bounds, ..self }
     }
 
     pub fn root(&self) -> &Path {
@@ -32,7 +39,7 @@ impl Home {
 
     /// The images that containers are made of.
     pub fn images(&self) -> ImageStore {
-        ImageStore::new(&self.root)
+        ImageStore::new(&self.root).with_bounds(self.image_bounds)
     }
 
     /// One directory per volume, under its name.

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, DirBuilder},
-    io::{self, BufWriter, Write},
+    io,
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     sync::atomic::AtomicU64,
@@ -10,12 +10,12 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use stasis_enclosure::tar::{self, Form};
-use stasis_oci::{ChainId, Descriptor, Digest, media_type};
+use stasis_enclosure::tar;
+use stasis_oci::{ChainId, Descriptor, Digest};
 use tempfile::TempDir;
 
 use crate::{
-    Adding, ImageStore, compression, disk,
+    ImageStore, compression, disk,
     error::{Context, Error, Result},
     image::Image,
     read_ahead::{self, Counted},
@@ -26,37 +26,6 @@ use crate::{
 pub struct Layer {
     pub blob: Descriptor,
     pub diff_id: Digest,
-}
-
-impl Layer {
-    /// Does it change nothing? Then an image is better off without it.
-    pub fn is_empty(&self) -> bool {
-        self.blob.media_type == media_type::OCI_LAYER && self.blob.size <= END_OF_ARCHIVE_BYTES
-    }
-}
-
-/// A tar without members.
-const END_OF_ARCHIVE_BYTES: u64 = 1024;
-const WRITE_BYTES: usize = 256 << 10;
-
-impl Adding {
-    /// Packs the upper directory of an overlay as a layer, which is stored as it is, without
-    /// compression: whiteouts, opaque directories, hard links, extended attributes, holes and times
-    /// in nanoseconds are kept, and the same content gives the same digest.
-    ///
-    /// Nobody may change the directory meanwhile.
-    ///
-    /// # Errors
-    /// [`Error::Enclosure`] naming the file that could not be read, or that a layer cannot hold.
-    pub fn commit_layer(&self, upper: &Path) -> Result<Layer> {
-        let mut out = BufWriter::with_capacity(WRITE_BYTES, self.new_blob()?);
-        tar::pack(upper, Form::Layer, &mut out)?;
-        out.flush().context("write", "a layer")?;
-        let writer = out.into_inner().map_err(|error| error.into_error()).context("write", "it")?;
-        let blob = writer.finish(None)?;
-        let descriptor = Descriptor::new(media_type::OCI_LAYER, blob.digest, blob.size);
-        Ok(Layer { blob: descriptor, diff_id: blob.digest })
-    }
 }
 
 /// Is told how long work goes on.
@@ -74,35 +43,6 @@ pub trait Progress {
 pub struct Silent;
 
 impl Progress for Silent {}
-
-/// How much a layer may hold, so that a small one cannot fill the disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bounds {
-    /// Bytes of the tar, decompressed.
-    pub max_layer_bytes: u64,
-    /// Files, directories and so on.
-    pub max_members: u64,
-}
-
-/// Real layers become some ten times larger; bombs, a thousand times.
-const MAX_RATIO: u64 = 200;
-/// Below this nothing is suspicious: it may be one file of zeros.
-const HARMLESS_BYTES: u64 = 1 << 30;
-
-impl Default for Bounds {
-    /// 64 GiB and ten million members.
-    fn default() -> Bounds {
-        Bounds { max_layer_bytes: 64 << 30, max_members: 10_000_000 }
-    }
-}
-
-impl Bounds {
-    /// What a layer may become that takes so much compressed.
-    fn max_bytes_of(&self, stored_bytes: u64) -> u64 {
-        let likely = stored_bytes.saturating_mul(MAX_RATIO).max(HARMLESS_BYTES);
-        self.max_layer_bytes.min(likely)
-    }
-}
 
 /// Holds the directory tree of an unpacked layer.
 pub(crate) const FS: &str = "fs";

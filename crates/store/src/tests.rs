@@ -300,7 +300,7 @@ fn a_committed_layer_is_the_same_for_the_same_content() {
 #[test]
 fn bombs_are_refused() {
     let (dir, store) = store();
-    let bounds = crate::Bounds { max_layer_bytes: 1 << 20, max_members: 3 };
+    let bounds = crate::Bounds { max_members: 3, ..crate::Bounds::up_to(1 << 20) };
     let store = store.with_bounds(bounds);
     let adding = store.begin().unwrap();
     let zeros = "\0".repeat(2 << 20);
