@@ -6,7 +6,7 @@ use std::{
 };
 
 /// A program and the Debian package it comes in.
-const TOOLS: [(&str, &str); 14] = [
+const TOOLS: &[(&str, &str)] = &[
     ("redis-server", "redis-server"),
     ("busybox", "busybox-static"),
     ("nginx", "nginx-light"),
@@ -27,7 +27,7 @@ const TOOLS: [(&str, &str); 14] = [
 /// Installs what is missing. Without root or apt, tests of the missing programs are skipped, and
 /// say so themselves.
 pub fn provide() {
-    let missing: Vec<_> = TOOLS.into_iter().filter(|(program, _)| !exists(program)).collect();
+    let missing: Vec<_> = TOOLS.iter().copied().filter(|(program, _)| !exists(program)).collect();
     if missing.is_empty() {
         return;
     }
