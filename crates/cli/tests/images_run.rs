@@ -219,12 +219,16 @@ fn health_checks_tell_how_a_container_is() {
     assert_eq!(engine.leftovers(), Vec::<String>::new());
     engine.run(&["create", "--name", "none", "--no-healthcheck", "box", "true"]);
     assert_eq!(engine.inspect("none", "{{json .Config.Healthcheck}}"), "null");
-    let slow = ["--health-cmd", "sleep 1000", "--health-timeout", "100ms", "--health-retries", "1"];
+    let slow =
+        ["--health-cmd", "sleep 77; true", "--health-timeout", "100ms", "--health-retries", "1"];
     engine.run(
         &[&["run", "-d", "--name", "slow"], slow.as_slice(), &["box", "sleep", "1000"]].concat(),
     );
     let status = || engine.inspect("slow", "{{.State.Health.Status}}");
     engine.eventually("it is unhealthy", || status() == "unhealthy");
-    assert!(engine.inspect("slow", "{{json .State.Health.Log}}").contains("exceeded timeout"));
+    let log = || engine.inspect("slow", "{{json .State.Health.Log}}");
+    engine.eventually("it went on", || log().matches("exceeded timeout").count() == 5);
+    let probes = engine.run(&["top", "slow"]).matches("sleep 77").count();
+    assert!(probes <= 2, "nothing of an earlier probe is left: {probes}");
     assert_eq!(engine.try_run(&["create", "--health-interval", "fast", "box", "true"]).code, 125);
 }

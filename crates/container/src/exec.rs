@@ -28,8 +28,6 @@ use crate::{
     user,
 };
 
-const SIGKILL: i32 = 9;
-
 /// What to run and how.
 #[derive(Clone, Debug)]
 pub struct ExecOptions {
@@ -87,7 +85,7 @@ impl Container {
                 None => true,
             };
             if let Some(program) = program.filter(|_| !is_over) {
-                program.signal(SIGKILL)?;
+                program.kill_group()?;
             }
             let code = exit_code_of(child)?;
             Ok(is_over.then_some(code))

@@ -2,7 +2,9 @@
 
 use std::{fs, os::fd::OwnedFd};
 
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, getpgid, kill_process_group, pidfd_open, pidfd_send_signal,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Context, Result};
@@ -57,6 +59,21 @@ impl ProcessId {
             Err(rustix::io::Errno::SRCH) | Ok(()) => Ok(()),
             Err(error) => Err(error).context("send a signal to process", self.pid),
         }
+    }
+}
+
+impl ProcessId {
+    /// Kills this very process with all of its group, if it leads one; that it is gone is fine.
+    ///
+    /// # Errors
+    /// [`crate::Error::Refused`] by the kernel.
+    pub(crate) fn kill_group(&self) -> Result<()> {
+        let pid = Pid::from_raw(self.pid).filter(|_| self.is_alive());
+        if let Some(leader) = pid.filter(|pid| getpgid(Some(*pid)) == Ok(*pid)) {
+            // Who ended in this moment is no reason to complain.
+            let _ = kill_process_group(leader, Signal::KILL);
+        }
+        self.signal(Signal::KILL.as_raw())
     }
 }
 
