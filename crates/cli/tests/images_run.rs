@@ -232,3 +232,28 @@ fn health_checks_tell_how_a_container_is() {
     assert!(probes <= 2, "nothing of an earlier probe is left: {probes}");
     assert_eq!(engine.try_run(&["create", "--health-interval", "fast", "box", "true"]).code, 125);
 }
+
+#[test]
+fn what_lies_in_memory_is_saved_from_inside_the_root() {
+    let engine = Engine::new();
+    let host = engine.dir.path().join("host");
+    fs::create_dir(&host).unwrap();
+    fs::write(host.join("secret"), "of the host").unwrap();
+    // The image sends whoever follows its links on the host to a directory of the host.
+    std::os::unix::fs::symlink(&host, engine.busybox().join("memory")).unwrap();
+    let inside = engine.busybox().join(host.strip_prefix("/").unwrap());
+    fs::create_dir_all(inside).unwrap();
+    engine.make_image("hostile", plain());
+    let script = format!("echo kept > /memory/file; {COUNT}");
+    engine.run(&["run", "-d", "--name", "c", "--tmpfs", "/memory", "hostile", "sh", "-c", &script]);
+    engine.await_log("c", "1\n");
+    engine.run(&["checkpoint", "create", "c", "x"]);
+    engine.run(&["start", "--checkpoint", "x", "c"]);
+    assert_eq!(
+        engine.run(&["exec", "c", "sh", "-c", "ls /memory; cat /memory/file"]),
+        "file\nkept\n"
+    );
+    let left: Vec<_> =
+        fs::read_dir(&host).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["secret"]);
+}

@@ -3,7 +3,10 @@
 use std::{
     fs::{self, File},
     io::{BufWriter, Read, Write},
-    os::{fd::AsFd, unix::fs::OpenOptionsExt},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::fs::OpenOptionsExt,
+    },
     path::{Path, PathBuf},
 };
 
@@ -26,7 +29,7 @@ use crate::{
     config::{MountKind, Network},
     error::{Context, Error, Result},
     frame::Frame,
-    name, process, record, rootfs, spec,
+    inside, name, process, record, rootfs, spec,
     state::{State, Status},
     store::Container,
 };
@@ -200,7 +203,8 @@ impl Container {
             self.pack_rootfs(dir)?;
         }
         for (index, target) in self.tmpfs_targets().iter().enumerate() {
-            pack(&root.join(relative(target)), &dir.join(tmpfs_file(index, target)))?;
+            let mounted = open_inside(&root, target)?;
+            pack(&inside::path_of(&mounted), &dir.join(tmpfs_file(index, target)))?;
         }
         if !left_out.volumes {
             self.pack_volumes(dir)?;
@@ -370,6 +374,13 @@ fn descends(pid: i32, root: i32) -> bool {
 
 fn name_of(pid: i32) -> String {
     fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim().to_owned()
+}
+
+/// A directory of the container, which no link of its root file system leads out of.
+pub(super) fn open_inside(root: &Path, target: &Path) -> Result<OwnedFd> {
+    let root = inside::open_root(root)?;
+    inside::open(&root, target, OFlags::RDONLY | OFlags::DIRECTORY)
+        .context("open", target.display())
 }
 
 pub(super) fn relative(path: &Path) -> &Path {

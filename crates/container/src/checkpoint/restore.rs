@@ -17,13 +17,15 @@ use stasis_enclosure::tar;
 use stasis_engine::{InheritedFds, Report, RestoreOptions, RestoreRoot};
 
 use super::{
-    Checkpoint, DELETED, DESCRIPTORS, IMAGES, LeftOut, Maker, ROOTFS_DIFF, STDIN, create::relative,
+    Checkpoint, DELETED, DESCRIPTORS, IMAGES, LeftOut, Maker, ROOTFS_DIFF, STDIN,
+    create::{open_inside, relative},
     manifest, read, tmpfs_file,
 };
 use crate::{
     attach::Session,
     error::{Context, Error, Result},
     frame::{Frame, MAX_PAYLOAD_BYTES},
+    inside,
     lifecycle::{Starting, wait_readable},
     monitor::{Mode, Order, WAIT_FOR_ALL_KINDS},
     process::ProcessId,
@@ -252,7 +254,9 @@ impl Restoring<'_> {
     fn bring_back_memory_files(&self, checkpoint: &Checkpoint) -> Result<()> {
         let root = PathBuf::from(format!("/proc/{}/root", self.starting.pid));
         for (index, target) in checkpoint.tmpfs.iter().enumerate() {
-            unpack(&self.path.join(tmpfs_file(index, target)), &root.join(relative(target)))?;
+            let mounted = open_inside(&root, target)?;
+            let archive = self.path.join(tmpfs_file(index, target));
+            unpack(&archive, &inside::path_of(&mounted))?;
         }
         let unread = match File::open(self.path.join(STDIN)) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
