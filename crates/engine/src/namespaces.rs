@@ -42,6 +42,49 @@ pub fn obstacles(root: &ProcDir, own: &[NamespaceKind], externals: &Externals) -
     own.iter().filter(|kind| !is_made(kind)).map(|kind| lonely(task(root), *kind)).collect()
 }
 
+/// Processes outside the tree that live in a namespace of it which the engine would make again: the
+/// tree would be parted from them in silence.
+pub fn strangers(tree: &[ProcDir], own: &[NamespaceKind], externals: &Externals) -> Vec<Obstacle> {
+    let root = &tree[0];
+    let is_made_here =
+        |kind: &&NamespaceKind| MADE_HERE.contains(kind) && !externals.namespaces.contains(kind);
+    let remade: Vec<_> = own
+        .iter()
+        .filter(is_made_here)
+        .filter_map(|kind| Some((*kind, link(root, *kind)?)))
+        .collect();
+    if remade.is_empty() {
+        return Vec::new();
+    }
+    let stranger = |pid| {
+        let proc = ProcDir::open(pid).ok()?;
+        let is_in =
+            |(kind, place): &&(NamespaceKind, _)| link(&proc, *kind).as_ref() == Some(place);
+        let (kind, _) = remade.iter().find(is_in)?;
+        let reason = format!(
+            "is in the {} namespace of the tree, but not in the tree, which alone gets it again",
+            kind.proc_name()
+        );
+        let hint = Some("end it, or run the tree as a container");
+        (!descends(&proc, root.pid())).then(|| Obstacle::lasting(task(&proc), reason, hint))
+    };
+    let names = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = names.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter_map(stranger).collect()
+}
+
+/// Whether a process is in the tree below `root`; one that has ended is no stranger to it.
+fn descends(proc: &ProcDir, root: i32) -> bool {
+    let mut pid = proc.pid();
+    while pid > 1 && pid != root {
+        match ProcDir::open(pid).and_then(|proc| proc.stat()) {
+            Ok(stat) => pid = stat.parent,
+            Err(_) => return true,
+        }
+    }
+    pid == root
+}
+
 /// The tree's own namespaces that a restore without a container does not make.
 pub fn obstacles_to_restore(tree: &Tree) -> Vec<Obstacle> {
     let kinds = tree.namespaces.own.iter().filter(|kind| !MADE_HERE.contains(kind));

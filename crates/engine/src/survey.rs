@@ -86,6 +86,7 @@ pub fn look(root: i32, externals: &Externals, outside: &Outside) -> Result<Findi
     }
     survey.obstacles.extend(nested);
     survey.obstacles.extend(namespaces::obstacles(&tree[0], &survey.own, externals));
+    survey.obstacles.extend(namespaces::strangers(&tree, &survey.own, externals));
     let (of_namespace, undone) = ipc::survey(&tree, &survey.own)?;
     survey.obstacles.extend(of_namespace);
     survey.losses.extend(undone);

@@ -15,6 +15,7 @@ crate::programs! { "refused";
     perf_event
     pipe_to_outside
     shared_handlers_child
+    shared_ipc_namespace
     shared_memory_child
     socket_to_outside
     tracer
