@@ -83,6 +83,9 @@ pub struct ContainerRestoreArgs {
     /// Make a new container of this name
     #[arg(short, long, requires = "import")]
     pub name: Option<String>,
+    /// Another network in place of those from then, or none
+    #[arg(long, requires = "import", value_name = "NETWORK")]
+    pub network: Option<String>,
     /// Publish these ports in place of the ones from then
     #[arg(short, long, requires = "import", value_name = "[[IP:]HOST:]PORT[/PROTOCOL]")]
     pub publish: Vec<String>,

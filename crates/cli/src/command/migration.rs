@@ -11,10 +11,10 @@ use std::{
 use serde_json::{Value, json};
 use stasis_container::{
     Addresses, Container, Existing, Fate, Import, Imported, LeftOut, Removal, Store, VolumesOf,
-    Wanted,
+    Wanted, config::Network,
 };
 use stasis_engine::Report;
-use stasis_network::Publish;
+use stasis_network::{Connection, Publish};
 
 use super::process;
 use crate::{
@@ -130,12 +130,14 @@ fn import(
     for text in &args.publish {
         publish.extend(Publish::parse(text)?);
     }
+    let network = args.network.as_deref().map(network).transpose()?;
     let is_fresh = args.ignore_static_ip || args.ignore_static_mac;
     let import = Import {
         name: args.name.as_deref(),
         left_out: left_out(args),
         addresses: if is_fresh { Addresses::Fresh } else { Addresses::Same },
         publish: (!publish.is_empty()).then_some(publish.as_slice()),
+        network: network.as_ref(),
     };
     let imported = match is_stdout(Some(archive)) {
         true => store.import_checkpoint(io::stdin(), &import),
@@ -154,6 +156,14 @@ fn import(
         return Err(failure);
     }
     Ok(container)
+}
+
+fn network(name: &str) -> Result<Network> {
+    match name {
+        "none" => Ok(Network::None),
+        "host" => Err(Failure::new("a frozen network namespace cannot become the host's")),
+        name => Ok(Network::Named(vec![Connection::to(name)])),
+    }
 }
 
 fn left_out(args: &ContainerRestoreArgs) -> LeftOut {

@@ -7,12 +7,12 @@ use std::{
     collections::BTreeMap,
     fs::{self, File},
     io::{BufReader, ErrorKind, Read},
-    os::fd::OwnedFd,
+    os::{fd::OwnedFd, unix::fs::PermissionsExt},
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, WaitOptions, waitpid};
+use rustix::process::{WaitOptions, waitpid};
 use stasis_enclosure::tar;
 use stasis_engine::{InheritedFds, Report, RestoreOptions, RestoreRoot};
 
@@ -146,6 +146,9 @@ impl Container {
         let archive = path.join(ROOTFS_DIFF);
         let mut input = BufReader::with_capacity(COPY_BYTES, open(&archive)?);
         tar::unpack_layer(&mut input, fresh, layer)?;
+        // Of the root itself nothing is told; this is what Podman's storage gives it.
+        let mode = fs::Permissions::from_mode(0o555);
+        fs::set_permissions(fresh, mode).context("change the mode of", fresh.display())?;
         let list = path.join(DELETED);
         if !list.exists() {
             return Ok(());
@@ -277,10 +280,10 @@ impl Restoring<'_> {
     fn undo(self, error: Error) -> Error {
         let Restoring { container, starting, .. } = self;
         let monitor = container.state().ok().and_then(|state| state.monitor);
-        let Starting { control, lock, pid } = starting;
+        let Starting { control, lock, .. } = starting;
         drop(control);
         if let Some(monitor) = monitor.as_ref().and_then(ProcessId::open) {
-            wait_while_reaping(&monitor, pid);
+            wait_while_reaping(&monitor);
         }
         let undone = container.undo_disk();
         drop(lock);
@@ -291,13 +294,14 @@ impl Restoring<'_> {
     }
 }
 
-/// Waits for the end of the monitor, which waits for the end of init; and that one is told to its
-/// parent only after its tracer, which we may still be, has taken note of it (ptrace(2)).
-fn wait_while_reaping(monitor: &OwnedFd, init: i32) {
+/// Waits for the end of the monitor, which waits for the end of init, which waits for everybody else in
+/// its pid namespace; and an end is told to a parent only after the tracer, which we may still be, has
+/// taken note of it (ptrace(2)).
+fn wait_while_reaping(monitor: &OwnedFd) {
     let options = WaitOptions::NOHANG | WaitOptions::from_bits_retain(WAIT_FOR_ALL_KINDS);
     let deadline = Instant::now() + KILL_TIMEOUT;
     while Instant::now() < deadline {
-        let _ = waitpid(Pid::from_raw(init), options);
+        while let Ok(Some(_)) = waitpid(None, options) {}
         match wait_readable(monitor, Some(REAP_PERIOD)) {
             Ok(false) => {}
             Ok(true) | Err(_) => return,

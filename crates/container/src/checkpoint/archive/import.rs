@@ -43,6 +43,8 @@ pub struct Import<'a> {
     pub addresses: Addresses,
     /// In the place of the ports that were published.
     pub publish: Option<&'a [Publish]>,
+    /// In the place of the networks it was in.
+    pub network: Option<&'a Network>,
 }
 
 /// What becomes of the addresses that a container had. A new container never gets them.
@@ -120,6 +122,15 @@ impl Store {
         if import.name.is_some() || import.addresses == Addresses::Fresh {
             checkpoint.endpoints.clear();
             forget_addresses(&mut config);
+        }
+        if let Some(network) = import.network {
+            if !config.network.is_own() {
+                let reason = "it had the host's network or another container's, and has no device \
+                              of its own to connect";
+                return Err(Error::invalid(reason));
+            }
+            checkpoint.endpoints.clear();
+            config.network = network.clone();
         }
         if let Some(publish) = import.publish {
             config.network_options.publish = publish.to_vec();
