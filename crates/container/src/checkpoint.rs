@@ -72,6 +72,9 @@ pub struct Checkpoint {
     /// Volumes whose contents it has, by name.
     #[serde(default)]
     pub volumes: Vec<String>,
+    /// How much of the log had been printed, if known.
+    #[serde(default)]
+    pub log_bytes: Option<u64>,
     /// What was left out.
     pub losses: Vec<String>,
     /// Its places in networks.

@@ -3,7 +3,7 @@
 
 use std::{
     fs::File,
-    io::{self, BufRead, BufReader, Seek, SeekFrom, Write},
+    io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write},
     os::unix::fs::OpenOptionsExt,
     path::Path,
 };
@@ -116,7 +116,7 @@ fn character_border(bytes: &[u8], at: usize) -> usize {
 /// Reads a log, and goes on when more was written.
 #[derive(Debug)]
 pub struct Reader {
-    file: BufReader<File>,
+    file: BufReader<io::Take<File>>,
     /// The beginning of a line whose end is not written yet.
     partial: Vec<u8>,
 }
@@ -135,7 +135,17 @@ impl Reader {
             let at = tail_position(&mut file, lines).context("read", path.display())?;
             file.seek(SeekFrom::Start(at)).context("read", path.display())?;
         }
-        Ok(Some(Reader { file: BufReader::new(file), partial: Vec::new() }))
+        Ok(Some(Reader { file: BufReader::new(file.take(u64::MAX)), partial: Vec::new() }))
+    }
+
+    /// Opens the first `len_bytes` of a log; `None` if nothing was ever logged.
+    ///
+    /// # Errors
+    /// [`crate::Error::Refused`] by the file system.
+    pub fn open_up_to(path: &Path, len_bytes: u64) -> Result<Option<Reader>> {
+        let Some(mut reader) = Reader::open(path, None)? else { return Ok(None) };
+        reader.file.get_mut().set_limit(len_bytes);
+        Ok(Some(reader))
     }
 
     /// The next entry that is wholly written; lines that are not ours are passed over.

@@ -37,6 +37,7 @@ use crate::{
 /// Names no checkpoint can have.
 const STAGE_PREFIX: &str = ".new-";
 const COPY_BYTES: usize = 1 << 20;
+const LOG_PATIENCE: std::time::Duration = std::time::Duration::from_secs(1);
 const KILL_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(30);
 
 impl Container {
@@ -68,7 +69,7 @@ impl Container {
         if fate == Fate::Stop {
             self.update(|state| state.stop_requested = true)?;
         }
-        let frozen = self.freeze_to(stage, wanted, &state);
+        let frozen = self.freeze_to(stage, wanted, &state, &mut session);
         if frozen.is_err() && fate == Fate::Stop {
             let _ = self.update(|now| now.stop_requested = state.stop_requested);
         }
@@ -131,22 +132,30 @@ impl Container {
         )))
     }
 
-    fn freeze_to(&self, stage: Stage, wanted: &Wanted<'_>, state: &State) -> Result<Report> {
+    fn freeze_to(
+        &self,
+        stage: Stage,
+        wanted: &Wanted<'_>,
+        state: &State,
+        session: &mut Session,
+    ) -> Result<Report> {
         let Wanted { name, fate, left_out, .. } = *wanted;
         let init = state.init.as_ref().map_or(0, |init| init.pid);
         let images = stage.dir.join(IMAGES);
         record::make_private_dir(&images)?;
         let mut stage = Some(stage);
         let mut sealed = None;
+        let mut log_bytes = 0;
         let mut while_stopped =
             || -> std::result::Result<(), Box<dyn std::error::Error + Send + Sync>> {
                 let Some(open) = stage.as_ref() else { return Ok(()) };
                 self.write_surroundings(&open.dir, init, state, left_out)?;
+                log_bytes = self.logged(session, init, state)?;
                 // The tree may lose its life only when all is on disk.
                 if fate == Fate::Stop
                     && let Some(open) = stage.take()
                 {
-                    sealed = Some(self.seal(open, name, state, left_out)?);
+                    sealed = Some(self.seal(open, name, state, (left_out, log_bytes))?);
                 }
                 Ok(())
             };
@@ -171,7 +180,7 @@ impl Container {
             }
         };
         if let Some(open) = stage {
-            self.seal(open, name, state, left_out)?;
+            self.seal(open, name, state, (left_out, log_bytes))?;
         }
         Ok(report)
     }
@@ -215,6 +224,21 @@ impl Container {
         Ok(())
     }
 
+    /// How long the log is when all is in it that was printed up to the instant of the checkpoint; a
+    /// container that runs on goes on writing to it.
+    fn logged(&self, session: &mut Session, init: i32, state: &State) -> Result<u64> {
+        for (fd, key) in state.stdio.iter().enumerate().skip(1) {
+            await_empty(&format!("/proc/{init}/fd/{fd}"), key);
+        }
+        // Whoever answers has written down what it has read.
+        session.ask(&Frame::Hold)?;
+        let log = self.place.log();
+        match fs::metadata(&log) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(0),
+            other => Ok(other.context("look at", log.display())?.len()),
+        }
+    }
+
     /// What the container changed, and what it removed.
     fn pack_rootfs(&self, dir: &Path) -> Result<()> {
         let archive = dir.join(ROOTFS_DIFF);
@@ -244,7 +268,13 @@ impl Container {
         targets
     }
 
-    fn seal(&self, stage: Stage, name: &str, state: &State, left_out: LeftOut) -> Result<PathBuf> {
+    fn seal(
+        &self,
+        stage: Stage,
+        name: &str,
+        state: &State,
+        (left_out, log_bytes): (LeftOut, u64),
+    ) -> Result<PathBuf> {
         let checkpoint = Checkpoint {
             version: VERSION,
             name: name.to_owned(),
@@ -255,6 +285,7 @@ impl Container {
             container: self.config.clone(),
             tmpfs: self.tmpfs_targets(),
             volumes: if left_out.volumes { Vec::new() } else { self.own_volumes()? },
+            log_bytes: Some(log_bytes),
             losses: Vec::new(),
             endpoints: state.endpoints.clone(),
             made_by: Maker::Stasis,
@@ -353,6 +384,21 @@ fn write_unread(pipe: &str, init: i32, path: &Path) -> Result<()> {
     let mut unread = Vec::new();
     File::from(reader).read_to_end(&mut unread).context("copy", "unread standard input")?;
     if unread.is_empty() { Ok(()) } else { record::write_bytes(path, &unread) }
+}
+
+/// Waits until the monitor has read what lies in a pipe; not for ever, since the log is not worth it.
+fn await_empty(link: &str, pipe: &str) {
+    if !pipe.starts_with("pipe:") || !fs::read_link(link).is_ok_and(|to| to.as_os_str() == pipe) {
+        return;
+    }
+    let mut options = File::options();
+    options.read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed());
+    let Ok(pipe) = options.open(link) else { return };
+    let deadline = std::time::Instant::now() + LOG_PATIENCE;
+    let is_empty = || rustix::io::ioctl_fionread(&pipe).is_ok_and(|bytes| bytes == 0);
+    while !is_empty() && std::time::Instant::now() < deadline {
+        std::thread::sleep(std::time::Duration::from_micros(200));
+    }
 }
 
 /// Is `pid` in the tree below `root`? A process that ended meanwhile is no stranger.

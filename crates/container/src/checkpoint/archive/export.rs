@@ -146,7 +146,7 @@ impl Container {
         archive.stored(path, Path::new(SPEC_DUMP), &known)?;
         archive.text(NETWORK_STATUS, &podman::network_status(checkpoint)?)?;
         archive.statistics(path)?;
-        if let Some(mut log) = log::to_podman(&self.log_path())? {
+        if let Some(mut log) = log::to_podman(&self.log_path(), checkpoint.log_bytes)? {
             let len_bytes = log.seek(io::SeekFrom::End(0)).context("read", "the log")?;
             log.rewind().context("read", "the log")?;
             archive.file(Path::new(LOG), len_bytes, &mut log)?;

@@ -185,6 +185,7 @@ impl Store {
             kernel: String::new(),
             tmpfs: if has_file(DEVSHM) { vec![SHM_TARGET.into()] } else { Vec::new() },
             volumes: volumes.filter(|name| has_file(&format!("volumes/{name}.tar"))).collect(),
+            log_bytes: None,
             losses: Vec::new(),
             endpoints: Vec::new(),
             made_by: Maker::Podman,

@@ -18,11 +18,14 @@ use crate::{
 const MAX_LINE_BYTES: u64 = 1 << 20;
 
 /// The log at `path` in Podman's form, in a file without a name; `None` if nothing was ever logged.
+/// What follows after `len_bytes` came later.
 ///
 /// # Errors
 /// [`crate::Error::Refused`] by the file system.
-pub(super) fn to_podman(path: &Path) -> Result<Option<File>> {
-    let Some(mut reader) = Reader::open(path, None)? else { return Ok(None) };
+pub(super) fn to_podman(path: &Path, len_bytes: Option<u64>) -> Result<Option<File>> {
+    let Some(mut reader) = Reader::open_up_to(path, len_bytes.unwrap_or(u64::MAX))? else {
+        return Ok(None);
+    };
     let dir = path.parent().unwrap_or(Path::new("/"));
     let file = tempfile::tempfile_in(dir).context("make a file in", dir.display())?;
     let mut out = BufWriter::new(file);
