@@ -10,19 +10,6 @@ use container_support::{Engine, groups_of};
 
 const COUNT: &str = "i=0; while true; do echo $i; i=$(expr $i + 1); sleep 0.05; done";
 
-/// The log is 0, 1, 2 … without gap or repetition.
-fn assert_counts(engine: &Engine, name: &str) {
-    let log = engine.logs(name);
-    for (expect, line) in log.lines().enumerate() {
-        assert_eq!(line, expect.to_string(), "{log}");
-    }
-}
-
-fn await_more(engine: &Engine, name: &str) {
-    let before = engine.logs(name).lines().count();
-    engine.eventually("it goes on", || engine.logs(name).lines().count() > before + 2);
-}
-
 #[test]
 fn a_counter_goes_on_where_it_stood_again_and_again() {
     let engine = Engine::new();
@@ -33,9 +20,9 @@ fn a_counter_goes_on_where_it_stood_again_and_again() {
         assert_eq!(engine.run(&["checkpoint", "create", "c", &name]), format!("{name}\n"));
         assert_eq!(engine.inspect("c", "{{.State.Status}}"), "exited");
         engine.run(&["start", "--checkpoint", &name, "c"]);
-        await_more(&engine, "c");
+        engine.await_more("c");
     }
-    assert_counts(&engine, "c");
+    engine.assert_counts("c");
     let parents = engine.run(&["checkpoint", "ls", "--format", "{{.Name}}<{{.Parent}}", "c"]);
     assert!(parents.starts_with("round0<\nround1<round0\n"), "{parents}");
     engine.run(&["checkpoint", "rm", "c", "round0", "round3"]);
@@ -53,9 +40,9 @@ fn leave_running_leaves_it_running() {
     engine.await_log("c", "3\n");
     for name in ["one", "two"] {
         engine.run(&["checkpoint", "create", "--leave-running", "c", name]);
-        await_more(&engine, "c");
+        engine.await_more("c");
     }
-    assert_counts(&engine, "c");
+    engine.assert_counts("c");
     let refused = engine.try_run(&["start", "--checkpoint", "one", "c"]);
     assert!(refused.err.contains("already running"), "{}", refused.err);
 }
@@ -149,7 +136,7 @@ fn a_posix_queue_is_named_as_an_obstacle() {
     engine.run(&["exec", "q", "touch", "/dev/mqueue/orders"]);
     let refused = engine.try_run(&["checkpoint", "create", "q", "x"]);
     assert!(refused.err.contains("POSIX message queue /orders"), "{}", refused.err);
-    await_more(&engine, "q");
+    engine.await_more("q");
     engine.run(&["exec", "q", "rm", "/dev/mqueue/orders"]);
     engine.run(&["checkpoint", "create", "q", "x"]);
 }
@@ -178,7 +165,7 @@ fn a_second_of_the_same_name_is_refused() {
     let again = engine.try_run(&["checkpoint", "create", "c", "x"]);
     assert_eq!(again.code, 1);
     assert!(again.err.contains("already has a checkpoint x"), "{}", again.err);
-    await_more(&engine, "c");
+    engine.await_more("c");
 }
 
 #[test]
@@ -189,7 +176,7 @@ fn what_exec_started_is_named_as_an_obstacle() {
     engine.eventually("exec", || engine.run(&["top", "c"]).contains("sleep 77"));
     let refused = engine.try_run(&["checkpoint", "create", "c", "x"]);
     assert!(refused.err.contains("(sleep)"), "{}", refused.err);
-    await_more(&engine, "c");
+    engine.await_more("c");
     assert_eq!(engine.run(&["checkpoint", "ls", "-q", "c"]), "");
 }
 
@@ -220,8 +207,8 @@ fn a_full_disk_costs_nothing() {
     rustix::mount::unmount(&small, rustix::mount::UnmountFlags::DETACH).unwrap();
     assert_eq!((done.code, left), (1, 0), "{done:?}");
     assert!(done.err.contains("No space left"), "{}", done.err);
-    await_more(&engine, "c");
-    assert_counts(&engine, "c");
+    engine.await_more("c");
+    engine.assert_counts("c");
 }
 
 #[test]
@@ -253,8 +240,8 @@ fn damaged_checkpoints_are_refused_and_the_container_stays_as_it_was() {
     fs::remove_file(copy("missing").join("checkpoint/pstree.img")).unwrap();
     check("missing", "is missing");
     engine.run(&["start", "--checkpoint", "good", "c"]);
-    await_more(&engine, "c");
-    assert_counts(&engine, "c");
+    engine.await_more("c");
+    engine.assert_counts("c");
 }
 
 #[test]
@@ -270,11 +257,11 @@ fn killed_in_the_middle_it_harms_nobody() {
         sleep(Duration::from_millis(2 + 3 * round));
         child.kill().unwrap();
         child.wait().unwrap();
-        await_more(&engine, "c");
+        engine.await_more("c");
     }
-    assert_counts(&engine, "c");
+    engine.assert_counts("c");
     engine.run(&["checkpoint", "create", "c", "whole"]);
     engine.run(&["start", "--checkpoint", "whole", "c"]);
-    await_more(&engine, "c");
-    assert_counts(&engine, "c");
+    engine.await_more("c");
+    engine.assert_counts("c");
 }

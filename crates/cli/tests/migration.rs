@@ -15,18 +15,6 @@ use container_support::Engine;
 
 const COUNT: &str = "i=0; while true; do echo $i; i=$(expr $i + 1); sleep 0.05; done";
 
-fn assert_counts(engine: &Engine, name: &str) {
-    let log = engine.logs(name);
-    for (expect, line) in log.lines().enumerate() {
-        assert_eq!(line, expect.to_string(), "{log}");
-    }
-}
-
-fn await_more(engine: &Engine, name: &str) {
-    let before = engine.logs(name).lines().count();
-    engine.eventually("it goes on", || engine.logs(name).lines().count() > before + 2);
-}
-
 fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
@@ -64,8 +52,8 @@ fn an_archive_gives_new_containers_and_the_old_one() {
     for name in ["one", "two"] {
         let id = engine.run(&["container", "restore", "-i", text(&archive), "--name", name]);
         assert_eq!(engine.inspect(name, "{{.Id}}"), id.trim());
-        await_more(&engine, name);
-        assert_counts(&engine, name);
+        engine.await_more(name);
+        engine.assert_counts(name);
         let seen = engine.run(&["exec", name, "cat", "/data/f", "/dev/shm/f"]);
         assert_eq!(seen, "data\nkept\n");
         assert_ne!(engine.try_run(&["exec", name, "ls", "/etc/passwd"]).code, 0);
@@ -81,8 +69,8 @@ fn an_archive_gives_new_containers_and_the_old_one() {
     engine.run(&["volume", "rm", "vol"]);
     engine.run(&["container", "restore", "-i", text(&archive)]);
     assert_eq!(engine.inspect("c", "{{.Id}}"), id);
-    await_more(&engine, "c");
-    assert_counts(&engine, "c");
+    engine.await_more("c");
+    engine.assert_counts("c");
 }
 
 #[test]
@@ -103,10 +91,10 @@ fn archives_go_through_pipes_in_any_compression() {
         let mut child = restore.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
         std::io::Write::write_all(&mut child.stdin.take().unwrap(), &written.stdout).unwrap();
         assert!(child.wait().unwrap().success(), "{compression}");
-        await_more(&engine, name);
-        assert_counts(&engine, name);
+        engine.await_more(name);
+        engine.assert_counts(name);
     }
-    assert_counts(&engine, "c");
+    engine.assert_counts("c");
 }
 
 #[test]
@@ -117,7 +105,7 @@ fn one_checkpoint_lies_with_its_container() {
     engine.run(&["container", "checkpoint", "c"]);
     assert_eq!(engine.inspect("c", "{{.State.Status}}"), "exited");
     engine.run(&["container", "restore", "--keep", "c"]);
-    await_more(&engine, "c");
+    engine.await_more("c");
     assert_eq!(engine.run(&["checkpoint", "ls", "-q", "c"]), "checkpoint\n");
     let figures = engine.run(&["container", "checkpoint", "--all", "--print-stats"]);
     let figures: serde_json::Value = serde_json::from_str(&figures).unwrap();
@@ -125,9 +113,9 @@ fn one_checkpoint_lies_with_its_container() {
     assert!(figures["podman_checkpoint_duration"].as_u64().unwrap() > 0);
     assert!(of_container["criu_statistics"]["pages_written"].as_u64().unwrap() > 0, "{figures}");
     engine.run(&["container", "restore", "--latest"]);
-    await_more(&engine, "c");
+    engine.await_more("c");
     assert_eq!(engine.run(&["checkpoint", "ls", "-q", "c"]), "", "it is used up");
-    assert_counts(&engine, "c");
+    engine.assert_counts("c");
     let refused = engine.try_run(&["container", "checkpoint", "--pre-checkpoint", "c"]);
     assert!(refused.err.contains("--pre-checkpoint is not supported"), "{}", refused.err);
 }
@@ -207,10 +195,10 @@ fn an_archive_of_podman_goes_on() {
     }
     for name in ["one", "two"] {
         engine.eventually("it goes on", || engine.logs(name).lines().count() > 6);
-        assert_counts(&engine, name);
+        engine.assert_counts(name);
     }
     engine.run(&["container", "checkpoint", "one"]);
     engine.run(&["container", "restore", "one"]);
-    await_more(&engine, "one");
-    assert_counts(&engine, "one");
+    engine.await_more("one");
+    engine.assert_counts("one");
 }

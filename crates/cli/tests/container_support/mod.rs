@@ -142,6 +142,20 @@ impl Engine {
         });
     }
 
+    /// The log of a counter is 0, 1, 2 … without gap or repetition.
+    pub fn assert_counts(&self, name: &str) {
+        let log = self.logs(name);
+        for (expect, line) in log.lines().enumerate() {
+            assert_eq!(line, expect.to_string(), "{log}");
+        }
+    }
+
+    /// Waits until a container prints more.
+    pub fn await_more(&self, name: &str) {
+        let before = self.logs(name).lines().count();
+        self.eventually("it goes on", || self.logs(name).lines().count() > before + 2);
+    }
+
     /// Mounts, control groups and records of this engine.
     pub fn leftovers(&self) -> Vec<String> {
         let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();

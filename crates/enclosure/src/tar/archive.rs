@@ -92,12 +92,17 @@ fn resolve(dir: &Path, target: &Path) -> PathBuf {
     let mut path = dir.to_owned();
     for part in target.components() {
         match part {
-            Component::ParentDir if path.pop() => {}
+            // Above the root there is nothing to go up from.
+            Component::ParentDir if ends_in_name(&path) => drop(path.pop()),
             Component::CurDir => {}
             other => path.push(other),
         }
     }
     path
+}
+
+fn ends_in_name(path: &Path) -> bool {
+    matches!(path.components().next_back(), Some(std::path::Component::Normal(_)))
 }
 
 /// Writes an archive of files one after the other.
