@@ -14,6 +14,8 @@ use stasis_tracee::ProcDir;
 
 use crate::error::{Error, Result};
 
+const FEW: usize = 32;
+
 /// Tells what stands in the way, without touching anybody; tasks that end meanwhile are passed over.
 pub fn obstacles<'a>(procs: impl IntoIterator<Item = &'a ProcDir>) -> Result<Vec<Obstacle>> {
     let mut obstacles = Vec::new();
@@ -39,8 +41,15 @@ pub fn obstacles<'a>(procs: impl IntoIterator<Item = &'a ProcDir>) -> Result<Vec
             obstacles.push(lasting(format!("shares {what} with process {other} (CLONE_FS)")));
         }
         let namespaces = if threads.len() > 1 { namespaces_of(proc) } else { Vec::new() };
-        let others = threads.par_iter().filter(|tid| **tid != proc.pid());
-        let apart = others.map(|tid| apart(proc, *tid, &namespaces)).collect::<Result<Vec<_>>>()?;
+        let look = |tid: &i32| match *tid == proc.pid() {
+            true => Ok(None),
+            false => apart(proc, *tid, &namespaces),
+        };
+        // Waking the other processors takes longer than looking at a few threads.
+        let apart: Vec<_> = match threads.len() {
+            ..FEW => threads.iter().map(look).collect::<Result<_>>()?,
+            _ => threads.par_iter().map(look).collect::<Result<_>>()?,
+        };
         obstacles.extend(apart.into_iter().flatten().map(lasting));
     }
     Ok(obstacles)

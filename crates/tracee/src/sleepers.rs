@@ -13,6 +13,8 @@ use stasis_proctext::syscall::{self, Blocked};
 
 use crate::{error::Result, procdir::ProcDir};
 
+const FEW: usize = 32;
+
 /// Readings taken before a tree is stopped.
 #[derive(Debug, Default)]
 pub struct Sleepers {
@@ -37,8 +39,13 @@ impl Sleepers {
     /// [`crate::Error::Died`] if it is gone.
     pub fn look_at(&mut self, proc: &ProcDir, counts: fn(&Blocked) -> bool) -> Result<()> {
         let threads = proc.threads()?;
-        let asleep = threads.par_iter().filter_map(|tid| Some((*tid, read(proc, *tid, counts)?)));
-        self.threads.extend(asleep.collect::<Vec<_>>());
+        let look = |tid: &i32| Some((*tid, read(proc, *tid, counts)?));
+        // Waking the other processors takes longer than looking at a few threads.
+        let asleep: Vec<_> = match threads.len() {
+            ..FEW => threads.iter().filter_map(look).collect(),
+            _ => threads.par_iter().filter_map(look).collect(),
+        };
+        self.threads.extend(asleep);
         Ok(())
     }
 
