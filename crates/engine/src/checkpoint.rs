@@ -10,7 +10,8 @@ use stasis_model::{
 use stasis_objects::{
     Gathering, epoll,
     gathering::Stored,
-    ghost, pages, process, segment, sharing,
+    ghost, pages, process, segment,
+    sharing::{self, Between},
     terminal::{self, Outside},
     unix_socket,
 };
@@ -50,7 +51,7 @@ fn attempt(options: &mut CheckpointOptions<'_>) -> Result<Report, Error> {
         true => survey::outside_of_job(options.root, &options.externals),
         false => survey::outside(&options.externals),
     };
-    let findings = survey::look(options.root, &options.externals, &outside)?;
+    let findings = survey::look(options.root, &options.externals, &outside, Between::Processes)?;
     if !findings.obstacles.is_empty() {
         return Err(Error::Obstacles(findings.obstacles));
     }
@@ -204,7 +205,9 @@ fn freeze(
     let (own, nested) = namespaces::survey(procs[0], &procs[1..])?;
     gathering.obstacles.extend(nested);
     gathering.obstacles.extend(namespaces::obstacles(procs[0], &own, &options.externals));
-    gathering.obstacles.extend(sharing::obstacles(procs.iter().copied())?);
+    gathering
+        .obstacles
+        .extend(sharing::obstacles(procs.iter().copied(), Between::ProcessesAndThreads)?);
     gathering.tree.namespaces =
         namespaces::freeze(tree.patients()[0].proc(), own, &options.externals.mounts)?;
     if gathering.tree.namespaces.owns(NamespaceKind::Ipc) {

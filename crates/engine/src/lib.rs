@@ -16,6 +16,7 @@ mod own_limit;
 mod patience;
 mod phases;
 mod pids;
+mod processor;
 mod restore;
 mod survey;
 mod visit;

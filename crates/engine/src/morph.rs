@@ -6,7 +6,7 @@ use std::{
 };
 
 use stasis_files::{PageOwner, Reader};
-use stasis_model::{Live, NsPid, Process, SignalMask, Tree};
+use stasis_model::{Live, NsPid, Process, SignalMask, SystemV, Tree};
 use stasis_objects::{
     Thawing,
     address_space::{self, MappedFile},
@@ -15,6 +15,7 @@ use stasis_objects::{
     system_v::attachment,
     thread,
 };
+use stasis_proctext::maps::Mapping;
 use stasis_sys::ptrace::UserRegs;
 use stasis_tracee::{Batch, Blank, Channel, MAX_FDS};
 
@@ -49,6 +50,57 @@ fn open_mapped(file: MappedFile, thawing: &mut Thawing) -> Result<OwnedFd, Error
     }
 }
 
+/// More pages than this are worth another processor.
+const LARGE_PAGES: u64 = 512;
+
+/// What a process is to be given for its memory, opened by us.
+pub struct Wanted {
+    source: StoredPages,
+    mapped: Vec<MappedFile>,
+    has_root: bool,
+    /// Executable and directories, files of pages, mapped files.
+    files: Vec<OwnedFd>,
+}
+
+impl Wanted {
+    pub fn is_large(&self) -> bool {
+        nr_pages(&self.source) > LARGE_PAGES
+    }
+}
+
+fn nr_pages(source: &StoredPages) -> u64 {
+    source.runs().iter().map(|stored| stored.run.nr_pages).sum()
+}
+
+/// Opens what a process needs for its memory, layout and directories.
+pub fn open_memory(
+    pid: NsPid,
+    live: &Live,
+    reader: &Reader,
+    (thawing, mapped): (&mut Thawing, &mut MappedFiles),
+) -> Result<Wanted, Error> {
+    let stored = reader.pages(PageOwner::Process(pid))?.ok_or_else(|| {
+        Error::Failed(format!("the checkpoint has no list of pages for process {pid}"))
+    })?;
+    let source = StoredPages::new(stored);
+    let mut files = process::open_fs(live, thawing)?;
+    let has_root = files.len() > 2;
+    let mut wanted: Vec<MappedFile> =
+        live.memory.vmas.iter().filter_map(address_space::file_of).collect();
+    wanted.sort_unstable();
+    wanted.dedup();
+    let duplicate = |fd: BorrowedFd<'_>| {
+        rustix::io::fcntl_dupfd_cloexec(fd, 0).map_err(|errno| Error::Failed(errno.to_string()))
+    };
+    for fd in source.files() {
+        files.push(duplicate(fd)?);
+    }
+    for file in &wanted {
+        files.push(duplicate(mapped.get(*file, thawing)?)?);
+    }
+    Ok(Wanted { source, mapped: wanted, has_root, files })
+}
+
 /// A blank that is being given its memory by a batch of its own.
 #[must_use = "it still runs"]
 pub struct Filling {
@@ -59,6 +111,10 @@ pub struct Filling {
 }
 
 impl Filling {
+    pub fn is_large(&self) -> bool {
+        self.nr_pages > LARGE_PAGES
+    }
+
     /// Waits until the blank stands again, and gives the number of its pages.
     pub fn finish(self, blank: &mut Blank) -> Result<u64, Error> {
         let outcome = blank.finish(0, &self.batch)?;
@@ -69,36 +125,32 @@ impl Filling {
 
 /// Begins to give a blank the memory, layout and directories of a process. Its table of descriptors is
 /// empty but for the channel, before and after.
+///
+/// `present`: what is mapped in every blank, since all were born of one.
 pub fn begin_memory(
     blank: &mut Blank,
     live: &Live,
-    reader: &Reader,
+    wanted: Wanted,
     channel: &Channel,
-    (thawing, mapped): (&mut Thawing, &mut MappedFiles),
+    (present, objects): (&[Mapping], &SystemV),
 ) -> Result<Filling, Error> {
-    let objects = &thawing.tree().namespaces.system_v;
-    let pid = blank.own_pid();
-    let stored = reader.pages(PageOwner::Process(NsPid(pid)))?.ok_or_else(|| {
-        Error::Failed(format!("the checkpoint has no list of pages for process {pid}"))
-    })?;
-    let source = StoredPages::new(stored);
-    let numbers = hand_over(blank, live, &source, channel, (thawing, mapped))?;
+    let numbers = hand_over(blank, &wanted, channel)?;
+    let source = wanted.source;
     let vmas = &live.memory.vmas;
     let with_content = pages::mappings_with_content(vmas, &source);
-    let present = blank.proc().maps()?;
     let keep = blank.plan().range();
     let mut batch = Batch::new();
     for _ in 0..numbers.messages {
         channel.receive(&mut batch);
     }
-    address_space::clear(&live.memory, &present, &keep, &mut batch)?;
+    address_space::clear(&live.memory, present, &keep, &mut batch)?;
     attachment::thaw(&live.memory, objects, &keep, &mut batch)?;
     for (vma, has_content) in vmas.iter().zip(&with_content) {
         let fd = address_space::file_of(vma).map(|file| numbers.mapped[&file]);
         address_space::thaw(vma, fd, *has_content, &mut batch);
         flush_if_large(blank, &mut batch)?;
     }
-    let what = format!("memory of process {pid}");
+    let what = format!("memory of process {}", blank.own_pid());
     let run = |blank: &mut Blank, batch: &mut Batch, reads: &mut Vec<pages::Read>| {
         let outcome = blank.run(batch)?;
         pages::check(&outcome, reads, &what)?;
@@ -120,8 +172,7 @@ pub fn begin_memory(
     close_all_but(channel.remote_fd(), &mut batch);
     // For most processes this is the one batch of all.
     blank.start(0, &batch)?;
-    let nr_pages = source.runs().iter().map(|stored| stored.run.nr_pages).sum();
-    Ok(Filling { batch, reads, what, nr_pages })
+    Ok(Filling { batch, reads, what, nr_pages: nr_pages(&source) })
 }
 
 /// Numbers under which a blank has what was handed over for its memory.
@@ -132,32 +183,8 @@ struct Numbers {
     fs: process::FsFds,
 }
 
-fn hand_over(
-    blank: &Blank,
-    live: &Live,
-    source: &StoredPages,
-    channel: &Channel,
-    (thawing, mapped): (&mut Thawing, &mut MappedFiles),
-) -> Result<Numbers, Error> {
-    let fs_files = process::open_fs(live, thawing)?;
-    let mut wanted: Vec<MappedFile> =
-        live.memory.vmas.iter().filter_map(address_space::file_of).collect();
-    wanted.sort_unstable();
-    wanted.dedup();
-    let mut files: Vec<OwnedFd> = Vec::new();
-    for file in &wanted {
-        let fd = mapped.get(*file, thawing)?;
-        files.push(
-            rustix::io::fcntl_dupfd_cloexec(fd, 0).map_err(|e| Error::Failed(e.to_string()))?,
-        );
-    }
-    let page_files = source.files();
-    let all: Vec<BorrowedFd<'_>> = fs_files
-        .iter()
-        .map(AsFd::as_fd)
-        .chain(page_files.iter().copied())
-        .chain(files.iter().map(AsFd::as_fd))
-        .collect();
+fn hand_over(blank: &Blank, wanted: &Wanted, channel: &Channel) -> Result<Numbers, Error> {
+    let all: Vec<BorrowedFd<'_>> = wanted.files.iter().map(AsFd::as_fd).collect();
     let mut messages = 0;
     channel.wait_until_taken()?;
     for chunk in all.chunks(MAX_FDS) {
@@ -170,10 +197,10 @@ fn hand_over(
     let fs = process::FsFds {
         executable: number(),
         cwd: number(),
-        root: (fs_files.len() > 2).then(&mut number),
+        root: wanted.has_root.then(&mut number),
     };
-    let pages = page_files.iter().map(|_| number()).collect();
-    let mapped = wanted.into_iter().map(|file| (file, number())).collect();
+    let pages = wanted.source.files().iter().map(|_| number()).collect();
+    let mapped = wanted.mapped.iter().map(|file| (*file, number())).collect();
     Ok(Numbers { messages, mapped, pages, fs })
 }
 

@@ -21,6 +21,7 @@ use crate::{
     ipc, morph, namespaces, own_limit,
     phases::Phases,
     pids,
+    processor::OneProcessor,
 };
 
 /// Brings a tree back; all tasks are let go together.
@@ -50,7 +51,9 @@ pub fn restore(options: RestoreOptions<'_>) -> Result<Restored, Error> {
         pids::wait_until_free(&tree, &steps)?;
     }
     phases.end("read");
-    let (root, channel, inherited) = make_root(&tree, &options.inherited, options.root)?;
+    let processor = OneProcessor::hold();
+    let (root, channel, inherited) =
+        make_root(&tree, &options.inherited, options.root, processor.as_ref())?;
     let host_root = root.pid();
     let mut family = Family { blanks: BTreeMap::from([(root.own_pid(), root)]) };
     let namespace_root = open_root(host_root)?;
@@ -65,7 +68,7 @@ pub fn restore(options: RestoreOptions<'_>) -> Result<Restored, Error> {
     unix_socket::thaw_all(&mut thawing, family.blank(tree.root().pid)?)?;
     let lost = ipc::thaw(host_root, &tree, &contents)?;
     thawing.losses.extend(lost);
-    let nr_pages = family.fill(&tree, &reader, &channel, &mut thawing)?;
+    let nr_pages = family.fill(&tree, &reader, (&channel, processor.as_ref()), &mut thawing)?;
     ipc::settle(host_root, &tree, facts.ipc.as_ref())?;
     phases.end("memory");
     family.give_files(&tree, &channel, &mut thawing)?;
@@ -97,7 +100,7 @@ pub fn restore(options: RestoreOptions<'_>) -> Result<Restored, Error> {
     link::remove(&thawing)?;
     drop(thawing);
     phases.end("leave");
-    family.let_go(&tree)?;
+    family.let_go(&tree, processor.as_ref())?;
     phases.end("go");
     let stats = Stats {
         phases: phases.into_vec(),
@@ -124,11 +127,16 @@ fn make_root(
     tree: &Tree,
     inherited: &BTreeMap<String, i32>,
     how: RestoreRoot<'_>,
+    processor: Option<&OneProcessor>,
 ) -> Result<(Blank, Channel, HashMap<String, OwnedFd>), Error> {
     let root_pid = tree.root().pid.0;
     let (seed, is_new) = match how {
         RestoreRoot::New => (Seed::spawn()?, true),
-        RestoreRoot::Waiting { pid, release } => (Seed::catch(pid, release)?, false),
+        RestoreRoot::Waiting { pid, release } => {
+            let seed = Seed::catch(pid, release)?;
+            processor.inspect(|processor| processor.take_in(pid));
+            (seed, false)
+        }
     };
     let plan = plan_foothold(tree, &seed)?;
     let mut first = seed.settle(plan)?;
@@ -342,24 +350,30 @@ impl Family {
         &mut self,
         tree: &Tree,
         reader: &Reader,
-        channel: &Channel,
+        (channel, processor): (&Channel, Option<&OneProcessor>),
         thawing: &mut Thawing,
     ) -> Result<u64, Error> {
         let mut mapped = morph::MappedFiles::default();
         let mut nr_pages = 0;
-        // While one is filled the next is prepared.
+        let present = self.blank(tree.root().pid)?.proc().maps()?;
+        // While one is filled the next is prepared, and if it has much to read begun as well.
         let mut begun: Option<(NsPid, TableId, morph::Filling)> = None;
         for process in live_processes(tree) {
             let live = process.live().expect("live processes only");
+            let wanted = morph::open_memory(process.pid, live, reader, (thawing, &mut mapped))?;
             // Received descriptors get the lowest free numbers, which a shared table must not confuse.
-            if let Some((pid, _, filling)) =
-                begun.take_if(|(_, table, _)| *table == live.descriptors)
-            {
+            let is_first = |(_, table, filling): &mut (_, TableId, morph::Filling)| {
+                *table == live.descriptors || !filling.is_large()
+            };
+            if let Some((pid, _, filling)) = begun.take_if(is_first) {
                 nr_pages += filling.finish(self.blank(pid)?)?;
             }
             let blank = self.blank(process.pid)?;
-            let filling =
-                morph::begin_memory(blank, live, reader, channel, (thawing, &mut mapped))?;
+            if wanted.is_large() {
+                processor.inspect(|processor| processor.let_out(blank.pid()));
+            }
+            let objects = &thawing.tree().namespaces.system_v;
+            let filling = morph::begin_memory(blank, live, wanted, channel, (&present, objects))?;
             let before = begun.replace((process.pid, live.descriptors, filling));
             if let Some((pid, _, filling)) = before {
                 nr_pages += filling.finish(self.blank(pid)?)?;
@@ -444,12 +458,17 @@ impl Family {
         Ok(())
     }
 
-    fn let_go(mut self, tree: &Tree) -> Result<(), Error> {
+    fn let_go(mut self, tree: &Tree, processor: Option<&OneProcessor>) -> Result<(), Error> {
         // Children before their parents, who may wait for them.
         for process in tree.processes.iter().rev() {
-            if let Some(blank) = self.blanks.remove(&process.pid.0) {
-                blank.let_go()?;
+            let Some(blank) = self.blanks.remove(&process.pid.0) else { continue };
+            let frozen = process.live().into_iter().flat_map(|live| &live.threads);
+            for (thread, frozen) in blank.threads().iter().zip(frozen) {
+                if frozen.scheduling.processors.is_none() {
+                    processor.inspect(|processor| processor.let_out(thread.tid()));
+                }
             }
+            blank.let_go()?;
         }
         Ok(())
     }

@@ -4,7 +4,8 @@ use std::os::{fd::AsFd, unix::ffi::OsStrExt};
 
 use stasis_model::{Loss, NamespaceKind, Obstacle, Subject};
 use stasis_objects::{
-    address_space, descriptor, file_lock, inet_socket, inotify, interrupted_call, sharing,
+    address_space, descriptor, file_lock, inet_socket, inotify, interrupted_call,
+    sharing::{self, Between},
     system_v::attachment,
     terminal::{self, Outside, ShellTerminal},
     unix_socket,
@@ -23,7 +24,7 @@ use crate::{
 /// [`Error::Failed`] if the tree cannot be looked at, for instance because the root does not exist.
 pub fn check(root: i32, externals: &Externals) -> Result<(Vec<Obstacle>, Vec<Loss>), Error> {
     let findings = patience::until_passed(
-        || look(root, externals, &outside(externals)),
+        || look(root, externals, &outside(externals), Between::ProcessesAndThreads),
         |looked| looked.as_ref().map_or(Vec::new(), |found| found.obstacles.clone()),
     )?;
     Ok((findings.obstacles, findings.losses))
@@ -43,7 +44,7 @@ impl Findings {
         let mut sleepers = Sleepers::default();
         for proc in &self.tree {
             // Who has ended since does not sleep.
-            let _ = sleepers.look_at(proc, interrupted_call::may_time_out);
+            let _ = sleepers.look_at(proc, interrupted_call::watch);
         }
         sleepers
     }
@@ -62,8 +63,14 @@ pub fn outside_of_job(root: i32, externals: &Externals) -> Outside {
     Outside { shell: Some(ShellTerminal(index)), ..outside(externals) }
 }
 
-/// As [`check`], with more terminals that may lie outside.
-pub fn look(root: i32, externals: &Externals, outside: &Outside) -> Result<Findings, Error> {
+/// As [`check`], with more terminals that may lie outside. A checkpoint looks at the many threads of
+/// its processes once, when they stand.
+pub fn look(
+    root: i32,
+    externals: &Externals,
+    outside: &Outside,
+    between: Between,
+) -> Result<Findings, Error> {
     let tree = open_tree(root)?;
     let others: Vec<&ProcDir> = tree.iter().skip(1).collect();
     let (own, nested) = namespaces::survey(&tree[0], &others)?;
@@ -90,7 +97,7 @@ pub fn look(root: i32, externals: &Externals, outside: &Outside) -> Result<Findi
     let (of_namespace, undone) = ipc::survey(&tree, &survey.own)?;
     survey.obstacles.extend(of_namespace);
     survey.losses.extend(undone);
-    survey.obstacles.extend(sharing::obstacles(&tree)?);
+    survey.obstacles.extend(sharing::obstacles(&tree, between)?);
     survey.foreign_peers(&tree[0])?;
     survey.obstacles.extend(terminal::obstacles(&survey.terminals, outside));
     let mut losses = survey.one_ended_pipes();

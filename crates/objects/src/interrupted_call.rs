@@ -8,7 +8,7 @@
 use stasis_model::{GeneralRegisters, InterruptedCall, Time};
 use stasis_proctext::syscall::Blocked;
 use stasis_sys::ptrace::UserRegs;
-use stasis_tracee::{Blank, Patient, Sleep, Sleepers};
+use stasis_tracee::{Blank, Patient, Sleep, Sleepers, Watch};
 
 use crate::error::Result;
 
@@ -25,6 +25,9 @@ const RESTART_SYSCALL: u64 = 219;
 const CLOCK_NANOSLEEP: u64 = 230;
 const EPOLL_WAIT: u64 = 232;
 const EPOLL_PWAIT: u64 = 281;
+const TIMER_ABSTIME: u64 = 1;
+/// The rest of the operation of futex(2) are flags; 0 is `FUTEX_WAIT`.
+const FUTEX_COMMAND: u64 = 0x7f;
 
 /// Calls that return `EINTR` when a thread is stopped, though no signal was delivered (signal(7),
 /// "Interruption of system calls and library functions by stop signals").
@@ -45,15 +48,21 @@ const INTERRUPTED_BY_STOPS: [u64; 14] = [
     441, // epoll_pwait2
 ];
 
-/// Whether it matters how long a thread has been blocked in this call: it may have a time-out.
-pub fn may_time_out(call: &Blocked) -> bool {
-    match call.number {
-        NANOSLEEP | CLOCK_NANOSLEEP | RESTART_SYSCALL => true,
-        POLL => (call.arguments[2] as i32) > 0,
-        FUTEX => call.arguments[3] != 0,
-        EPOLL_WAIT | EPOLL_PWAIT => (call.arguments[3] as i32) > 0,
+/// What must be known, before it is stopped, of a thread that is blocked in this call.
+pub fn watch(call: &Blocked) -> Watch {
+    let arguments = &call.arguments;
+    let has_time_out = match call.number {
+        RESTART_SYSCALL => return Watch::TimeAndPlace,
+        // The kernel writes what remains to the place that the program gave for it.
+        NANOSLEEP => arguments[1] == 0,
+        CLOCK_NANOSLEEP => arguments[3] == 0 && arguments[1] & TIMER_ABSTIME == 0,
+        POLL => (arguments[2] as i32) > 0,
+        // Other kinds of waiting have a date.
+        FUTEX => arguments[3] != 0 && arguments[1] & FUTEX_COMMAND == 0,
+        EPOLL_WAIT | EPOLL_PWAIT => (arguments[3] as i32) > 0,
         _ => false,
-    }
+    };
+    if has_time_out { Watch::Time } else { Watch::Nothing }
 }
 
 /// How the thread goes on: its registers after a checkpoint, and what the checkpoint notes.
@@ -204,7 +213,7 @@ fn remaining(
         // Without a time-out it waits for ever, now as then.
         POLL if (arguments[2] as i32) < 0 => None,
         POLL => left_of(u64::from(arguments[2] as u32).checked_mul(1_000_000)),
-        FUTEX if arguments[1] & 0x7f == 0 => left_of(timespec(patient, arguments[3])),
+        FUTEX if arguments[1] & FUTEX_COMMAND == 0 => left_of(timespec(patient, arguments[3])),
         // Others wait until a date, which is among their arguments.
         _ => None,
     }

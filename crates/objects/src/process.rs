@@ -95,9 +95,10 @@ pub fn freeze(
     let memory = address_space::freeze(patient, &stat, &maps, answers, gathering)?;
     let timers = itimer::read(outcome, asked.itimers);
     let moment = thread::Moment { pending: &pending, sleepers, stopped_at_ns };
+    let statuses = thread::statuses(patient)?;
     let mut threads = Vec::new();
-    for (index, (asked, outcome)) in of_threads.iter().zip(&outcomes).enumerate() {
-        threads.push(thread::freeze(patient, index, (asked, outcome), &moment, gathering)?);
+    for (index, (told, status)) in of_threads.iter().zip(&outcomes).zip(&statuses).enumerate() {
+        threads.push(thread::freeze(patient, index, told, status, (&moment, gathering))?);
     }
     Ok(Live {
         threads,
@@ -240,8 +241,9 @@ pub fn thaw_from_outside(blank: &Blank, live: &Live, thawing: &mut Thawing) -> R
     limit::thaw(blank, &live.limits, thawing)?;
     let Some(score) = live.oom_score_adj else { return Ok(()) };
     let file = blank.proc().open_file("oom_score_adj", OFlags::RDWR)?;
-    let now = blank.proc().read("oom_score_adj")?;
-    if String::from_utf8_lossy(&now).trim() == score.to_string() {
+    let mut now = [0; 16];
+    let len = rustix::io::pread(&file, &mut now, 0).unwrap_or(0);
+    if String::from_utf8_lossy(&now[..len]).trim() == score.to_string() {
         return Ok(());
     }
     if rustix::io::write(&file, score.to_string().as_bytes()).is_err() {

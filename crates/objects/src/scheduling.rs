@@ -77,6 +77,11 @@ pub fn thaw_own(scheduling: &Scheduling, batch: &mut Batch) {
     }
 }
 
+/// Whether these are all processors that there are: then nothing is bound.
+pub fn is_everywhere(processors: &CpuSet) -> bool {
+    covers(&mask(processors), &online())
+}
+
 fn mask(set: &CpuSet) -> Vec<u64> {
     let mut words = vec![0u64; CpuSet::MAX_CPU / 64];
     for number in (0..CpuSet::MAX_CPU).filter(|number| set.is_set(*number)) {

@@ -10,14 +10,22 @@ use stasis_sys::{
     Errno,
     kcmp::{self, Kind},
 };
-use stasis_tracee::ProcDir;
+use stasis_tracee::{FEW, ProcDir};
 
 use crate::error::{Error, Result};
 
-const FEW: usize = 32;
+/// Between whom is looked for what is shared or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Between {
+    Processes,
+    ProcessesAndThreads,
+}
 
 /// Tells what stands in the way, without touching anybody; tasks that end meanwhile are passed over.
-pub fn obstacles<'a>(procs: impl IntoIterator<Item = &'a ProcDir>) -> Result<Vec<Obstacle>> {
+pub fn obstacles<'a>(
+    procs: impl IntoIterator<Item = &'a ProcDir>,
+    between: Between,
+) -> Result<Vec<Obstacle>> {
     let mut obstacles = Vec::new();
     let (mut by_memory, mut by_context) = (Sorted::new(Kind::Memory), Sorted::new(Kind::FsContext));
     for proc in procs {
@@ -40,12 +48,14 @@ pub fn obstacles<'a>(procs: impl IntoIterator<Item = &'a ProcDir>) -> Result<Vec
             let what = "its working directory, root and umask";
             obstacles.push(lasting(format!("shares {what} with process {other} (CLONE_FS)")));
         }
-        let namespaces = if threads.len() > 1 { namespaces_of(proc) } else { Vec::new() };
+        if between == Between::Processes || threads.len() == 1 {
+            continue;
+        }
+        let namespaces = namespaces_of(proc);
         let look = |tid: &i32| match *tid == proc.pid() {
             true => Ok(None),
             false => apart(proc, *tid, &namespaces),
         };
-        // Waking the other processors takes longer than looking at a few threads.
         let apart: Vec<_> = match threads.len() {
             ..FEW => threads.iter().map(look).collect::<Result<_>>()?,
             _ => threads.par_iter().map(look).collect::<Result<_>>()?,

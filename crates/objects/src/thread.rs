@@ -1,12 +1,14 @@
 //! What belongs to a single thread: registers, signal mask, alternate stack, robust list, rseq, name,
 //! scheduling, credentials, filters.
 
+use rayon::iter::{IntoParallelIterator, ParallelIterator};
 use stasis_model::{
     AltStack, Live, NsPid, PendingSignal, Registers, RobustList, Rseq, SeccompMode, SignalMask,
     Subject, Thread, Tree,
 };
+use stasis_proctext::status::Status;
 use stasis_sys::ptrace::{self, Queue, UserRegs};
-use stasis_tracee::{Batch, Blank, Call, Data, Outcome, Patient, Sleepers};
+use stasis_tracee::{Batch, Blank, Call, Data, FEW, Outcome, Patient, PatientThread, Sleepers};
 
 use crate::{
     credentials,
@@ -61,6 +63,19 @@ pub struct Moment<'a> {
     pub stopped_at_ns: u64,
 }
 
+/// What the proc file system tells of each thread of a patient.
+pub fn statuses(patient: &Patient) -> Result<Vec<Status>> {
+    let proc = patient.proc();
+    let read =
+        |tid: i32| proc.parse_record(format!("task/{tid}/status"), stasis_proctext::status::parse);
+    let tids: Vec<i32> = patient.threads().iter().map(PatientThread::tid).collect();
+    let statuses: stasis_tracee::Result<Vec<Status>> = match tids.len() {
+        ..FEW => tids.into_iter().map(read).collect(),
+        _ => tids.into_par_iter().map(read).collect(),
+    };
+    Ok(statuses?)
+}
+
 /// Freezes thread `index` of a patient.
 ///
 /// The patient's own registers are changed where a stop alone would make a call fail.
@@ -68,16 +83,13 @@ pub fn freeze(
     patient: &mut Patient,
     index: usize,
     (asked, outcome): (&Asked, &Outcome),
-    moment: &Moment<'_>,
-    gathering: &mut Gathering,
+    status: &Status,
+    (moment, gathering): (&Moment<'_>, &mut Gathering),
 ) -> Result<Thread> {
     let (tid, own_tid) = {
         let thread = &patient.threads()[index];
         (thread.tid(), thread.own_tid())
     };
-    let status = patient
-        .proc()
-        .parse_record(format!("task/{tid}/status"), stasis_proctext::status::parse)?;
     let name = status.name.clone();
     let subject = Subject::Task { pid: tid, name: String::from_utf8_lossy(&name).into_owned() };
     let pending = match status.pending {
@@ -119,7 +131,7 @@ pub fn freeze(
         rseq,
         scheduling: scheduling::freeze(tid, outcome.result(asked.timer_slack).ok(), gathering)?,
         parent_death_signal: (death_signal != 0).then_some(death_signal),
-        credentials: credentials::freeze(&status, securebits as u32),
+        credentials: credentials::freeze(status, securebits as u32),
         seccomp: seccomp::freeze(tid, status.seccomp, &subject, gathering)?,
         interrupted: examined.interrupted,
         name,

@@ -33,8 +33,8 @@ pub use channel::{Channel, MAX_FDS};
 pub use error::{Error, Result};
 pub use foothold::{FootholdPlan, Slot, find_gap};
 pub use patient::{Patient, PatientThread, StopKind};
-pub use procdir::ProcDir;
-pub use sleepers::Sleepers;
+pub use procdir::{FEW, ProcDir};
+pub use sleepers::{Sleepers, Watch};
 pub use tree::{StoppedTree, Zombie};
 
 use std::{marker::PhantomData, rc::Rc};

@@ -9,6 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use rustix::{
     fs::{Mode, OFlags},
     io::Errno,
@@ -16,6 +17,9 @@ use rustix::{
 use stasis_proctext::{Malformed, maps::Mapping, stat::Stat, status::Status};
 
 use crate::error::{Error, Result};
+
+/// Waking the other processors takes longer than looking at so few threads.
+pub const FEW: usize = 32;
 
 /// More than any file of `/proc/PID` that we read.
 const MAX_TEXT: usize = 256 << 20;
@@ -166,19 +170,23 @@ impl ProcDir {
 
     /// Children of all threads, zombies included.
     pub fn children(&self) -> Result<Vec<i32>> {
-        let mut children = Vec::new();
-        for tid in self.threads()? {
-            let text = match self.read(format!("task/{tid}/children")) {
-                Ok(text) => text,
-                Err(Error::Died { .. }) => continue,
-                Err(error) => return Err(error),
-            };
-            let words = text.split(|byte| *byte == b' ').filter(|word| !word.is_empty());
-            children.extend(
-                words.filter_map(|word| std::str::from_utf8(word).ok()?.parse::<i32>().ok()),
-            );
-        }
-        Ok(children)
+        let threads = self.threads()?;
+        let of_threads: Vec<Vec<i32>> = match threads.len() {
+            ..FEW => threads.iter().map(|tid| self.children_of(*tid)).collect::<Result<_>>()?,
+            _ => threads.par_iter().map(|tid| self.children_of(*tid)).collect::<Result<_>>()?,
+        };
+        Ok(of_threads.concat())
+    }
+
+    /// Children that one of the threads has; none if it has ended.
+    fn children_of(&self, tid: i32) -> Result<Vec<i32>> {
+        let text = match self.read(format!("task/{tid}/children")) {
+            Ok(text) => text,
+            Err(Error::Died { .. }) => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let words = text.split(|byte| *byte == b' ').filter(|word| !word.is_empty());
+        Ok(words.filter_map(|word| std::str::from_utf8(word).ok()?.parse().ok()).collect())
     }
 
     fn numbers_in(&self, path: &str) -> Result<Vec<i32>> {

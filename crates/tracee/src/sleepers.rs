@@ -11,9 +11,21 @@ use rustix::{
 
 use stasis_proctext::syscall::{self, Blocked};
 
-use crate::{error::Result, procdir::ProcDir};
+use crate::{
+    error::Result,
+    procdir::{FEW, ProcDir},
+};
 
-const FEW: usize = 32;
+/// What must be known of a thread that is blocked in a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Watch {
+    /// Nothing: the time plays no part, or the call tells it itself.
+    Nothing,
+    /// Since when it sleeps.
+    Time,
+    /// And in which function of the kernel, since the call does not say what it waits for.
+    TimeAndPlace,
+}
 
 /// Readings taken before a tree is stopped.
 #[derive(Debug, Default)]
@@ -27,20 +39,19 @@ struct Sleeper {
     /// Scheduler's clock at which it fell asleep.
     since: u64,
     processor: usize,
-    /// The function of the kernel in which it sleeps.
+    /// The function of the kernel in which it sleeps, where that was asked for.
     place: Vec<u8>,
 }
 
 impl Sleepers {
-    /// Takes a reading of the threads of a process that sleep in a call for which `counts`; those that
-    /// run are passed over.
+    /// Takes a reading of the threads of a process that sleep in a call of which `watch` wants to know
+    /// something; those that run are passed over.
     ///
     /// # Errors
     /// [`crate::Error::Died`] if it is gone.
-    pub fn look_at(&mut self, proc: &ProcDir, counts: fn(&Blocked) -> bool) -> Result<()> {
+    pub fn look_at(&mut self, proc: &ProcDir, watch: fn(&Blocked) -> Watch) -> Result<()> {
         let threads = proc.threads()?;
-        let look = |tid: &i32| Some((*tid, read(proc, *tid, counts)?));
-        // Waking the other processors takes longer than looking at a few threads.
+        let look = |tid: &i32| Some((*tid, read(proc, *tid, watch)?));
         let asleep: Vec<_> = match threads.len() {
             ..FEW => threads.iter().filter_map(look).collect(),
             _ => threads.par_iter().filter_map(look).collect(),
@@ -67,16 +78,23 @@ impl Sleepers {
     }
 }
 
-fn read(proc: &ProcDir, tid: i32, counts: fn(&Blocked) -> bool) -> Option<Sleeper> {
+fn read(proc: &ProcDir, tid: i32, watch: fn(&Blocked) -> Watch) -> Option<Sleeper> {
     let task = format!("task/{tid}");
     let call = proc.read_record(format!("{task}/syscall"));
-    // A kernel that does not tell the call makes us look at all.
-    if call.is_ok_and(|text| !syscall::parse(&text).is_some_and(|call| counts(&call))) {
+    let wanted = match call {
+        Ok(text) => syscall::parse(&text).map_or(Watch::Nothing, |call| watch(&call)),
+        // A kernel that does not tell the call makes us look at all.
+        Err(_) => Watch::TimeAndPlace,
+    };
+    if wanted == Watch::Nothing {
         return None;
     }
     let processor = sleeping_on(&proc.read_record(format!("{task}/stat")).ok()?)?;
     let sched = proc.read_record(format!("{task}/sched")).ok()?;
-    let place = proc.read_record(format!("{task}/wchan")).unwrap_or_default();
+    let place = match wanted {
+        Watch::TimeAndPlace => proc.read_record(format!("{task}/wchan")).unwrap_or_default(),
+        Watch::Time | Watch::Nothing => Vec::new(),
+    };
     let since = stasis_proctext::sched::exec_start_ns(&sched)?;
     Some(Sleeper { since, processor, place })
 }

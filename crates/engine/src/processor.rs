@@ -1,0 +1,57 @@
+//! One processor for a whole restore.
+//!
+//! A blank that stands on another processor must wake that one for each batch, and wake us when it is
+//! through: several times the cost of the batch itself, most of all on a virtual machine whose idle
+//! processors sleep. So we and the blanks stay on one processor, and only those with much memory to
+//! read are let go where there is room. In the end all have what they would have inherited.
+
+use rustix::{process::Pid, thread::CpuSet};
+use stasis_objects::scheduling;
+
+/// Holds us on the processor on which we run, and with us whoever is born of us.
+#[derive(Debug)]
+pub struct OneProcessor {
+    before: CpuSet,
+    held: CpuSet,
+    /// What tasks get in the end. Who may run everywhere is bound to nothing: processors may be added later.
+    inherited: CpuSet,
+}
+
+impl OneProcessor {
+    /// `None` if the kernel does not let us; then everything takes longer.
+    pub fn hold() -> Option<Self> {
+        let before = rustix::thread::sched_getaffinity(None).ok()?;
+        let inherited = if scheduling::is_everywhere(&before) { every() } else { before };
+        let mut held = CpuSet::new();
+        held.set(rustix::thread::sched_getcpu());
+        rustix::thread::sched_setaffinity(None, &held).ok()?;
+        Some(OneProcessor { before, held, inherited })
+    }
+
+    /// Takes in a task that was not born of us.
+    pub fn take_in(&self, tid: i32) {
+        allow(tid, &self.held);
+    }
+
+    /// Lets a task run where it would if nothing had been held.
+    pub fn let_out(&self, tid: i32) {
+        allow(tid, &self.inherited);
+    }
+}
+
+impl Drop for OneProcessor {
+    fn drop(&mut self) {
+        let _ = rustix::thread::sched_setaffinity(None, &self.before);
+    }
+}
+
+fn every() -> CpuSet {
+    let mut all = CpuSet::new();
+    (0..CpuSet::MAX_CPU).for_each(|number| all.set(number));
+    all
+}
+
+/// A task that has ended, or may not be moved, stays where it is.
+fn allow(tid: i32, processors: &CpuSet) {
+    let _ = rustix::thread::sched_setaffinity(Pid::from_raw(tid), processors);
+}
