@@ -1,6 +1,7 @@
-//! Checkpoints of containers: objects on disk that outlive their container's run.
+//! Checkpoints of containers: objects on disk that outlive their container.
 //!
-//! One directory each, built under another name and renamed when all of it is on disk:
+//! One directory each, built under another name and renamed when all of it is on disk. It lies under its
+//! id below `checkpoints`, or under its name in a directory of the user's choice:
 //!
 //! | file | holds |
 //! |---|---|
@@ -20,30 +21,32 @@
 
 mod archive;
 mod create;
+mod host;
 mod manifest;
+mod reference;
+mod remake;
 mod restore;
+mod stored;
+mod tags;
 mod volumes;
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use stasis_network::Endpoint;
 
-use crate::{
-    config::Config,
-    error::{Context, Error, Result},
-    name, record,
-    store::Container,
-};
+use crate::{config::Config, name::check_name, store::is_id};
 
-pub use archive::{Addresses, Compression, Import, Imported};
+pub use archive::{Compression, Staged};
+pub use create::Made;
+pub use host::{Cgroups, Host};
+pub use remake::{Addresses, Remade, Remake};
 pub use restore::Restoring;
+pub use stored::{Checkpoints, Held, Stored};
+pub use tags::Tags;
 
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const CONFIG: &str = "config.json";
 const IMAGES: &str = "checkpoint";
 const DESCRIPTORS: &str = "checkpoint/descriptors.json";
@@ -58,14 +61,18 @@ const STDIN: &str = "stdin";
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Checkpoint {
     pub version: u32,
+    /// Drawn when it is made; 64 hexadecimal digits.
+    pub id: String,
+    /// No other checkpoint of the same container has it.
     pub name: String,
     pub created: Timestamp,
-    /// The checkpoint that the frozen run came from.
-    pub parent: Option<String>,
+    /// The checkpoint that the frozen run came from, which may be gone.
+    pub parent: Option<Origin>,
     /// All files together.
     pub size_bytes: u64,
-    /// Release of the kernel it was taken on.
-    pub kernel: String,
+    /// Where it was taken; unknown for those that others made.
+    pub host: Option<Host>,
+    /// The container as it was then.
     pub container: Config,
     /// Targets of the file systems in memory, in the order of their files.
     pub tmpfs: Vec<PathBuf>,
@@ -82,6 +89,14 @@ pub struct Checkpoint {
     pub endpoints: Vec<Endpoint>,
     #[serde(default)]
     pub made_by: Maker,
+}
+
+/// A checkpoint that something came from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    pub id: String,
+    /// As it was called then.
+    pub name: String,
 }
 
 /// Whose files they are: others tell of removed files in their own way.
@@ -121,82 +136,27 @@ pub enum Existing {
 #[derive(Clone, Copy, Debug)]
 pub struct Wanted<'a> {
     pub name: &'a str,
-    /// Where it shall lie, if not with the container.
+    /// Where it shall lie, if not with all others.
     pub dir: Option<&'a Path>,
     pub fate: Fate,
     pub left_out: LeftOut,
     pub existing: Existing,
 }
 
-impl Container {
-    /// The checkpoints in `dir` (or those that lie with the container), the oldest first.
-    ///
-    /// # Errors
-    /// [`Error::Refused`] if the directory cannot be read.
-    pub fn checkpoints(&self, dir: Option<&Path>) -> Result<Vec<Checkpoint>> {
-        let dir = self.checkpoints_dir(dir);
-        let entries = match fs::read_dir(&dir) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(error).context("read", dir.display()),
-        };
-        let mut found: Vec<Checkpoint> = entries
-            .flatten()
-            .filter(|entry| !entry.file_name().as_encoded_bytes().starts_with(b"."))
-            .filter_map(|entry| read(&entry.path()).ok())
-            .collect();
-        found.sort_by_key(|checkpoint| checkpoint.created);
-        Ok(found)
-    }
-
-    /// Removes a checkpoint.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] if there is none of that name, or what is there is no checkpoint.
-    pub fn remove_checkpoint(&self, name: &str, dir: Option<&Path>) -> Result<()> {
-        let _lock = self.command_lock()?;
-        let path = self.checkpoint_path(name, dir)?;
-        read(&path)?;
-        let gone = path.with_file_name(format!(".gone-{name}-{}", std::process::id()));
-        fs::rename(&path, &gone).context("remove", path.display())?;
-        record::remove_tree(&gone)
-    }
-
-    /// Takes a whole checkpoint that was made beside, under a name that is free.
-    fn adopt_checkpoint(&self, stage: &Path, name: &str) -> Result<()> {
-        let parent = self.place.checkpoints();
-        record::make_private_dir(&parent)?;
-        let target = parent.join(name);
-        fs::rename(stage, &target).context("create", target.display())?;
-        record::sync_dir(&parent)
-    }
-
-    fn checkpoints_dir(&self, dir: Option<&Path>) -> PathBuf {
-        dir.map_or_else(|| self.place.checkpoints(), Path::to_owned)
-    }
-
-    /// Where an existing checkpoint lies.
-    fn checkpoint_path(&self, name: &str, dir: Option<&Path>) -> Result<PathBuf> {
-        name::check_name("checkpoint", name)?;
-        let path = self.checkpoints_dir(dir).join(name);
-        if path.is_dir() {
-            return Ok(path);
+impl Checkpoint {
+    /// What makes it unusable; it comes from a file that anybody may have written.
+    fn fault(&self) -> Option<String> {
+        if self.version != VERSION {
+            return Some(format!("it has version {}, this program reads {VERSION}", self.version));
         }
-        let container = &self.config.name;
-        Err(Error::invalid(format!("container {container} has no checkpoint {name}")))
+        let parent = self.parent.as_ref().map(|parent| &parent.id);
+        let mut ids = [&self.id, &self.container.id].into_iter().chain(parent);
+        if let Some(wrong) = ids.find(|id| !is_id(id)) {
+            return Some(format!("{wrong:?} is no id"));
+        }
+        let mut names = self.volumes.iter().chain([&self.name, &self.container.name]);
+        names.find_map(|name| check_name("checkpoint", name).err()).map(|error| error.to_string())
     }
-}
-
-/// Reads what a checkpoint says of itself; nothing else of it is checked.
-fn read(path: &Path) -> Result<Checkpoint> {
-    let checkpoint: Checkpoint = record::read(&path.join(CONFIG))?;
-    if checkpoint.version == VERSION {
-        return Ok(checkpoint);
-    }
-    Err(Error::Damaged {
-        object: path.display().to_string(),
-        reason: format!("it has version {}, this program reads {VERSION}", checkpoint.version),
-    })
 }
 
 /// The file for the content of the file system in memory at `target`, the `index`-th one.

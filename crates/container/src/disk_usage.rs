@@ -28,7 +28,7 @@ impl Container {
         of_tree(&self.place.upper())
     }
 
-    /// Bytes of all that is kept of the container: changes, checkpoints, the log.
+    /// Bytes of all that is kept of the container: changes and the log.
     pub fn size_bytes(&self) -> u64 {
         of_tree(&self.place.dir)
     }

@@ -11,6 +11,15 @@ pub enum Error {
     /// An id prefix that fits several containers.
     #[error("{0:?} fits more than one container: {1}")]
     Ambiguous(String, String),
+    /// No checkpoint by that reference.
+    #[error("no such checkpoint: {0}")]
+    NoSuchCheckpoint(String),
+    /// A name or an id prefix that fits several checkpoints.
+    #[error("{0:?} fits more than one checkpoint: {1}")]
+    AmbiguousCheckpoint(String, String),
+    /// A container is just being restored from it.
+    #[error("checkpoint {0} is in use: a container is just being restored from it")]
+    CheckpointInUse(String),
     /// No volume by that name.
     #[error("no such volume: {0}")]
     NoSuchVolume(String),

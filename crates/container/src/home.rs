@@ -52,6 +52,20 @@ impl Home {
         self.root.join("volumes.lock")
     }
 
+    /// One directory per checkpoint, under its id.
+    pub(crate) fn checkpoints(&self) -> PathBuf {
+        self.root.join("checkpoints")
+    }
+
+    pub(crate) fn checkpoint_tags(&self) -> PathBuf {
+        self.checkpoints().join("tags.json")
+    }
+
+    /// Taken while names of checkpoints are given away.
+    pub(crate) fn checkpoints_lock(&self) -> PathBuf {
+        self.root.join("checkpoints.lock")
+    }
+
     /// Networks of containers, and who is in them.
     pub fn networks(&self) -> Networks {
         Networks::new(&self.root)
@@ -122,9 +136,6 @@ impl Place {
     /// Host files of the container, such as `hosts`.
     pub fn etc(&self, name: &str) -> PathBuf {
         self.dir.join(name)
-    }
-    pub fn checkpoints(&self) -> PathBuf {
-        self.dir.join("checkpoints")
     }
     /// Where the overlay is mounted.
     pub fn merged(&self) -> PathBuf {

@@ -49,8 +49,8 @@ mod wire;
 pub use bundle::check_cwd;
 pub use changes::{Change, ChangeKind};
 pub use checkpoint::{
-    Addresses, Checkpoint, Compression, Existing, Fate, Import, Imported, LeftOut, Restoring,
-    Wanted,
+    Addresses, Cgroups, Checkpoint, Checkpoints, Compression, Existing, Fate, Held, Host, LeftOut,
+    Made, Origin, Remade, Remake, Restoring, Staged, Stored, Tags, Wanted,
 };
 pub use commit::{Commit, Pausing};
 pub use copy::{Links, Owners};

@@ -324,8 +324,8 @@ impl Container {
         Ok(())
     }
 
-    /// Removes the container with its log, changes and checkpoints, and the volumes that nobody named
-    /// if so wanted.
+    /// Removes the container with its log and changes, and the volumes that nobody named if so wanted.
+    /// Its checkpoints stay.
     ///
     /// # Errors
     /// [`Error::WrongState`] if it runs and `removal` says so.

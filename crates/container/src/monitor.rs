@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use stasis_network::{Endpoint, Note};
 
 use crate::{
+    checkpoint::Origin,
     cleanup,
     error::{Context, Error, Result},
     home::Home,
@@ -39,7 +40,7 @@ pub(crate) enum Mode {
     /// The user's program, from its beginning.
     Program,
     /// A blank that the engine fills with this checkpoint, which was taken in these places of networks.
-    Restore { checkpoint: String, endpoints: Vec<Endpoint> },
+    Restore { checkpoint: Origin, endpoints: Vec<Endpoint> },
 }
 
 /// From the command to the monitor.

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use stasis_network::Endpoint;
 
-use crate::{health::Health, process::ProcessId};
+use crate::{checkpoint::Origin, health::Health, process::ProcessId};
 
 /// Exit code of a container whose end nobody saw.
 pub const UNKNOWN_EXIT_CODE: i32 = 255;
@@ -31,7 +31,8 @@ pub struct State {
     /// What `/proc/PID/fd/{0,1,2}` of init lead to, as far as the host holds the other end.
     pub stdio: Vec<String>,
     /// The checkpoint that this run was started from or that was taken of it last.
-    pub checkpoint: Option<String>,
+    #[serde(default)]
+    pub came_from: Option<Origin>,
     /// Its places in networks; of the last run if it does not run.
     #[serde(default)]
     pub endpoints: Vec<Endpoint>,
@@ -53,7 +54,7 @@ impl Default for State {
             restarts: 0,
             stop_requested: false,
             stdio: Vec::new(),
-            checkpoint: None,
+            came_from: None,
             endpoints: Vec::new(),
             health: None,
         }

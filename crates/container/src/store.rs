@@ -81,12 +81,6 @@ impl Store {
         self.create_with_id(&mut config)
     }
 
-    /// A directory for what becomes part of a container, on the same file system.
-    pub(crate) fn stage_dir(&self, prefix: &str) -> Result<PathBuf> {
-        record::make_private_dir(&self.home.containers())?;
-        Ok(self.home.containers().join(format!("{prefix}{}", std::process::id())))
-    }
-
     /// Whoever removed the image before our record was there could not know of us.
     fn keep_image_of(&self, container: &Container) -> Result<()> {
         let Some(image) = container.config.rootfs.image() else { return Ok(()) };
@@ -326,7 +320,7 @@ impl Container {
     }
 }
 
-fn is_id(text: &str) -> bool {
+pub(crate) fn is_id(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }
 

@@ -4,7 +4,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 use std::{
-    fs::{self, DirBuilder, File},
+    fs::{self, DirBuilder, File, TryLockError},
     io::Write,
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::Path,
@@ -106,6 +106,30 @@ impl Lock {
         file.lock_shared().context("lock", path.display())?;
         Ok(Lock(file))
     }
+
+    /// As [`Lock::share`], for what is there already, such as a directory. It may be under another
+    /// name, or none, when the lock is there.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if there is nothing of this name.
+    pub fn share_existing(path: &Path) -> Result<Lock> {
+        let file = File::open(path).context("open", path.display())?;
+        file.lock_shared().context("lock", path.display())?;
+        Ok(Lock(file))
+    }
+
+    /// The lock for oneself alone on what is there already; `None` if somebody else has it.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if there is nothing of this name.
+    pub fn try_take_existing(path: &Path) -> Result<Option<Lock>> {
+        let file = File::open(path).context("open", path.display())?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Lock(file))),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error).context("lock", path.display()),
+        }
+    }
 }
 
 fn open_lock(path: &Path) -> Result<File> {
@@ -143,6 +167,17 @@ mod tests {
         write(&path, &vec![3]).unwrap();
         assert_eq!(read::<Vec<i32>>(&path).unwrap(), vec![3]);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_directory_that_is_shared_is_not_taken() {
+        let dir = tempfile::tempdir().unwrap();
+        let shared = Lock::share_existing(dir.path()).unwrap();
+        let also = Lock::share_existing(dir.path()).unwrap();
+        assert!(Lock::try_take_existing(dir.path()).unwrap().is_none());
+        drop((shared, also));
+        assert!(Lock::try_take_existing(dir.path()).unwrap().is_some());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use stasis_container::{
-    Checkpoint, Container, Existing, Fate, LeftOut, Restoring, Store, Wanted, attach::Session,
+    Container, Existing, Fate, LeftOut, Restoring, Store, Stored, Wanted, attach::Session,
 };
 
 use super::process;
@@ -26,7 +26,7 @@ pub fn run(store: &Store, command: CheckpointCommand) -> Result<i32> {
 fn create(store: &Store, args: &CheckpointCreateArgs) -> Result<i32> {
     let container = store.find(&args.container)?;
     let fate = if args.leave_running { Fate::LeaveRunning } else { Fate::Stop };
-    let report = container.checkpoint(&Wanted {
+    let made = container.checkpoint(&Wanted {
         name: &args.name,
         dir: args.checkpoint_dir.as_deref(),
         fate,
@@ -34,7 +34,7 @@ fn create(store: &Store, args: &CheckpointCreateArgs) -> Result<i32> {
         existing: Existing::Refuse,
     })?;
     say!("{}", args.name);
-    process::tell(&report, args.stats);
+    process::tell(&made.report, args.stats);
     Ok(0)
 }
 
@@ -63,15 +63,15 @@ fn list(store: &Store, args: &CheckpointLsArgs) -> Result<i32> {
     Ok(0)
 }
 
-fn row(checkpoint: &Checkpoint) -> Value {
+fn row(Stored { checkpoint, .. }: &Stored) -> Value {
     json!({
         "Name": checkpoint.name,
         "CreatedSince": format!("{} ago", time::since(checkpoint.created)),
         "CreatedAt": time::local(checkpoint.created),
         "Size": size::human(checkpoint.size_bytes),
         "SizeBytes": checkpoint.size_bytes,
-        "Parent": checkpoint.parent.clone().unwrap_or_default(),
-        "Kernel": checkpoint.kernel,
+        "Parent": checkpoint.parent.as_ref().map(|parent| parent.name.clone()).unwrap_or_default(),
+        "Kernel": checkpoint.host.as_ref().map(|host| host.kernel.clone()).unwrap_or_default(),
         "Container": checkpoint.container.name,
     })
 }
@@ -102,5 +102,6 @@ pub fn start_attached(container: &Container, name: &str, args: &StartArgs) -> Re
 
 fn begin<'a>(container: &'a Container, name: &str, args: &StartArgs) -> Result<Restoring<'a>> {
     let everything = LeftOut::default();
-    Ok(container.begin_restore(name, args.checkpoint_dir.as_deref(), everything)?)
+    let stored = container.find_checkpoint(name, args.checkpoint_dir.as_deref())?;
+    Ok(container.begin_restore(&stored, everything)?)
 }

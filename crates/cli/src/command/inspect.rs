@@ -137,7 +137,7 @@ fn describe_state(state: &State) -> Value {
         "Error": state.error,
         "StartedAt": time(state.started),
         "FinishedAt": time(state.finished),
-        "Checkpoint": state.checkpoint,
+        "Checkpoint": state.came_from.as_ref().map(|origin| &origin.name),
         "Health": state.health.as_ref().map(describe_health),
     })
 }

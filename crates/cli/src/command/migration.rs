@@ -10,8 +10,8 @@ use std::{
 
 use serde_json::{Value, json};
 use stasis_container::{
-    Addresses, Container, Existing, Fate, Import, Imported, LeftOut, Removal, Store, VolumesOf,
-    Wanted, config::Network,
+    Addresses, Container, Existing, Fate, LeftOut, Made, Remade, Remake, Removal, Store, Stored,
+    VolumesOf, Wanted, config::Network,
 };
 use stasis_engine::Report;
 use stasis_network::{Connection, Publish};
@@ -42,7 +42,7 @@ pub fn checkpoint(store: &Store, args: &ContainerCheckpointArgs) -> Result<i32> 
     let mut figures = Vec::new();
     let code = each(&chosen, |container, typed| {
         let since = Instant::now();
-        let report = checkpoint_one(container, args)?;
+        let report = checkpoint_one(store, container, args)?;
         process::tell(&report, false);
         figures.push(checkpoint_figures(container, &report, since.elapsed()));
         if !args.print_stats && !is_stdout(args.export.as_deref()) {
@@ -56,26 +56,29 @@ pub fn checkpoint(store: &Store, args: &ContainerCheckpointArgs) -> Result<i32> 
     Ok(code)
 }
 
-fn checkpoint_one(container: &Container, args: &ContainerCheckpointArgs) -> Result<Report> {
+fn checkpoint_one(
+    store: &Store,
+    container: &Container,
+    args: &ContainerCheckpointArgs,
+) -> Result<Report> {
     let left_out = LeftOut { rootfs: args.ignore_rootfs, volumes: args.ignore_volumes };
     let fate = if args.leave_running { Fate::LeaveRunning } else { Fate::Stop };
     let existing = Existing::Replace;
-    let report =
+    let Made { stored, report } =
         container.checkpoint(&Wanted { name: SLOT, dir: None, fate, left_out, existing })?;
     let Some(target) = &args.export else { return Ok(report) };
     let compression = args.compress.unwrap_or_default();
     let exported = match is_stdout(Some(target)) {
-        true => container.export_checkpoint(SLOT, None, compression, &mut io::stdout()),
-        false => container.export_checkpoint_to(SLOT, None, compression, target),
+        true => store.checkpoints().export(&stored, compression, &mut io::stdout()),
+        false => store.checkpoints().export_to(&stored, compression, target),
     };
     exported.map_err(|error| {
         let name = &container.config.name;
-        Failure::from(error).hint(format!(
-            "the checkpoint is whole and lies with the container: stasis container restore {name}"
-        ))
+        Failure::from(error)
+            .hint(format!("the checkpoint is whole and was kept: stasis container restore {name}"))
     })?;
     if !args.keep {
-        container.remove_checkpoint(SLOT, None)?;
+        store.checkpoints().remove(&stored)?;
     }
     Ok(report)
 }
@@ -102,11 +105,15 @@ pub fn restore(store: &Store, args: &ContainerRestoreArgs) -> Result<i32> {
             let has_slot = |container: &Container| {
                 let is_up = container.state().is_ok_and(|state| state.status.is_up());
                 let names = container.checkpoints(None).unwrap_or_default();
-                !is_up && names.iter().any(|checkpoint| checkpoint.name == SLOT)
+                !is_up && names.iter().any(|stored| stored.checkpoint.name == SLOT)
             };
             let chosen = choose(store, &args.containers, (args.all, args.latest), has_slot)?;
             each(&chosen, |container, typed| {
-                restore_one(container, SLOT, args, &mut figures)?;
+                let stored = container.find_checkpoint(SLOT, None)?;
+                restore_one(container, &stored, args, &mut figures)?;
+                if !args.keep {
+                    store.checkpoints().remove(&stored)?;
+                }
                 if !args.print_stats {
                     say!("{typed}");
                 }
@@ -132,28 +139,32 @@ fn import(
     }
     let network = args.network.as_deref().map(network).transpose()?;
     let is_fresh = args.ignore_static_ip || args.ignore_static_mac;
-    let import = Import {
+    let remake = Remake {
         name: args.name.as_deref(),
         left_out: left_out(args),
         addresses: if is_fresh { Addresses::Fresh } else { Addresses::Same },
         publish: (!publish.is_empty()).then_some(publish.as_slice()),
         network: network.as_ref(),
     };
-    let imported = match is_stdout(Some(archive)) {
-        true => store.import_checkpoint(io::stdin(), &import),
+    let checkpoints = store.checkpoints();
+    let staged = match is_stdout(Some(archive)) {
+        true => checkpoints.unpack(io::stdin())?,
         false => {
             let file = File::open(archive).map_err(|error| Failure {
                 cause: Some(error.to_string()),
                 ..Failure::new(format!("cannot open {}", archive.display()))
             })?;
-            store.import_checkpoint(file, &import)
+            checkpoints.unpack(file)?
         }
     };
-    let Imported { container, checkpoint } = imported?;
-    if let Err(failure) = restore_one(&container, &checkpoint, args, figures) {
+    let Remade { container, stored } = store.remake(&staged.stored, &remake)?;
+    if let Err(failure) = restore_one(&container, &stored, args, figures) {
         // What could not be brought back was never there.
         container.remove(Removal::Kill, VolumesOf::Remove)?;
         return Err(failure);
+    }
+    if args.keep {
+        checkpoints.keep(staged, None)?;
     }
     Ok(container)
 }
@@ -172,17 +183,14 @@ fn left_out(args: &ContainerRestoreArgs) -> LeftOut {
 
 fn restore_one(
     container: &Container,
-    name: &str,
+    stored: &Stored,
     args: &ContainerRestoreArgs,
     figures: &mut Vec<Value>,
 ) -> Result<()> {
     let since = Instant::now();
-    let report = container.begin_restore(name, None, left_out(args))?.finish()?;
+    let report = container.begin_restore(stored, left_out(args))?.finish()?;
     process::tell(&report, false);
     figures.push(restore_figures(container, &report, since.elapsed()));
-    if !args.keep {
-        container.remove_checkpoint(name, None)?;
-    }
     Ok(())
 }
 

@@ -16,13 +16,13 @@
 
 mod export;
 mod import;
-mod log;
+pub(super) mod log;
 mod podman;
 
 pub use export::Compression;
-pub use import::{Addresses, Import, Imported};
+pub use import::Staged;
 
 const CONFIG_DUMP: &str = "config.dump";
 const NETWORK_STATUS: &str = "network.status";
 const STATS_DUMP: &str = "stats-dump";
-const LOG: &str = "ctr.log";
+pub(super) const LOG: &str = "ctr.log";

@@ -20,8 +20,10 @@ use stasis_engine::{CheckpointOptions, Externals, Report};
 use stasis_model::NamespaceKind;
 
 use super::{
-    CONFIG, Checkpoint, DELETED, DESCRIPTORS, Existing, Fate, IMAGES, LeftOut, Maker, ROOTFS_DIFF,
-    SHM_TARGET, SPEC_DUMP, STDIN, VERSION, Wanted, manifest, tmpfs_file,
+    CONFIG, Checkpoint, Checkpoints, DELETED, DESCRIPTORS, Existing, Fate, Host, IMAGES, LeftOut,
+    Maker, ROOTFS_DIFF, SHM_TARGET, SPEC_DUMP, STDIN, Stored, VERSION, Wanted, manifest,
+    stored::{self, STAGE_PREFIX},
+    tmpfs_file,
 };
 use crate::{
     attach::Session,
@@ -34,35 +36,37 @@ use crate::{
     store::Container,
 };
 
-/// Names no checkpoint can have.
-const STAGE_PREFIX: &str = ".new-";
 const COPY_BYTES: usize = 1 << 20;
 const LOG_PATIENCE: std::time::Duration = std::time::Duration::from_secs(1);
 const KILL_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(30);
+
+/// A checkpoint that was just made.
+#[derive(Debug)]
+pub struct Made {
+    pub stored: Stored,
+    pub report: Report,
+}
 
 impl Container {
     /// Freezes the container to disk.
     ///
     /// # Errors
     /// Whatever stands in the way; then the container runs on and nothing is left on disk.
-    pub fn checkpoint(&self, wanted: &Wanted<'_>) -> Result<Report> {
+    pub fn checkpoint(&self, wanted: &Wanted<'_>) -> Result<Made> {
         let Wanted { name, dir, fate, .. } = *wanted;
         name::check_name("checkpoint", name)?;
         let _lock = self.command_lock()?;
         let _no_probe = self.probe_lock()?;
         let state = self.state()?;
-        self.refuse_unfit(&state, dir, fate)?;
-        let parent = self.checkpoints_dir(dir);
-        record::make_private_dir(&parent)?;
-        let target = parent.join(name);
-        if target.exists() && wanted.existing == Existing::Refuse {
+        self.refuse_unfit(&state)?;
+        if wanted.existing == Existing::Refuse && self.has_checkpoint(name, dir)? {
             let container = &self.config.name;
             return Err(Error::invalid(format!(
                 "container {container} already has a checkpoint {name}: remove it or choose another \
                  name"
             )));
         }
-        let stage = Stage::new(&parent, name, target)?;
+        let stage = self.stage(name, dir)?;
         // The monitor thaws the container if we die from here on.
         let mut session = Session::connect(self)?;
         session.ask(&Frame::Hold)?;
@@ -73,19 +77,46 @@ impl Container {
         if frozen.is_err() && fate == Fate::Stop {
             let _ = self.update(|now| now.stop_requested = state.stop_requested);
         }
-        let report = frozen?;
+        let made = frozen?;
         match fate {
             Fate::Stop => self.wait_down(&state, KILL_TIMEOUT)?,
             Fate::LeaveRunning => {
-                self.update(|state| state.checkpoint = Some(name.to_owned()))?;
+                self.update(|state| state.came_from = Some(made.stored.origin()))?;
             }
         }
         // Not before the container has stopped: to the monitor it would look as if we had died.
         drop(session);
-        Ok(report)
+        if dir.is_none() && wanted.existing == Existing::Replace {
+            self.own_checkpoints().remove_replaced(&made.stored)?;
+        }
+        Ok(made)
     }
 
-    fn refuse_unfit(&self, state: &State, dir: Option<&Path>, fate: Fate) -> Result<()> {
+    fn has_checkpoint(&self, name: &str, dir: Option<&Path>) -> Result<bool> {
+        match dir {
+            Some(dir) => Ok(dir.join(name).exists()),
+            None => {
+                let own = self.checkpoints(None)?;
+                Ok(own.iter().any(|stored| stored.checkpoint.name == name))
+            }
+        }
+    }
+
+    fn stage(&self, name: &str, dir: Option<&Path>) -> Result<Stage> {
+        match dir {
+            None => Stage::new(&self.own_checkpoints()),
+            Some(parent) => {
+                record::make_private_dir(parent)?;
+                stored::sweep(parent);
+                let stage = parent.join(format!("{STAGE_PREFIX}{name}-{}", std::process::id()));
+                record::remove_tree(&stage)?;
+                record::make_private_dir(&stage)?;
+                Ok(Stage { dir: stage, target: parent.join(name), id: name::draw_id()? })
+            }
+        }
+    }
+
+    fn refuse_unfit(&self, state: &State) -> Result<()> {
         match state.status {
             Status::Running => {}
             Status::Paused => {
@@ -95,11 +126,6 @@ impl Container {
         }
         if !state.is_watched() {
             let reason = "has lost its monitor, and with it its standard streams: restart it first";
-            return Err(self.wrong_state(reason));
-        }
-        if self.config.auto_remove && dir.is_none() && fate == Fate::Stop {
-            let reason = "was started with --rm and would be removed together with the checkpoint: \
-                          use --leave-running or --checkpoint-dir";
             return Err(self.wrong_state(reason));
         }
         if let Network::Container(id) = &self.config.network {
@@ -138,7 +164,7 @@ impl Container {
         wanted: &Wanted<'_>,
         state: &State,
         session: &mut Session,
-    ) -> Result<Report> {
+    ) -> Result<Made> {
         let Wanted { name, fate, left_out, .. } = *wanted;
         let init = state.init.as_ref().map_or(0, |init| init.pid);
         let images = stage.dir.join(IMAGES);
@@ -173,16 +199,19 @@ impl Container {
         let report = match report {
             Ok(report) => report,
             Err(error) => {
-                if let Some(sealed) = sealed {
-                    record::remove_tree(&sealed)?;
+                if let Some(Stored { dir, .. }) = sealed {
+                    record::remove_tree(&dir)?;
                 }
                 return Err(error.into());
             }
         };
         if let Some(open) = stage {
-            self.seal(open, name, state, (left_out, log_bytes))?;
+            sealed = Some(self.seal(open, name, state, (left_out, log_bytes))?);
         }
-        Ok(report)
+        match sealed {
+            Some(stored) => Ok(Made { stored, report }),
+            None => Err(Error::invalid("the engine did not ask for the rest of the checkpoint")),
+        }
     }
 
     /// What the host provides again at a restore.
@@ -274,14 +303,15 @@ impl Container {
         name: &str,
         state: &State,
         (left_out, log_bytes): (LeftOut, u64),
-    ) -> Result<PathBuf> {
+    ) -> Result<Stored> {
         let checkpoint = Checkpoint {
             version: VERSION,
+            id: stage.id.clone(),
             name: name.to_owned(),
             created: Timestamp::now(),
-            parent: state.checkpoint.clone(),
+            parent: state.came_from.clone(),
             size_bytes: manifest::size_bytes(&stage.dir)?,
-            kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
+            host: Some(Host::probe()),
             container: self.config.clone(),
             tmpfs: self.tmpfs_targets(),
             volumes: if left_out.volumes { Vec::new() } else { self.own_volumes()? },
@@ -292,26 +322,26 @@ impl Container {
         };
         record::write(&stage.dir.join(CONFIG), &checkpoint)?;
         manifest::seal(&stage.dir)?;
-        stage.finish()
+        Ok(Stored::new(checkpoint, stage.finish()?))
     }
 }
 
 /// A checkpoint that is being built; nothing is left of it unless it is finished.
-struct Stage {
-    dir: PathBuf,
-    target: PathBuf,
+pub(super) struct Stage {
+    pub dir: PathBuf,
+    pub target: PathBuf,
+    id: String,
 }
 
 impl Stage {
-    fn new(parent: &Path, name: &str, target: PathBuf) -> Result<Stage> {
-        remove_abandoned(parent, STAGE_PREFIX);
-        let dir = parent.join(format!("{STAGE_PREFIX}{name}-{}", std::process::id()));
-        record::remove_tree(&dir)?;
-        record::make_private_dir(&dir)?;
-        Ok(Stage { dir, target })
+    /// For one that shall lie among all others.
+    pub fn new(checkpoints: &Checkpoints) -> Result<Stage> {
+        let id = name::draw_id()?;
+        let dir = checkpoints.stage(&id)?;
+        Ok(Stage { dir, target: checkpoints.home.checkpoints().join(&id), id })
     }
 
-    fn finish(self) -> Result<PathBuf> {
+    pub fn finish(self) -> Result<PathBuf> {
         match self.target.exists() {
             // What was there before is now ours, and goes with us.
             true => renameat_with(CWD, &self.dir, CWD, &self.target, RenameFlags::EXCHANGE)

@@ -100,13 +100,8 @@ pub(super) fn to_bytes(manifest: &Manifest) -> Result<Vec<u8>> {
 ///
 /// # Errors
 /// [`Error::Refused`] by the file system.
-pub(super) fn amend(dir: &Path, renamed: &[(PathBuf, PathBuf)], changed: &[&Path]) -> Result<()> {
+pub(super) fn amend(dir: &Path, changed: &[&Path]) -> Result<()> {
     let mut manifest = read(dir)?;
-    for (from, to) in renamed {
-        if let Some(sum) = manifest.remove(from) {
-            manifest.insert(to.clone(), sum);
-        }
-    }
     for path in changed {
         let file = open(&dir.join(path))?;
         manifest.insert(path.to_path_buf(), sum(&file).context("read", path.display())?);

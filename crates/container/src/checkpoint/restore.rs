@@ -17,9 +17,9 @@ use stasis_enclosure::tar;
 use stasis_engine::{InheritedFds, Report, RestoreOptions, RestoreRoot};
 
 use super::{
-    Checkpoint, DELETED, DESCRIPTORS, IMAGES, LeftOut, Maker, ROOTFS_DIFF, STDIN,
+    Checkpoint, DELETED, DESCRIPTORS, Held, IMAGES, LeftOut, Maker, ROOTFS_DIFF, STDIN, Stored,
     create::{open_inside, relative},
-    manifest, read, tmpfs_file,
+    manifest, tmpfs_file,
 };
 use crate::{
     attach::Session,
@@ -43,35 +43,31 @@ pub struct Restoring<'a> {
     container: &'a Container,
     path: PathBuf,
     starting: Starting,
+    /// Nobody removes the checkpoint meanwhile.
+    _held: Held,
 }
 
 impl Container {
-    /// Verifies the checkpoint `name` in `dir` (or with the container) and makes the container for it.
+    /// Verifies a checkpoint and makes the container for it.
     ///
     /// # Errors
     /// [`Error::Damaged`] if a file of the checkpoint is not as it was written, [`Error::WrongState`]
     /// if the container runs. The container is as it was.
-    pub fn begin_restore(
-        &self,
-        name: &str,
-        dir: Option<&Path>,
-        left_out: LeftOut,
-    ) -> Result<Restoring<'_>> {
-        let path = self.checkpoint_path(name, dir)?;
+    pub fn begin_restore(&self, stored: &Stored, left_out: LeftOut) -> Result<Restoring<'_>> {
+        let held = stored.hold()?;
         if self.state()?.status.is_up() {
             return Err(
                 self.wrong_state("is already running: stop it before going back to a checkpoint")
             );
         }
-        manifest::verify(&path)?;
-        let checkpoint = read(&path)?;
-        self.refuse_foreign(&checkpoint)?;
+        let Stored { checkpoint, dir, .. } = stored;
+        manifest::verify(dir)?;
+        self.refuse_foreign(checkpoint)?;
         let mode =
-            Mode::Restore { checkpoint: name.to_owned(), endpoints: checkpoint.endpoints.clone() };
-        let starting =
-            self.begin_with(mode, || self.bring_back_disk(&path, &checkpoint, left_out))?;
-        let restoring = Restoring { container: self, path, starting };
-        match restoring.bring_back_memory_files(&checkpoint) {
+            Mode::Restore { checkpoint: stored.origin(), endpoints: checkpoint.endpoints.clone() };
+        let starting = self.begin_with(mode, || self.bring_back_disk(stored, left_out))?;
+        let restoring = Restoring { container: self, path: dir.clone(), starting, _held: held };
+        match restoring.bring_back_memory_files(checkpoint) {
             Ok(()) => Ok(restoring),
             Err(error) => Err(restoring.undo(error)),
         }
@@ -102,17 +98,12 @@ impl Container {
         }
     }
 
-    fn bring_back_disk(
-        &self,
-        path: &Path,
-        checkpoint: &Checkpoint,
-        left_out: LeftOut,
-    ) -> Result<()> {
+    fn bring_back_disk(&self, stored: &Stored, left_out: LeftOut) -> Result<()> {
         if !left_out.rootfs {
-            self.bring_back_rootfs(path, checkpoint)?;
+            self.bring_back_rootfs(&stored.dir, &stored.checkpoint)?;
         }
         if !left_out.volumes {
-            self.bring_back_volumes(path, checkpoint)?;
+            self.bring_back_volumes(stored)?;
         }
         Ok(())
     }

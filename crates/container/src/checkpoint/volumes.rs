@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Checkpoint, create, restore};
+use super::{Stored, create, restore};
 use crate::{
     error::{Context, Error, Result},
     record,
@@ -46,12 +46,13 @@ impl Container {
     ///
     /// # Errors
     /// [`Error::Invalid`] if another container that runs has one of the volumes.
-    pub(super) fn bring_back_volumes(&self, path: &Path, checkpoint: &Checkpoint) -> Result<()> {
-        checkpoint.volumes.iter().try_for_each(|name| self.refuse_shared(name))?;
+    pub(super) fn bring_back_volumes(&self, stored: &Stored) -> Result<()> {
+        let then = &stored.checkpoint.volumes;
+        then.iter().try_for_each(|name| self.refuse_shared(stored.volume_now(name)))?;
         let volumes = Volumes::new(self.home.clone());
-        checkpoint.volumes.iter().try_for_each(|name| {
-            let place = Place::of(&volumes, name);
-            place.fill(&archive(path, name))
+        then.iter().try_for_each(|name| {
+            let place = Place::of(&volumes, stored.volume_now(name));
+            place.fill(&archive(&stored.dir, name))
         })
     }
 
@@ -86,6 +87,13 @@ impl Container {
         let volumes = Volumes::new(self.home.clone());
         let names = self.config.mounts.iter().filter_map(|mount| mount.volume());
         names.map(|source| Place::of(&volumes, &source.name)).collect()
+    }
+}
+
+impl Stored {
+    /// What a volume is called now in the container that is restored.
+    fn volume_now<'a>(&'a self, then: &'a str) -> &'a str {
+        self.volumes.get(then).map_or(then, String::as_str)
     }
 }
 

@@ -360,7 +360,7 @@ impl Run {
             state.started = Some(Timestamp::now());
             state.error.clear();
             state.stdio.clone_from(&self.stdio);
-            state.checkpoint = match &self.mode {
+            state.came_from = match &self.mode {
                 Mode::Program => None,
                 Mode::Restore { checkpoint, .. } => Some(checkpoint.clone()),
             };

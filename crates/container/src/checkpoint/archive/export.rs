@@ -13,12 +13,10 @@ use stasis_enclosure::tar;
 use super::{CONFIG_DUMP, LOG, NETWORK_STATUS, STATS_DUMP, log, podman};
 use crate::{
     checkpoint::{
-        Checkpoint, DEVSHM, IMAGES, SPEC_DUMP,
+        Checkpoints, DEVSHM, IMAGES, SPEC_DUMP, Stored,
         manifest::{self, Manifest, Summed},
-        read,
     },
     error::{Context, Error, Result},
-    store::Container,
 };
 
 const WRITE_BYTES: usize = 1 << 20;
@@ -69,34 +67,32 @@ impl FromStr for Compression {
     }
 }
 
-impl Container {
-    /// Writes the checkpoint `name` in `dir` (or with the container) as an archive, in constant memory.
+impl Checkpoints {
+    /// Writes a checkpoint as an archive, in constant memory.
     ///
     /// # Errors
     /// [`Error::Damaged`] if a file of the checkpoint is not as it was written; then the archive is
     /// not whole either.
-    pub fn export_checkpoint(
+    pub fn export(
         &self,
-        name: &str,
-        dir: Option<&Path>,
+        stored: &Stored,
         compression: Compression,
         out: &mut (dyn Write + Send),
     ) -> Result<()> {
-        let path = self.checkpoint_path(name, dir)?;
-        let checkpoint = read(&path)?;
+        let _held = stored.hold()?;
         let mut out = BufWriter::with_capacity(WRITE_BYTES, out);
         match compression {
-            Compression::None => self.write_archive(&path, &checkpoint, &mut out)?,
+            Compression::None => self.write_archive(stored, &mut out)?,
             Compression::Gzip { level } => {
                 let level = flate2::Compression::new(level);
                 let mut encoder = flate2::write::GzEncoder::new(&mut out, level);
-                self.write_archive(&path, &checkpoint, &mut encoder)?;
+                self.write_archive(stored, &mut encoder)?;
                 encoder.finish().context("compress", "the archive")?;
             }
             Compression::Zstd { level } => {
                 let mut encoder =
                     zstd_encoder(&mut out, level).context("compress", "the archive")?;
-                self.write_archive(&path, &checkpoint, &mut encoder)?;
+                self.write_archive(stored, &mut encoder)?;
                 encoder.finish().context("compress", "the archive")?;
             }
         }
@@ -106,11 +102,10 @@ impl Container {
     /// The same into a file, which has its name only when it is whole and on disk.
     ///
     /// # Errors
-    /// As [`Container::export_checkpoint`]; [`Error::Refused`] by the file system.
-    pub fn export_checkpoint_to(
+    /// As [`Checkpoints::export`]; [`Error::Refused`] by the file system.
+    pub fn export_to(
         &self,
-        name: &str,
-        dir: Option<&Path>,
+        stored: &Stored,
         compression: Compression,
         target: &Path,
     ) -> Result<()> {
@@ -121,18 +116,14 @@ impl Container {
             .prefix(".stasis-")
             .tempfile_in(parent)
             .context("make a file in", parent.display())?;
-        self.export_checkpoint(name, dir, compression, file.as_file_mut())?;
+        self.export(stored, compression, file.as_file_mut())?;
         file.as_file().sync_all().context("sync", target.display())?;
         file.persist(target).map_err(|error| error.error).context("write", target.display())?;
         crate::record::sync_dir(parent)
     }
 
-    fn write_archive(
-        &self,
-        path: &Path,
-        checkpoint: &Checkpoint,
-        out: &mut dyn Write,
-    ) -> Result<()> {
+    fn write_archive(&self, stored: &Stored, out: &mut dyn Write) -> Result<()> {
+        let Stored { checkpoint, dir: path, .. } = stored;
         let known = manifest::read(path)?;
         let time = u64::try_from(checkpoint.created.as_second()).unwrap_or(0);
         let mut archive = Archive {
@@ -146,11 +137,9 @@ impl Container {
         archive.stored(path, Path::new(SPEC_DUMP), &known)?;
         archive.text(NETWORK_STATUS, &podman::network_status(checkpoint)?)?;
         archive.statistics(path)?;
-        if let Some(mut log) = log::to_podman(&self.log_path(), checkpoint.log_bytes)? {
-            let len_bytes = log.seek(io::SeekFrom::End(0)).context("read", "the log")?;
-            log.rewind().context("read", "the log")?;
-            archive.file(Path::new(LOG), len_bytes, &mut log)?;
-        }
+        archive.stored(path, Path::new(LOG), &known)?;
+        let log = self.home.place(&checkpoint.container.id).log();
+        archive.log(&log, checkpoint.log_bytes)?;
         for name in known.keys() {
             archive.stored(path, name, &known)?;
         }
@@ -214,6 +203,17 @@ impl Archive<'_> {
             return Ok(());
         }
         Err(manifest::damaged(dir, name, "its contents were changed"))
+    }
+
+    /// The log of a container that is still here, unless the checkpoint has one of its own.
+    fn log(&mut self, path: &Path, len_bytes: Option<u64>) -> Result<()> {
+        if self.sums.contains_key(Path::new(LOG)) {
+            return Ok(());
+        }
+        let Some(mut log) = log::to_podman(path, len_bytes)? else { return Ok(()) };
+        let len_bytes = log.seek(io::SeekFrom::End(0)).context("read", "the log")?;
+        log.rewind().context("read", "the log")?;
+        self.file(Path::new(LOG), len_bytes, &mut log)
     }
 
     /// CRIU keeps its statistics beside the images.

@@ -1,166 +1,110 @@
-//! From an archive to a new container with a checkpoint.
+//! From an archive to a checkpoint on disk.
 //!
-//! Everything is unpacked beside, compared with its checksums and understood before there is a
-//! container. An archive is hostile until then: it may hold files and directories only.
+//! Everything is unpacked beside, compared with its checksums and understood before anybody sees it. An
+//! archive is hostile until then: it may hold files and directories only.
 
 use std::{
     fs,
     io::{self, Read},
-    path::{Path, PathBuf},
+    path::Path,
     sync::atomic::{AtomicU64, Ordering},
 };
 
 use jiff::Timestamp;
 use oci_spec::runtime::Spec;
 use stasis_enclosure::tar::{FilesLimits, unpack_files};
-use stasis_network::Publish;
 
-use super::{CONFIG_DUMP, LOG, NETWORK_STATUS, log, podman};
+use super::{CONFIG_DUMP, LOG, NETWORK_STATUS, STATS_DUMP, podman};
 use crate::{
     checkpoint::{
-        CONFIG, Checkpoint, DEVSHM, IMAGES, LeftOut, Maker, SHM_TARGET, SPEC_DUMP, VERSION, create,
-        manifest, read,
+        CONFIG, Checkpoint, Checkpoints, DEVSHM, IMAGES, Maker, SHM_TARGET, SPEC_DUMP, Stored,
+        VERSION, create::Stage, manifest,
     },
-    config::{Config, Filling, Network, Rootfs},
+    config::Rootfs,
     error::{Context, Error, Result},
-    name, record,
-    store::{Container, Store},
-    volume::Volumes,
+    name,
+    record::{self, Lock},
 };
 
 const LIMITS: FilesLimits = FilesLimits { max_files: 1 << 20, max_bytes: 1 << 42 };
-/// Names no container can have.
-const STAGE_PREFIX: &str = ".import-";
-/// Under this name an archive's checkpoint lies with its container if it brings no name of its own.
+/// What a checkpoint is called that brings no name of its own.
 const DEFAULT_NAME: &str = "imported";
+/// Members that are made anew for every archive.
+const DERIVED: [&str; 4] = [CONFIG_DUMP, NETWORK_STATUS, STATS_DUMP, LOG];
 
-/// How an archive becomes a container.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Import<'a> {
-    /// A new container of this name, with an id of its own; `None` for the container of then.
-    pub name: Option<&'a str>,
-    pub left_out: LeftOut,
-    pub addresses: Addresses,
-    /// In the place of the ports that were published.
-    pub publish: Option<&'a [Publish]>,
-    /// In the place of the networks it was in.
-    pub network: Option<&'a Network>,
+/// A whole checkpoint that nobody sees yet; it goes with this value unless it is kept.
+pub struct Staged {
+    pub stored: Stored,
+    stage: Stage,
 }
 
-/// What becomes of the addresses that a container had. A new container never gets them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Addresses {
-    #[default]
-    Same,
-    Fresh,
-}
-
-/// A container that waits to be restored.
-#[derive(Clone, Debug)]
-pub struct Imported {
-    pub container: Container,
-    /// The name of its checkpoint.
-    pub checkpoint: String,
-}
-
-impl Store {
-    /// Makes a container of an archive of ours or of Podman's.
+impl Checkpoints {
+    /// Unpacks an archive of ours or of Podman's, verifies and understands it.
     ///
     /// # Errors
     /// [`Error::Damaged`] and [`Error::Enclosure`] for an archive that is not whole or hostile,
-    /// [`Error::Invalid`] if its image, a name or an id stands in the way. Nothing is left then.
-    pub fn import_checkpoint(
-        &self,
-        input: impl Read + Send,
-        import: &Import<'_>,
-    ) -> Result<Imported> {
+    /// [`Error::Invalid`] for one that is none of a container. Nothing is left then.
+    pub fn unpack(&self, input: impl Read + Send) -> Result<Staged> {
         let stage = Stage::new(self)?;
         unpack(input, &stage.dir)?;
-        let (checkpoint, config) = self.understand(&stage.dir, import)?;
-        let volumes = self.volumes();
-        let taken: Vec<String> = names_taken(&volumes, &checkpoint);
-        if let (Some(name), None) = (taken.first(), import.name) {
-            return Err(Error::invalid(format!(
-                "volume {name} is there already: remove it, or use --ignore-volumes to go on with \
-                 what it holds, or --name for a new container with volumes of its own"
-            )));
-        }
-        let container = match import.name {
-            Some(_) => self.create(config)?,
-            None => self.create_again(config)?,
-        };
-        match settle(&stage, &container, checkpoint) {
-            Ok(checkpoint) => Ok(Imported { container, checkpoint }),
-            Err(error) => {
-                container.remove_record()?;
-                container.remove_anonymous_volumes()?;
-                Err(error)
-            }
-        }
-    }
-
-    /// Reads what the archive says of itself, and what the new container shall be.
-    fn understand(&self, dir: &Path, import: &Import<'_>) -> Result<(Checkpoint, Config)> {
+        let dir = &stage.dir;
         if !dir.join(IMAGES).join("inventory.img").is_file() {
             return Err(Error::invalid("the archive holds no checkpoint of a container"));
         }
-        let mut checkpoint = match dir.join(CONFIG).is_file() {
-            true => {
-                manifest::verify(dir)?;
-                read(dir)?
-            }
-            false => self.understand_podmans(dir)?,
-        };
-        name::check_name("checkpoint", &checkpoint.name)?;
-        let mut config = checkpoint.container.clone();
-        self.find_image(&mut config)?;
-        if let Some(name) = import.name {
-            config.name = name.to_owned();
-            config.id = String::new();
-            config.created = Timestamp::now();
+        if !dir.join(CONFIG).is_file() {
+            let mut checkpoint = self.understand_podmans(dir)?;
+            checkpoint.size_bytes = manifest::size_bytes(dir)?;
+            record::write(&dir.join(CONFIG), &checkpoint)?;
+            manifest::seal(dir)?;
         }
-        if import.name.is_some() || import.addresses == Addresses::Fresh {
-            checkpoint.endpoints.clear();
-            forget_addresses(&mut config);
-        }
-        if let Some(network) = import.network {
-            if !config.network.is_own() {
-                let reason = "it had the host's network or another container's, and has no device \
-                              of its own to connect";
-                return Err(Error::invalid(reason));
-            }
-            checkpoint.endpoints.clear();
-            config.network = network.clone();
-        }
-        if let Some(publish) = import.publish {
-            config.network_options.publish = publish.to_vec();
-        }
-        if import.left_out.volumes {
-            checkpoint.volumes.clear();
-        }
-        if import.name.is_some() {
-            // They are copied: a new container never writes to what others have.
-            config.mounts.iter_mut().for_each(|mount| mount.make_anonymous(&checkpoint.volumes));
-        }
-        Ok((checkpoint, config))
+        manifest::verify(dir)?;
+        Ok(Staged { stored: Stored::read(dir)?, stage })
     }
 
-    /// The image must be here; under its id, or under its name for makers that count ids otherwise.
-    fn find_image(&self, config: &mut Config) -> Result<()> {
-        let Rootfs::Image { image, name } = &mut config.rootfs else { return Ok(()) };
-        if self.images().find_id(image).is_ok() {
-            return Ok(());
+    /// Puts a checkpoint among the others, under `name` or its own; if that is taken already, under
+    /// another one that begins with it. One that is here already is not stored twice.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if another checkpoint has its id, or a checkpoint of the same container has
+    /// `name`.
+    pub fn keep(&self, staged: Staged, name: Option<&str>) -> Result<Stored> {
+        let Staged { stored, mut stage } = staged;
+        let mut checkpoint = stored.checkpoint;
+        let _names = Lock::take(&self.home.checkpoints_lock())?;
+        if let Ok(there) = self.open(&checkpoint.id) {
+            return if is_same(&there.dir, &stage.dir)? {
+                Ok(there)
+            } else {
+                Err(id_taken(&there))
+            };
         }
-        Err(Error::invalid(format!(
-            "the checkpoint stands on image {name} ({}), which is not here: pull or load it first",
-            image.short()
-        )))
+        checkpoint.name = self.free_name(&checkpoint, name)?;
+        record::write(&stage.dir.join(CONFIG), &checkpoint)?;
+        manifest::amend(&stage.dir, &[Path::new(CONFIG)])?;
+        stage.target = self.home.checkpoints().join(&checkpoint.id);
+        Ok(Stored::new(checkpoint, stage.finish()?))
+    }
+
+    fn free_name(&self, checkpoint: &Checkpoint, wanted: Option<&str>) -> Result<String> {
+        let of_container = self.of(&checkpoint.container.id)?;
+        let is_taken = |name: &str| of_container.iter().any(|one| one.checkpoint.name == name);
+        let container = &checkpoint.container.name;
+        match wanted {
+            Some(name) if is_taken(name) => Err(Error::invalid(format!(
+                "container {container} already has a checkpoint {name}: choose another name"
+            ))),
+            Some(name) => name::check_name("checkpoint", name).map(|()| name.to_owned()),
+            None if is_taken(&checkpoint.name) => {
+                Ok(format!("{}-{}", checkpoint.name, &checkpoint.id[..12]))
+            }
+            None => Ok(checkpoint.name.clone()),
+        }
     }
 
     fn understand_podmans(&self, dir: &Path) -> Result<Checkpoint> {
         let dump: podman::ConfigDump = record::read(&dir.join(CONFIG_DUMP))?;
         let spec: Spec = record::read(&dir.join(SPEC_DUMP))?;
-        let images = self.images();
+        let images = self.home.images();
         let image =
             images.find(&dump.rootfs_image_id).or_else(|_| images.find(&dump.rootfs_image_name));
         let image = image.map_err(|_| {
@@ -178,11 +122,12 @@ impl Store {
         let volumes = dump.volumes.iter().flatten().map(|volume| volume.name.clone());
         Ok(Checkpoint {
             version: VERSION,
+            id: name::draw_id()?,
             name: DEFAULT_NAME.into(),
             created: dump.checkpointed.unwrap_or_else(Timestamp::now),
             parent: None,
             size_bytes: 0,
-            kernel: String::new(),
+            host: None,
             tmpfs: if has_file(DEVSHM) { vec![SHM_TARGET.into()] } else { Vec::new() },
             volumes: volumes.filter(|name| has_file(&format!("volumes/{name}.tar"))).collect(),
             log_bytes: None,
@@ -194,76 +139,22 @@ impl Store {
     }
 }
 
-fn forget_addresses(config: &mut Config) {
-    if let Network::Named(connections) = &mut config.network {
-        for connection in connections {
-            (connection.ip, connection.ip6, connection.mac) = (None, None, None);
-        }
-    }
+/// Do both hold the same, but for what says how it is called?
+fn is_same(one: &Path, other: &Path) -> Result<bool> {
+    let (one, other) = (manifest::read(one)?, manifest::read(other)?);
+    let is_derived = |path: &Path| {
+        path == Path::new(CONFIG) || DERIVED.iter().any(|name| path == Path::new(name))
+    };
+    Ok(one.iter().all(|(path, sum)| is_derived(path) || other.get(path) == Some(sum)))
 }
 
-fn names_taken(volumes: &Volumes, checkpoint: &Checkpoint) -> Vec<String> {
-    checkpoint.volumes.iter().filter(|name| volumes.find(name).is_ok()).cloned().collect()
-}
-
-/// Gives the container the checkpoint: from here on it is one like any other.
-fn settle(stage: &Stage, container: &Container, mut checkpoint: Checkpoint) -> Result<String> {
-    let old = std::mem::replace(&mut checkpoint.container, container.config.clone());
-    let renamed = rename_volumes(&stage.dir, &old, &mut checkpoint)?;
-    let dir = &stage.dir;
-    if dir.join(LOG).is_file() {
-        log::from_podman(&dir.join(LOG), &container.log_path())?;
-    }
-    match checkpoint.made_by {
-        Maker::Stasis => {
-            record::write(&dir.join(CONFIG), &checkpoint)?;
-            manifest::amend(dir, &renamed, &[Path::new(CONFIG)])?;
-        }
-        Maker::Podman => {
-            checkpoint.size_bytes = manifest::size_bytes(dir)?;
-            record::write(&dir.join(CONFIG), &checkpoint)?;
-            manifest::seal(dir)?;
-        }
-    }
-    container.adopt_checkpoint(dir, &checkpoint.name)?;
-    Ok(checkpoint.name)
-}
-
-/// Volumes that were given new names keep their contents.
-fn rename_volumes(
-    dir: &Path,
-    old: &Config,
-    checkpoint: &mut Checkpoint,
-) -> Result<Vec<(PathBuf, PathBuf)>> {
-    let mut renamed = Vec::new();
-    let pairs = old.mounts.iter().zip(&checkpoint.container.mounts);
-    for (before, now) in pairs.filter_map(|(old, new)| Some((old.volume()?, new.volume()?))) {
-        let Some(at) = checkpoint.volumes.iter().position(|name| *name == before.name) else {
-            continue;
-        };
-        if before.name == now.name {
-            continue;
-        }
-        let file = |name: &str| Path::new("volumes").join(format!("{name}.tar"));
-        let (from, to) = (file(&before.name), file(&now.name));
-        fs::rename(dir.join(&from), dir.join(&to)).context("rename", from.display())?;
-        checkpoint.volumes[at].clone_from(&now.name);
-        renamed.push((from, to));
-    }
-    Ok(renamed)
-}
-
-impl crate::config::Mount {
-    /// A volume among `names` gets a name of its own when the container is made, and nothing from its
-    /// image: its contents come from elsewhere.
-    fn make_anonymous(&mut self, names: &[String]) {
-        if let crate::config::MountKind::Volume(source) = &mut self.kind
-            && names.contains(&source.name)
-        {
-            source.name = String::new();
-            source.filling = Filling::Never;
-        }
-    }
+fn id_taken(there: &Stored) -> Error {
+    Error::invalid(format!(
+        "another checkpoint has the id {} already: {} of container {}",
+        there.short_id(),
+        there.checkpoint.name,
+        there.checkpoint.container.name
+    ))
 }
 
 fn unpack(input: impl Read + Send, dir: &Path) -> Result<()> {
@@ -308,26 +199,5 @@ impl Read for Guarded<'_> {
             return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
         }
         Ok(count)
-    }
-}
-
-/// Where an archive is unpacked; what is left there goes with it.
-struct Stage {
-    dir: PathBuf,
-}
-
-impl Stage {
-    fn new(store: &Store) -> Result<Stage> {
-        let dir = store.stage_dir(STAGE_PREFIX)?;
-        create::remove_abandoned(dir.parent().unwrap_or(Path::new("/")), STAGE_PREFIX);
-        record::remove_tree(&dir)?;
-        record::make_private_dir(&dir)?;
-        Ok(Stage { dir })
-    }
-}
-
-impl Drop for Stage {
-    fn drop(&mut self) {
-        let _ = record::remove_tree(&self.dir);
     }
 }

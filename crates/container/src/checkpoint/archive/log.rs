@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{BufRead, BufReader, BufWriter, Read, Write},
+    io::{BufRead, BufReader, BufWriter, ErrorKind, Read, Write},
     os::unix::fs::OpenOptionsExt,
     path::Path,
 };
@@ -48,15 +48,33 @@ fn write(out: &mut dyn Write, entry: &Entry) -> std::io::Result<()> {
     writeln!(out, "{} {stream} {tag} {text}", entry.time)
 }
 
+/// Begins a log with the first `len_bytes` of another one; one that is not there gives nothing.
+///
+/// # Errors
+/// [`crate::Error::Refused`] by the file system.
+pub(crate) fn copy(from: &Path, to: &Path, len_bytes: u64) -> Result<()> {
+    let input = match File::open(from) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        other => other.context("open", from.display())?,
+    };
+    let mut out = create(to)?;
+    std::io::copy(&mut input.take(len_bytes), &mut out).context("write", to.display())?;
+    Ok(())
+}
+
+fn create(path: &Path) -> Result<File> {
+    let mut options = File::options();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    options.open(path).context("create", path.display())
+}
+
 /// Turns a log of Podman's form into one of ours; what is no line of a log is passed over.
 ///
 /// # Errors
 /// [`crate::Error::Refused`] by the file system.
-pub(super) fn from_podman(from: &Path, to: &Path) -> Result<()> {
+pub(crate) fn from_podman(from: &Path, to: &Path) -> Result<()> {
     let input = File::open(from).context("open", from.display())?;
-    let mut options = File::options();
-    options.write(true).create(true).truncate(true).mode(0o600);
-    let mut out = BufWriter::new(options.open(to).context("create", to.display())?);
+    let mut out = BufWriter::new(create(to)?);
     let mut input = BufReader::new(input);
     let mut line = Vec::new();
     loop {

@@ -1,0 +1,173 @@
+//! From a checkpoint to a container that can be restored from it: the one of then, if that is gone, or
+//! a new one, any number of times.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use stasis_network::Publish;
+
+use super::{Checkpoint, LeftOut, Stored, archive};
+use crate::{
+    config::{Config, Filling, Mount, MountKind, Network, Rootfs},
+    error::{Error, Result},
+    store::{Container, Store},
+};
+
+/// How a checkpoint becomes a container.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Remake<'a> {
+    /// A new container of this name, with an id of its own; `None` for the container of then.
+    pub name: Option<&'a str>,
+    pub left_out: LeftOut,
+    pub addresses: Addresses,
+    /// In the place of the ports that were published.
+    pub publish: Option<&'a [Publish]>,
+    /// In the place of the networks it was in.
+    pub network: Option<&'a Network>,
+}
+
+/// What becomes of the addresses that a container had. A new container never gets them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Addresses {
+    #[default]
+    Same,
+    Fresh,
+}
+
+/// A container that waits to be restored.
+#[derive(Clone, Debug)]
+pub struct Remade {
+    pub container: Container,
+    /// The checkpoint as it fits this container.
+    pub stored: Stored,
+}
+
+impl Store {
+    /// Makes a container for a checkpoint.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if its image, a name or an id stands in the way. Nothing is left then.
+    pub fn remake(&self, stored: &Stored, remake: &Remake<'_>) -> Result<Remade> {
+        let mut fitted = stored.clone();
+        let config = self.fit(&mut fitted.checkpoint, remake)?;
+        if remake.name.is_none() {
+            self.refuse_present_volumes(&fitted.checkpoint)?;
+        }
+        let container = match remake.name {
+            Some(_) => self.create(config)?,
+            None => self.create_again(config)?,
+        };
+        let before = std::mem::replace(&mut fitted.checkpoint.container, container.config.clone());
+        fitted.volumes = renamed_volumes(&before.mounts, &container.config.mounts);
+        match self.bring_log(stored, &container) {
+            Ok(()) => Ok(Remade { container, stored: fitted }),
+            Err(error) => {
+                container.remove_record()?;
+                container.remove_anonymous_volumes()?;
+                Err(error)
+            }
+        }
+    }
+
+    /// What the new container shall be; the checkpoint is changed to what is wanted of it.
+    fn fit(&self, checkpoint: &mut Checkpoint, remake: &Remake<'_>) -> Result<Config> {
+        let mut config = checkpoint.container.clone();
+        self.find_image(&config)?;
+        if let Some(name) = remake.name {
+            name.clone_into(&mut config.name);
+            config.id = String::new();
+            config.created = Timestamp::now();
+        }
+        if remake.name.is_some() || remake.addresses == Addresses::Fresh {
+            checkpoint.endpoints.clear();
+            forget_addresses(&mut config);
+        }
+        if let Some(network) = remake.network {
+            if !config.network.is_own() {
+                let reason = "it had the host's network or another container's, and has no device \
+                              of its own to connect";
+                return Err(Error::invalid(reason));
+            }
+            checkpoint.endpoints.clear();
+            config.network = network.clone();
+        }
+        if let Some(publish) = remake.publish {
+            config.network_options.publish = publish.to_vec();
+        }
+        if remake.left_out.volumes {
+            checkpoint.volumes.clear();
+        }
+        if remake.name.is_some() {
+            // They are copied: a new container never writes to what others have.
+            config.mounts.iter_mut().for_each(|mount| mount.make_anonymous(&checkpoint.volumes));
+        }
+        Ok(config)
+    }
+
+    fn find_image(&self, config: &Config) -> Result<()> {
+        let Rootfs::Image { image, name } = &config.rootfs else { return Ok(()) };
+        if self.images().find_id(image).is_ok() {
+            return Ok(());
+        }
+        Err(Error::invalid(format!(
+            "the checkpoint stands on image {name} ({}), which is not here: pull or load it first",
+            image.short()
+        )))
+    }
+
+    /// Volumes of the container of then may have become others' since.
+    fn refuse_present_volumes(&self, checkpoint: &Checkpoint) -> Result<()> {
+        let volumes = self.volumes();
+        match checkpoint.volumes.iter().find(|name| volumes.find(name).is_ok()) {
+            None => Ok(()),
+            Some(name) => Err(Error::invalid(format!(
+                "volume {name} is there already: remove it, or use --ignore-volumes to go on with \
+                 what it holds, or --name for a new container with volumes of its own"
+            ))),
+        }
+    }
+
+    /// What the container had printed up to then.
+    fn bring_log(&self, stored: &Stored, container: &Container) -> Result<()> {
+        let own = stored.dir.join(archive::LOG);
+        if own.is_file() {
+            return archive::log::from_podman(&own, &container.log_path());
+        }
+        let Checkpoint { container: then, log_bytes: Some(len_bytes), .. } = &stored.checkpoint
+        else {
+            return Ok(());
+        };
+        if then.id == container.config.id {
+            return Ok(());
+        }
+        archive::log::copy(&self.home().place(&then.id).log(), &container.log_path(), *len_bytes)
+    }
+}
+
+fn forget_addresses(config: &mut Config) {
+    if let Network::Named(connections) = &mut config.network {
+        for connection in connections {
+            (connection.ip, connection.ip6, connection.mac) = (None, None, None);
+        }
+    }
+}
+
+/// The names that volumes had, with those they have now.
+fn renamed_volumes(then: &[Mount], now: &[Mount]) -> BTreeMap<String, String> {
+    let pairs = then.iter().zip(now);
+    let names = pairs.filter_map(|(then, now)| Some((then.volume()?, now.volume()?)));
+    names.map(|(then, now)| (then.name.clone(), now.name.clone())).collect()
+}
+
+impl Mount {
+    /// A volume among `names` gets a name of its own when the container is made, and nothing from its
+    /// image: its contents come from elsewhere.
+    fn make_anonymous(&mut self, names: &[String]) {
+        if let MountKind::Volume(source) = &mut self.kind
+            && names.contains(&source.name)
+        {
+            source.name = String::new();
+            source.filling = Filling::Never;
+        }
+    }
+}
