@@ -24,7 +24,7 @@ pub use network::{
     NetworkArgs, NetworkCommand, NetworkConnectArgs, NetworkCreateArgs, NetworkDisconnectArgs,
     NetworkInspectArgs, NetworkLsArgs, NetworkPruneArgs, NetworkRmArgs, PortArgs,
 };
-pub use system::{DfArgs, SystemCommand, SystemPruneArgs};
+pub use system::{DfArgs, SystemCommand, SystemPruneArgs, SystemResumeArgs, SystemSaveArgs};
 pub use volume::{
     VolumeCommand, VolumeCreateArgs, VolumeInspectArgs, VolumeLsArgs, VolumePruneArgs, VolumeRmArgs,
 };

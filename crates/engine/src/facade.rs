@@ -1,6 +1,10 @@
 //! Options in, reports out.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use stasis_model::{Loss, NamespaceKind, Obstacle};
 
@@ -14,6 +18,8 @@ pub struct CheckpointOptions<'a> {
     /// `--shell-job`: the session, group and terminal of the root may lie outside the tree.
     pub shell_job: bool,
     pub externals: Externals,
+    /// A checkpoint that is not wholly written by then is given up.
+    pub deadline: Option<Instant>,
     /// Called while everything stands still, after the tasks are on disk and before their fate is
     /// settled; an error lets the tree run on and fails the checkpoint.
     pub while_stopped: Option<WhileStopped<'a>>,

@@ -7,6 +7,7 @@
 
 mod checkpoint;
 mod contents;
+mod deadline;
 mod facade;
 mod ipc;
 mod ipc_sysctls;

@@ -32,6 +32,7 @@ fn create(store: &Store, args: &CheckpointCreateArgs) -> Result<i32> {
         fate,
         left_out: LeftOut::default(),
         existing: Existing::Refuse,
+        deadline: None,
     })?;
     say!("{}", args.name);
     process::tell(&made.report, args.stats);

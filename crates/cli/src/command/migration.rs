@@ -64,8 +64,8 @@ fn checkpoint_one(
     let left_out = LeftOut { rootfs: args.ignore_rootfs, volumes: args.ignore_volumes };
     let fate = if args.leave_running { Fate::LeaveRunning } else { Fate::Stop };
     let existing = Existing::Replace;
-    let Made { stored, report } =
-        container.checkpoint(&Wanted { name: SLOT, dir: None, fate, left_out, existing })?;
+    let wanted = Wanted { name: SLOT, dir: None, fate, left_out, existing, deadline: None };
+    let Made { stored, report } = container.checkpoint(&wanted)?;
     let Some(target) = &args.export else { return Ok(report) };
     let compression = args.compress.unwrap_or_default();
     let exported = match is_stdout(Some(target)) {

@@ -38,6 +38,7 @@ fn dump(args: &DumpArgs, level: tracing::Level) -> Result<i32> {
         fate,
         shell_job: args.common.shell_job,
         externals: Externals::default(),
+        deadline: None,
         while_stopped: None,
     })?;
     tell(&report, args.common.stats);

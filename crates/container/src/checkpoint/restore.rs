@@ -17,9 +17,10 @@ use stasis_enclosure::tar;
 use stasis_engine::{InheritedFds, Report, RestoreOptions, RestoreRoot};
 
 use super::{
-    Checkpoint, DELETED, DESCRIPTORS, Held, IMAGES, LeftOut, Maker, ROOTFS_DIFF, STDIN, Stored,
+    Checkpoint, DELETED, DESCRIPTORS, Disk, Held, IMAGES, LeftOut, Maker, ROOTFS_DIFF, STDIN,
+    Stored,
     create::{open_inside, relative},
-    manifest, tmpfs_file,
+    disk_elsewhere, manifest, tmpfs_file,
 };
 use crate::{
     attach::Session,
@@ -75,6 +76,9 @@ impl Container {
 
     /// What the checkpoint was taken of must be what we make now.
     fn refuse_foreign(&self, checkpoint: &Checkpoint) -> Result<()> {
+        if checkpoint.disk == Disk::WithContainer && !self.is_as_saved(checkpoint)? {
+            return Err(disk_elsewhere(checkpoint));
+        }
         let (ours, theirs) = (&self.config, &checkpoint.container);
         let differs = if ours.tty != theirs.tty {
             Some("one has a terminal and the other has not")
@@ -96,6 +100,12 @@ impl Container {
                 checkpoint.name, theirs.name, ours.name
             ))),
         }
+    }
+
+    /// Is the disk that of the checkpoint still?
+    fn is_as_saved(&self, checkpoint: &Checkpoint) -> Result<bool> {
+        let saved = self.state()?.saved.and_then(|saved| saved.checkpoint);
+        Ok(self.config.id == checkpoint.container.id && saved.as_ref() == Some(&checkpoint.name))
     }
 
     fn bring_back_disk(&self, stored: &Stored, left_out: LeftOut) -> Result<()> {
