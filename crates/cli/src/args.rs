@@ -3,6 +3,7 @@
 mod build;
 pub mod change;
 pub mod health;
+pub mod host;
 mod image;
 pub mod migration;
 mod network;
@@ -562,6 +563,8 @@ pub struct RestoreArgs {
     /// Write the pid of the root to this file
     #[arg(long, value_name = "FILE")]
     pub pidfile: Option<PathBuf>,
+    #[command(flatten)]
+    pub host: host::HostArgs,
     #[command(flatten)]
     pub common: ProcessArgs,
 }

@@ -10,7 +10,7 @@ use stasis_model::{
 use stasis_objects::{
     Gathering, epoll,
     gathering::Stored,
-    ghost, pages, process, segment, sharing,
+    ghost, pages, process, processor, segment, sharing,
     terminal::{self, Outside},
     unix_socket,
 };
@@ -188,7 +188,12 @@ fn settle_links(gathering: &mut Gathering, fate: Fate) {
 fn facts() -> Facts {
     let uptime = std::fs::read_to_string("/proc/uptime").ok();
     let seconds = uptime.and_then(|text| text.split(' ').next()?.parse::<f64>().ok());
-    Facts { uptime_us: seconds.map(|seconds| (seconds * 1e6) as u64), ..Facts::default() }
+    let processor = Some(processor::probe());
+    Facts {
+        processor,
+        uptime_us: seconds.map(|seconds| (seconds * 1e6) as u64),
+        ..Facts::default()
+    }
 }
 
 /// Freezes all processes into the model.

@@ -7,6 +7,7 @@ use std::{
 };
 
 use stasis_model::{Loss, NamespaceKind, Obstacle};
+use stasis_plan::CpuCheck;
 
 /// What to freeze and how.
 pub struct CheckpointOptions<'a> {
@@ -58,6 +59,8 @@ pub struct RestoreOptions<'a> {
     pub images_dir: PathBuf,
     pub root: RestoreRoot<'a>,
     pub shell_job: bool,
+    /// How much of the processor must be as it was.
+    pub cpu: CpuCheck,
     /// External files: key to the descriptor number that the root blank has it under.
     pub inherited: InheritedFds,
 }
@@ -109,6 +112,9 @@ pub enum Error {
     /// Nothing was stopped.
     #[error("cannot checkpoint: {}", list(.0))]
     Obstacles(Vec<Obstacle>),
+    /// Nothing was made.
+    #[error("cannot restore here: {}", list(.0))]
+    NotHere(Vec<Obstacle>),
     #[error("{0}")]
     Failed(String),
 }

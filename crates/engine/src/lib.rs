@@ -9,6 +9,7 @@ mod checkpoint;
 mod contents;
 mod deadline;
 mod facade;
+mod host;
 mod ipc;
 mod ipc_sysctls;
 mod morph;
@@ -26,6 +27,8 @@ pub use facade::{
     CheckpointOptions, Error, ExternalKey, Externals, Fate, InheritedFds, Report, RestoreOptions,
     RestoreRoot, Restored, Stats, WhileStopped,
 };
+pub use host::check_restore;
 pub use restore::restore;
+pub use stasis_plan::CpuCheck;
 pub use stasis_tracee::blank_program;
 pub use survey::check;

@@ -14,7 +14,7 @@ use std::{
 
 use rustix::process::{WaitOptions, waitpid};
 use stasis_enclosure::tar;
-use stasis_engine::{InheritedFds, Report, RestoreOptions, RestoreRoot};
+use stasis_engine::{CpuCheck, InheritedFds, Report, RestoreOptions, RestoreRoot};
 
 use super::{
     Checkpoint, DELETED, DESCRIPTORS, Disk, Held, IMAGES, LeftOut, Maker, ROOTFS_DIFF, STDIN,
@@ -233,6 +233,8 @@ impl Restoring<'_> {
             images_dir: self.path.join(IMAGES),
             root: RestoreRoot::Waiting { pid: self.starting.pid, release: &mut release },
             shell_job: false,
+            // Compared before anything was made.
+            cpu: CpuCheck::None,
             inherited: self.inherited()?,
         })?;
         self.container.keep_rootfs()?;
