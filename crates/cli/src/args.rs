@@ -320,6 +320,9 @@ pub struct StartArgs {
     /// Where the checkpoint lies, if not with the container
     #[arg(long, value_name = "DIR")]
     pub checkpoint_dir: Option<PathBuf>,
+    /// How much of the processor must be as it was: none, fpu, ins or cpu
+    #[arg(long, value_name = "WHAT", default_value = "ins", value_parser = host::cpu_check)]
+    pub cpu_cap: stasis_engine::CpuCheck,
     #[arg(required = true, value_name = "CONTAINER")]
     pub containers: Vec<String>,
 }

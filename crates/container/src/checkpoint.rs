@@ -21,6 +21,7 @@
 
 mod archive;
 mod create;
+mod fitness;
 mod host;
 mod manifest;
 mod reference;
@@ -43,6 +44,7 @@ use crate::{config::Config, error::Error, name::check_name, store::is_id};
 
 pub use archive::{Compression, Staged};
 pub use create::Made;
+pub use fitness::Wish;
 pub use host::{Cgroups, Host};
 pub use remake::{Addresses, Remade, Remake};
 pub use restore::Restoring;

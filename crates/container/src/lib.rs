@@ -51,7 +51,7 @@ pub use bundle::check_cwd;
 pub use changes::{Change, ChangeKind};
 pub use checkpoint::{
     Addresses, Cgroups, Checkpoint, Checkpoints, Compression, Existing, Fate, Held, Host, LeftOut,
-    Made, Origin, Remade, Remake, Restoring, Staged, Stored, Tags, Wanted,
+    Made, Origin, Remade, Remake, Restoring, Staged, Stored, Tags, Wanted, Wish,
 };
 pub use commit::{Commit, Pausing};
 pub use copy::{Links, Owners};

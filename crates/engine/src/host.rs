@@ -3,18 +3,44 @@
 use std::path::Path;
 
 use stasis_files::{Facts, Reader};
-use stasis_model::{Obstacle, Tree};
+use stasis_model::{FileId, FileKind, Obstacle, Process, Tree};
 use stasis_plan::{CpuCheck, Host};
 
 use crate::facade::Error;
 
-/// Lists all that keeps a checkpoint from being restored here, without making anything.
+/// What a checkpoint asks of the host that restores it.
+#[derive(Clone, Debug)]
+pub struct Fitness {
+    /// What stands in the way here.
+    pub obstacles: Vec<Obstacle>,
+    /// Processes that have files of the host's control groups open, by pid and name.
+    pub users_of_cgroups: Vec<String>,
+}
+
+/// Finds all that keeps a checkpoint from being restored here, without making anything.
 ///
 /// # Errors
 /// [`Error::Failed`] if the checkpoint cannot even be understood, such as one of another architecture.
-pub fn check_restore(images_dir: &Path, check: CpuCheck) -> Result<Vec<Obstacle>, Error> {
+pub fn check_restore(images_dir: &Path, check: CpuCheck) -> Result<Fitness, Error> {
     let (tree, facts) = Reader::open(images_dir)?.tree_and_facts()?;
-    Ok(obstacles(&tree, &facts, check))
+    let obstacles = obstacles(&tree, &facts, check);
+    Ok(Fitness { obstacles, users_of_cgroups: users_of_cgroups(&tree) })
+}
+
+fn users_of_cgroups(tree: &Tree) -> Vec<String> {
+    let is_of_cgroups = |file: &FileId| match tree.files.get(file).map(|file| &file.kind) {
+        Some(FileKind::Path(file)) => file.path.starts_with("/sys/fs/cgroup"),
+        _ => false,
+    };
+    let uses = |process: &&Process| {
+        let table = process.live().and_then(|live| tree.tables.get(&live.descriptors));
+        let mut files = table.into_iter().flat_map(|table| table.descriptors.values());
+        files.any(|descriptor| is_of_cgroups(&descriptor.file))
+    };
+    let describe = |process: &Process| {
+        format!("process {} ({})", process.pid, String::from_utf8_lossy(&process.name))
+    };
+    tree.processes.iter().filter(uses).map(describe).collect()
 }
 
 /// Of the tree itself and of this host.

@@ -27,7 +27,7 @@ pub use facade::{
     CheckpointOptions, Error, ExternalKey, Externals, Fate, InheritedFds, Report, RestoreOptions,
     RestoreRoot, Restored, Stats, WhileStopped,
 };
-pub use host::check_restore;
+pub use host::{Fitness, check_restore};
 pub use restore::restore;
 pub use stasis_plan::CpuCheck;
 pub use stasis_tracee::blank_program;

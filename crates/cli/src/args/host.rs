@@ -15,7 +15,7 @@ pub struct HostArgs {
 }
 
 /// As CRIU understands it: a list, of which the strictest word counts.
-fn cpu_check(text: &str) -> Result<CpuCheck, String> {
+pub fn cpu_check(text: &str) -> Result<CpuCheck, String> {
     let mut strictest = CpuCheck::None;
     for word in text.split(',') {
         strictest = strictest.max(match word {

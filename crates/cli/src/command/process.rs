@@ -62,8 +62,8 @@ fn restore(args: &RestoreArgs, level: tracing::Level) -> Result<i32> {
     })?;
     log_to(&args.common, &images_dir, level)?;
     if args.host.dry_run {
-        let obstacles = stasis_engine::check_restore(&images_dir, args.host.cpu_cap)?;
-        return Ok(tell_fitness(&images_dir.display().to_string(), &obstacles));
+        let fitness = stasis_engine::check_restore(&images_dir, args.host.cpu_cap)?;
+        return Ok(tell_fitness(&images_dir.display().to_string(), &fitness.obstacles));
     }
     if !args.restore_detached {
         // The root becomes our child whoever makes it.

@@ -18,7 +18,7 @@ use stasis_engine::{CpuCheck, InheritedFds, Report, RestoreOptions, RestoreRoot}
 
 use super::{
     Checkpoint, DELETED, DESCRIPTORS, Disk, Held, IMAGES, LeftOut, Maker, ROOTFS_DIFF, STDIN,
-    Stored,
+    Stored, Wish,
     create::{open_inside, relative},
     disk_elsewhere, manifest, tmpfs_file,
 };
@@ -31,7 +31,7 @@ use crate::{
     monitor::{Mode, Order, WAIT_FOR_ALL_KINDS},
     process::ProcessId,
     record, rootfs,
-    store::Container,
+    store::{Container, Store},
     wire,
 };
 
@@ -52,9 +52,10 @@ impl Container {
     /// Verifies a checkpoint and makes the container for it.
     ///
     /// # Errors
+    /// [`Error::Engine`] if this host is not fit for it,
     /// [`Error::Damaged`] if a file of the checkpoint is not as it was written, [`Error::WrongState`]
     /// if the container runs. The container is as it was.
-    pub fn begin_restore(&self, stored: &Stored, left_out: LeftOut) -> Result<Restoring<'_>> {
+    pub fn begin_restore(&self, stored: &Stored, wish: Wish) -> Result<Restoring<'_>> {
         let held = stored.hold()?;
         if self.state()?.status.is_up() {
             return Err(
@@ -64,9 +65,13 @@ impl Container {
         let Stored { checkpoint, dir, .. } = stored;
         manifest::verify(dir)?;
         self.refuse_foreign(checkpoint)?;
+        let obstacles = Store::new(self.home.clone()).obstacles_here(stored, wish.cpu)?;
+        if !obstacles.is_empty() {
+            return Err(stasis_engine::Error::NotHere(obstacles).into());
+        }
         let mode =
             Mode::Restore { checkpoint: stored.origin(), endpoints: checkpoint.endpoints.clone() };
-        let starting = self.begin_with(mode, || self.bring_back_disk(stored, left_out))?;
+        let starting = self.begin_with(mode, || self.bring_back_disk(stored, wish.left_out))?;
         let restoring = Restoring { container: self, path: dir.clone(), starting, _held: held };
         match restoring.bring_back_memory_files(checkpoint) {
             Ok(()) => Ok(restoring),

@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use stasis_engine::Report;
+use stasis_engine::{CpuCheck, Report};
 
 use super::{Saved, node, order::in_order};
 use crate::{
-    checkpoint::{LeftOut, Restoring},
+    checkpoint::{LeftOut, Restoring, Wish},
     config::RestartPolicy,
     error::{Error, Result},
     state::{State, Status},
@@ -14,7 +14,8 @@ use crate::{
 };
 
 /// Disks are as they were left.
-const ON_DISK: LeftOut = LeftOut { rootfs: true, volumes: true };
+const ON_DISK: Wish =
+    Wish { left_out: LeftOut { rootfs: true, volumes: true }, cpu: CpuCheck::Ins };
 
 /// What becomes of checkpoints that were used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
