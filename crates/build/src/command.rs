@@ -109,6 +109,7 @@ impl Command<'_> {
             stop: Stop { signal: SIGTERM, timeout_s: 0 },
             restart: RestartPolicy::No,
             auto_remove: false,
+            volumes_from: Vec::new(),
             exposed_ports: Vec::new(),
             healthcheck: None,
         }

@@ -3,6 +3,7 @@
 mod build;
 pub mod change;
 pub mod health;
+pub mod host;
 mod image;
 pub mod migration;
 mod network;
@@ -24,7 +25,7 @@ pub use network::{
     NetworkArgs, NetworkCommand, NetworkConnectArgs, NetworkCreateArgs, NetworkDisconnectArgs,
     NetworkInspectArgs, NetworkLsArgs, NetworkPruneArgs, NetworkRmArgs, PortArgs,
 };
-pub use system::{DfArgs, SystemCommand, SystemPruneArgs};
+pub use system::{DfArgs, SystemCommand, SystemPruneArgs, SystemResumeArgs, SystemSaveArgs};
 pub use volume::{
     VolumeCommand, VolumeCreateArgs, VolumeInspectArgs, VolumeLsArgs, VolumePruneArgs, VolumeRmArgs,
 };
@@ -319,6 +320,9 @@ pub struct StartArgs {
     /// Where the checkpoint lies, if not with the container
     #[arg(long, value_name = "DIR")]
     pub checkpoint_dir: Option<PathBuf>,
+    /// How much of the processor must be as it was: none, fpu, ins or cpu
+    #[arg(long, value_name = "WHAT", default_value = "ins", value_parser = host::cpu_check)]
+    pub cpu_cap: stasis_engine::CpuCheck,
     #[arg(required = true, value_name = "CONTAINER")]
     pub containers: Vec<String>,
 }
@@ -562,6 +566,8 @@ pub struct RestoreArgs {
     /// Write the pid of the root to this file
     #[arg(long, value_name = "FILE")]
     pub pidfile: Option<PathBuf>,
+    #[command(flatten)]
+    pub host: host::HostArgs,
     #[command(flatten)]
     pub common: ProcessArgs,
 }

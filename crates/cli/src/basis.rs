@@ -1,7 +1,7 @@
 //! What a container is made from: an image with its configuration, or a directory of the host.
 
 use stasis_container::{Store, config::Rootfs};
-use stasis_oci::RunConfig;
+use stasis_oci::{Digest, RunConfig};
 use stasis_registry::{Progress, PullOptions, PullPolicy, Silent};
 use stasis_store::{Hold, Image};
 
@@ -76,6 +76,27 @@ fn provide(store: &Store, name: &str, policy: PullPolicy, args: &PullingArgs) ->
         stasis_registry::Error::Store(error) => error.into(),
         other => registry::failure(format!("cannot pull {name}"), other),
     })
+}
+
+/// Sees to it that an image is here that is known by its id, and had this name.
+pub fn provide_known(store: &Store, id: &Digest, name: &str, args: &PullingArgs) -> Result<()> {
+    let images = store.images();
+    let is_here = || images.find_id(id).is_ok();
+    let policy = pull_policy(&args.pull)?;
+    if policy == PullPolicy::Never || is_here() {
+        return Ok(());
+    }
+    // What bears the name here may be another one.
+    let image = provide(store, name, PullPolicy::Always, args)?;
+    if is_here() {
+        return Ok(());
+    }
+    Err(Failure::new(format!(
+        "image {name} is another one now: the checkpoint stands on {}, and this is {}",
+        id.short(),
+        image.id.short()
+    ))
+    .hint("bring that image by stasis save and stasis load from where the checkpoint comes"))
 }
 
 /// Program and arguments by Docker's rules.

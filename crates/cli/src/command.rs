@@ -14,6 +14,7 @@ mod process;
 mod ps;
 mod pull;
 mod push;
+mod reboot;
 pub mod registry;
 mod system;
 mod verbs;

@@ -64,6 +64,7 @@ fn config(store: &Store, args: &CreateArgs, basis: &Basis) -> Result<Config> {
         stdin_open: args.interactive,
         labels,
         mounts: mounts::wanted(store, args, image)?,
+        volumes_from: mounts::sources(store, &args.volumes_from)?,
         read_only: args.read_only,
         network: network::choose(store, &args.network, args.hostname.as_deref())?,
         network_options: network::options(&args.network, image)?,

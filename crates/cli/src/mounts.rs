@@ -61,7 +61,7 @@ fn refuse_same_targets(mounts: &[Mount]) -> Result<()> {
 
 /// `CONTAINER[:ro|rw]`: its volumes and what it has from the host, but not what it has in memory.
 fn volumes_from(store: &Store, text: &str) -> Result<Vec<Mount>> {
-    let (key, mode) = text.split_once(':').unwrap_or((text, "rw"));
+    let (key, mode) = key_and_mode(text);
     if !matches!(mode, "ro" | "rw" | "z" | "Z") {
         return Err(Failure::new(format!("{mode:?} is not a mode of --volumes-from"))
             .hint("write --volumes-from CONTAINER or --volumes-from CONTAINER:ro"));
@@ -77,6 +77,15 @@ fn volumes_from(store: &Store, text: &str) -> Result<Vec<Mount>> {
         }
     }
     Ok(mounts)
+}
+
+fn key_and_mode(text: &str) -> (&str, &str) {
+    text.split_once(':').unwrap_or((text, "rw"))
+}
+
+/// Ids of the containers that `--volumes-from` names.
+pub fn sources(store: &Store, texts: &[String]) -> Result<Vec<String>> {
+    texts.iter().map(|text| Ok(store.find(key_and_mode(text).0)?.config.id)).collect()
 }
 
 /// `-v TARGET`, `-v SOURCE:TARGET[:OPTIONS]`; a source with a slash is a path, others are volumes.

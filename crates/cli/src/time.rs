@@ -1,5 +1,7 @@
 //! Times as users write and read them.
 
+use std::time::Duration;
+
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 
 use crate::failure::{Failure, Result};
@@ -31,6 +33,17 @@ pub fn since(time: Timestamp) -> String {
 /// `2026-11-21 00:30:00 +0000 UTC`.
 pub fn local(time: Timestamp) -> String {
     time.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S %z %Z").to_string()
+}
+
+/// A length of time: `90s`, `2m`, or a number of seconds.
+pub fn length(text: &str) -> Result<Duration> {
+    let parsed = match text.parse::<u64>() {
+        Ok(seconds) => Some(Duration::from_secs(seconds)),
+        Err(_) => text.parse::<SignedDuration>().ok().and_then(|length| length.try_into().ok()),
+    };
+    parsed.ok_or_else(|| {
+        Failure::new(format!("{text:?} is not a length of time")).hint("write 90s, 2m or 1m30s")
+    })
 }
 
 /// A point in time: RFC 3339, seconds since 1970, or a duration before now such as `10m`.

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)] // a test that cannot go on says so
 
 mod container_support;
+mod host_support;
 
 use std::{
     fs,
@@ -201,4 +202,38 @@ fn an_archive_of_podman_goes_on() {
     engine.run(&["container", "restore", "one"]);
     engine.await_more("one");
     engine.assert_counts("one");
+}
+
+#[test]
+fn another_host_says_no_with_all_reasons_before_anything_is_made() {
+    let engine = Engine::new();
+    let source = engine.dir.path().join("bound");
+    fs::create_dir(&source).unwrap();
+    let bind = format!("{}:/bound", source.display());
+    engine.start("c", &["-v", &bind], COUNT);
+    engine.await_log("c", "3\n");
+    let archive = engine.dir.path().join("archive.tar");
+    engine.run(&["container", "checkpoint", "c", "-c", "none", "-e", text(&archive)]);
+    let restore = ["container", "restore", "-i", text(&archive), "-n", "new"];
+    let try_restore = |more: &[&str]| engine.try_run(&[&restore[..], more].concat());
+    let fit = try_restore(&["--dry-run"]);
+    assert_eq!((fit.code, fit.out.as_str()), (0, "container c can be restored here\n"), "{fit:?}");
+    fs::remove_dir(&source).unwrap();
+    let unfit = try_restore(&["--dry-run"]);
+    assert_eq!(unfit.code, 1, "{unfit:?}");
+    assert!(unfit.out.contains("bound: it is mounted and is not here"), "{}", unfit.out);
+    refused(&engine, &archive, "cannot restore here: 1 obstacle(s)");
+    fs::create_dir(&source).unwrap();
+    engine.run(&["container", "restore", "-i", text(&archive), "-n", "new"]);
+    engine.await_more("new");
+    // One that lies here already, and pretends to come from a better processor.
+    engine.run(&["container", "checkpoint", "new"]);
+    let mut checkpoints = fs::read_dir(engine.root().join("checkpoints")).unwrap().flatten();
+    let dir = checkpoints.find(|entry| entry.path().is_dir()).unwrap().path();
+    host_support::of_a_wonderful_processor(&dir.join("checkpoint"));
+    let unfit = engine.try_run(&["container", "restore", "--dry-run", "new"]);
+    assert_eq!(unfit.code, 1, "{unfit:?}");
+    assert!(unfit.out.contains("it lacks what Wonder had"), "{}", unfit.out);
+    let forced = engine.try_run(&["container", "restore", "--dry-run", "--cpu-cap=none", "new"]);
+    assert_eq!(forced.code, 0, "{forced:?}");
 }

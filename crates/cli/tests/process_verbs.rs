@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod host_support;
+
 use std::{
     path::Path,
     process::{Child, Command, Output, Stdio},
@@ -53,6 +55,30 @@ fn a_dump_onto_a_full_disk_leaves_the_process_and_nothing_else() {
     let elsewhere = tempfile::tempdir().unwrap();
     dump(&sleeper, elsewhere.path());
     sleeper.wait().unwrap();
+}
+
+#[test]
+fn a_processor_that_lacks_something_is_refused_before_anything_is_made() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut sleeper = start();
+    dump(&sleeper, dir.path());
+    sleeper.wait().unwrap();
+    let here = stasis(dir.path(), "restore", &["--dry-run", "--cpu-cap", "all"]).output().unwrap();
+    assert!(here.status.success(), "{here:?}");
+    assert!(String::from_utf8_lossy(&here.stdout).contains("can be restored here"));
+    host_support::of_a_wonderful_processor(dir.path());
+    let told = stasis(dir.path(), "restore", &["--dry-run"]).output().unwrap();
+    assert_eq!(told.status.code(), Some(1));
+    let told = String::from_utf8(told.stdout).unwrap();
+    assert!(told.contains("the processor: it lacks what Wonder had"), "{told}");
+    // No processor has both.
+    assert!(told.contains("xop") && told.contains("amx_tile"), "{told}");
+    let refused = stasis(dir.path(), "restore", &["-d"]).output().unwrap();
+    assert!(!refused.status.success());
+    assert!(said(&refused).contains("cannot restore here"), "{}", said(&refused));
+    let forced = stasis(dir.path(), "restore", &["-d", "--cpu-cap", "fpu"]).output().unwrap();
+    assert!(forced.status.success(), "{}", said(&forced));
+    kill_process(pid_of(&sleeper), Signal::KILL).unwrap();
 }
 
 /// A file system of a few pages.

@@ -21,6 +21,7 @@
 
 mod archive;
 mod create;
+mod fitness;
 mod host;
 mod manifest;
 mod reference;
@@ -30,16 +31,20 @@ mod stored;
 mod tags;
 mod volumes;
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Instant,
+};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use stasis_network::Endpoint;
 
-use crate::{config::Config, name::check_name, store::is_id};
+use crate::{config::Config, error::Error, name::check_name, store::is_id};
 
 pub use archive::{Compression, Staged};
 pub use create::Made;
+pub use fitness::Wish;
 pub use host::{Cgroups, Host};
 pub use remake::{Addresses, Remade, Remake};
 pub use restore::Restoring;
@@ -74,6 +79,9 @@ pub struct Checkpoint {
     pub host: Option<Host>,
     /// The container as it was then.
     pub container: Config,
+    /// Where its disk is.
+    #[serde(default)]
+    pub disk: Disk,
     /// Targets of the file systems in memory, in the order of their files.
     pub tmpfs: Vec<PathBuf>,
     /// Volumes whose contents it has, by name.
@@ -89,6 +97,17 @@ pub struct Checkpoint {
     pub endpoints: Vec<Endpoint>,
     #[serde(default)]
     pub made_by: Maker,
+}
+
+/// Where changes of the root file system, and volumes, are that belong to a checkpoint.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Disk {
+    /// In the checkpoint, as far as they were wanted.
+    #[default]
+    Within,
+    /// Still with the container: it goes on only there, and only if that has not run meanwhile.
+    WithContainer,
 }
 
 /// A checkpoint that something came from.
@@ -141,6 +160,8 @@ pub struct Wanted<'a> {
     pub fate: Fate,
     pub left_out: LeftOut,
     pub existing: Existing,
+    /// When it is given up if it is not whole; the container runs on then.
+    pub deadline: Option<Instant>,
 }
 
 impl Checkpoint {
@@ -157,6 +178,16 @@ impl Checkpoint {
         let mut names = self.volumes.iter().chain([&self.name, &self.container.name]);
         names.find_map(|name| check_name("checkpoint", name).err()).map(|error| error.to_string())
     }
+}
+
+/// Memory without its disk is of no use.
+fn disk_elsewhere(checkpoint: &Checkpoint) -> Error {
+    let Checkpoint { name, container, .. } = checkpoint;
+    Error::invalid(format!(
+        "checkpoint {name} was taken by system save and has no disk of its own: it goes on only in \
+         container {}, and only as long as that has not run since",
+        container.name
+    ))
 }
 
 /// The file for the content of the file system in memory at `target`, the `index`-th one.

@@ -27,6 +27,9 @@ pub struct Config {
     pub stdin_open: bool,
     pub labels: BTreeMap<String, String>,
     pub mounts: Vec<Mount>,
+    /// Ids of the containers that it has mounts from.
+    #[serde(default)]
+    pub volumes_from: Vec<String>,
     pub read_only: bool,
     pub network: Network,
     #[serde(default)]

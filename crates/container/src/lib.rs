@@ -32,6 +32,7 @@ mod name;
 mod networking;
 mod place;
 mod process;
+mod reboot;
 mod record;
 mod rootfs;
 mod seccomp;
@@ -50,7 +51,7 @@ pub use bundle::check_cwd;
 pub use changes::{Change, ChangeKind};
 pub use checkpoint::{
     Addresses, Cgroups, Checkpoint, Checkpoints, Compression, Existing, Fate, Held, Host, LeftOut,
-    Made, Origin, Remade, Remake, Restoring, Staged, Stored, Tags, Wanted,
+    Made, Origin, Remade, Remake, Restoring, Staged, Stored, Tags, Wanted, Wish,
 };
 pub use commit::{Commit, Pausing};
 pub use copy::{Links, Owners};
@@ -61,6 +62,7 @@ pub use home::Home;
 pub use lifecycle::{Removal, Starting, VolumesOf};
 pub use name::check_name;
 pub use process::ProcessId;
+pub use reboot::{Came, Disks, Kept, Resumed, Saved, SavedAs, WasSaved};
 pub use spec::merge_environment;
 pub use state::{State, Status, UNKNOWN_EXIT_CODE};
 pub use store::{Container, Store};

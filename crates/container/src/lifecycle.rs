@@ -260,6 +260,7 @@ impl Container {
     fn request_stop(&self) -> Result<State> {
         self.update(|state| {
             state.stop_requested = true;
+            state.saved = None;
             state.clone()
         })
     }

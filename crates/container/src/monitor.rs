@@ -16,6 +16,7 @@ use std::{fs::File, os::fd::AsFd};
 use jiff::Timestamp;
 use rustix::process::{WaitStatus, getpid, set_child_subreaper, setsid};
 use serde::{Deserialize, Serialize};
+use stasis_enclosure::cgroup::Cgroup;
 use stasis_network::{Endpoint, Note};
 
 use crate::{
@@ -33,6 +34,9 @@ use crate::{
 pub(crate) use run::WAIT_FOR_ALL_KINDS;
 use run::{Ended, Run};
 pub(crate) use streams::{accept_console, listen_at, winsize};
+
+/// The control group of all monitors.
+const GROUP: &str = "stasis/monitors";
 
 /// What a monitor is started for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,9 +86,18 @@ pub fn main(home: Home, id: &str) -> Result<()> {
     let _ = setsid();
     set_child_subreaper(Some(getpid())).context("become", "the subreaper")?;
     std::env::set_current_dir("/").context("enter", "/")?;
+    leave_login();
     let container = Store::new(home).open(id)?;
     let Some(Order::Start(mode)) = wire::receive(&control)? else { return Ok(()) };
     supervise(&container, mode, control)
+}
+
+/// A service manager ends all that was started in a login when that login ends, and at a shutdown it
+/// does so before `system save` could freeze anything.
+fn leave_login() {
+    if let Err(error) = Cgroup::new(GROUP).enter() {
+        tracing::warn!("the monitor stays in the control group of who started it: {error}");
+    }
 }
 
 /// Runs the program, again and again if so wanted.
@@ -125,8 +138,12 @@ fn supervise(container: &Container, mode: Mode, control: std::os::fd::OwnedFd) -
 fn finish(run: Run, container: &Container, code: i32) -> Result<()> {
     // An exec that is just beginning may put something there: no reason to keep the end for us.
     let cleared = record::remove_tree(&container.place.run);
-    container.update(|state| record_exit(state, code))?;
-    let removed = if container.config.auto_remove { remove(container) } else { Ok(()) };
+    let is_saved = container.update(|state| {
+        record_exit(state, code);
+        state.saved.is_some()
+    })?;
+    let is_over = container.config.auto_remove && !is_saved;
+    let removed = if is_over { remove(container) } else { Ok(()) };
     run.farewell(code);
     cleared.and(removed)
 }

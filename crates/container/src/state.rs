@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use stasis_network::Endpoint;
 
-use crate::{checkpoint::Origin, health::Health, process::ProcessId};
+use crate::{checkpoint::Origin, health::Health, process::ProcessId, reboot::Saved};
 
 /// Exit code of a container whose end nobody saw.
 pub const UNKNOWN_EXIT_CODE: i32 = 255;
@@ -33,6 +33,9 @@ pub struct State {
     /// The checkpoint that this run was started from or that was taken of it last.
     #[serde(default)]
     pub came_from: Option<Origin>,
+    /// Set while `system save` freezes it, and until it runs again.
+    #[serde(default)]
+    pub saved: Option<Saved>,
     /// Its places in networks; of the last run if it does not run.
     #[serde(default)]
     pub endpoints: Vec<Endpoint>,
@@ -55,6 +58,7 @@ impl Default for State {
             stop_requested: false,
             stdio: Vec::new(),
             came_from: None,
+            saved: None,
             endpoints: Vec::new(),
             health: None,
         }

@@ -138,6 +138,24 @@ impl Cgroup {
         Ok(Some(file))
     }
 
+    /// Moves the calling process to the group, in the hierarchies by which a service manager knows who
+    /// belongs to what: version 2, and version 1's `systemd`.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] by the kernel.
+    pub fn enter(&self) -> Result<()> {
+        let named = Path::new(MOUNT).join("systemd");
+        let version_1 = (self.layout != Layout::Unified && named.is_dir()).then_some(named);
+        let dirs =
+            self.version_2_dir().into_iter().chain(version_1.map(|dir| dir.join(&self.name)));
+        for dir in dirs {
+            fs::create_dir_all(&dir).context("make control group", dir.display())?;
+            let procs = dir.join("cgroup.procs");
+            fs::write(&procs, "0").context("write", procs.display())?;
+        }
+        Ok(())
+    }
+
     /// Pids of all processes in the group, as the caller's pid namespace sees them.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ use stasis_model::{
 use stasis_objects::{
     Gathering, epoll,
     gathering::Stored,
-    ghost, pages, process, segment,
+    ghost, pages, process, processor, segment,
     sharing::{self, Between},
     terminal::{self, Outside},
     unix_socket,
@@ -20,6 +20,7 @@ use stasis_tracee::{Patient, Sleepers, StopKind, StoppedTree};
 
 use crate::{
     contents::{Ghost, Pages},
+    deadline::Deadline,
     facade::{CheckpointOptions, Error, Fate, Report, Stats},
     ipc, namespaces, own_limit, patience,
     phases::Phases,
@@ -57,6 +58,7 @@ fn attempt(options: &mut CheckpointOptions<'_>) -> Result<Report, Error> {
     }
     phases.end("survey");
     let sleepers = findings.sleepers();
+    Deadline::of(options).check_phase()?;
     let stopped_since = Instant::now();
     let mut tree = StoppedTree::stop(options.root)?;
     phases.end("stop");
@@ -137,8 +139,9 @@ fn write(
     // Contents are slow to move and trees of many tasks have many files: each on a processor of its own.
     let nr_pages = std::thread::scope(|scope| -> Result<u64, Error> {
         let writing = scope.spawn(|| writer.write_tree(frozen, &facts));
-        let nr_pages = write_pages(tree, frozen, writer)?;
-        write_stored(stored, frozen, writer)?;
+        let deadline = Deadline::of(options);
+        let nr_pages = write_pages(tree, frozen, writer, deadline)?;
+        write_stored(stored, frozen, writer, deadline)?;
         phases.end("pages");
         let written = writing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         written?;
@@ -186,7 +189,12 @@ fn settle_links(gathering: &mut Gathering, fate: Fate) {
 fn facts() -> Facts {
     let uptime = std::fs::read_to_string("/proc/uptime").ok();
     let seconds = uptime.and_then(|text| text.split(' ').next()?.parse::<f64>().ok());
-    Facts { uptime_us: seconds.map(|seconds| (seconds * 1e6) as u64), ..Facts::default() }
+    let processor = Some(processor::probe());
+    Facts {
+        processor,
+        uptime_us: seconds.map(|seconds| (seconds * 1e6) as u64),
+        ..Facts::default()
+    }
 }
 
 /// Freezes all processes into the model.
@@ -222,6 +230,7 @@ fn freeze(
     }
     let mut tables: HashMap<TableId, i32> = HashMap::new();
     for index in 0..tree.patients().len() {
+        Deadline::of(options).check_phase()?;
         let patient = &mut tree.patients_mut()[index];
         let stopped_at = clocks.monotonic.as_nanoseconds();
         let live = process::freeze(patient, sleepers, stopped_at, &mut gathering)?;
@@ -338,32 +347,45 @@ fn read_clocks() -> ClockReadings {
     }
 }
 
-fn write_pages(tree: &StoppedTree, frozen: &Tree, writer: &Writer) -> Result<u64, Error> {
+fn write_pages(
+    tree: &StoppedTree,
+    frozen: &Tree,
+    writer: &Writer,
+    deadline: Deadline,
+) -> Result<u64, Error> {
     let mut total = 0;
     for patient in tree.patients() {
         let pid = NsPid(patient.own_pid());
         let Some(live) = frozen.process(pid).and_then(Process::live) else { continue };
-        let mut sink = Pages(writer.pages(PageOwner::Process(pid))?);
+        let pages = writer.pages(PageOwner::Process(pid))?;
+        let mut sink = Pages { pages, deadline };
         total += pages::freeze(patient, &live.memory.vmas, &mut sink)?;
-        sink.0.finish()?;
+        sink.pages.finish()?;
     }
     Ok(total)
 }
 
-fn write_stored(stored: Vec<Stored>, frozen: &Tree, writer: &Writer) -> Result<(), Error> {
+fn write_stored(
+    stored: Vec<Stored>,
+    frozen: &Tree,
+    writer: &Writer,
+    deadline: Deadline,
+) -> Result<(), Error> {
     let failed = |error: std::io::Error| Error::Failed(error.to_string());
     for stored in stored {
         match stored {
             Stored::Ghost { id, file } => {
                 let described = &frozen.ghosts[&id];
                 let GhostContent::Regular { size } = described.content else { continue };
-                let mut sink = Ghost(writer.ghost(id, described)?);
+                let ghost = writer.ghost(id, described)?;
+                let mut sink = Ghost { ghost, deadline };
                 ghost::store(file.as_fd(), size, &mut sink).map_err(failed)?;
             }
             Stored::Segment { id, size, file } => {
-                let mut sink = Pages(writer.pages(PageOwner::Segment(id))?);
+                let pages = writer.pages(PageOwner::Segment(id))?;
+                let mut sink = Pages { pages, deadline };
                 segment::store(file.as_fd(), size, &mut sink).map_err(failed)?;
-                sink.0.finish()?;
+                sink.pages.finish()?;
             }
         }
     }

@@ -12,26 +12,39 @@ use stasis_objects::{
     thawing::Contents,
 };
 
+use crate::deadline::Deadline;
+
 /// Pages into a checkpoint file.
-pub struct Pages(pub PageWriter);
+pub struct Pages {
+    pub pages: PageWriter,
+    pub deadline: Deadline,
+}
 
 impl PageSink for Pages {
     fn file(&self) -> BorrowedFd<'_> {
-        self.0.file().as_fd()
+        self.pages.file().as_fd()
+    }
+
+    fn may_go_on(&self) -> io::Result<()> {
+        self.deadline.check()
     }
 
     fn record(&mut self, run: PageRun) -> io::Result<()> {
-        self.0.record(run, false).map_err(io::Error::other)
+        self.pages.record(run, false).map_err(io::Error::other)
     }
 }
 
 /// The data of an unlinked file into a checkpoint file.
-pub struct Ghost(pub GhostWriter);
+pub struct Ghost {
+    pub ghost: GhostWriter,
+    pub deadline: Deadline,
+}
 
 impl GhostSink for Ghost {
     fn copy(&mut self, from: BorrowedFd<'_>, offset: u64, len: u64) -> io::Result<()> {
+        self.deadline.check()?;
         let mut reader = ReadAt { file: from, at: offset };
-        self.0.chunk(offset, &mut reader, len).map_err(io::Error::other)
+        self.ghost.chunk(offset, &mut reader, len).map_err(io::Error::other)
     }
 }
 

@@ -1,8 +1,13 @@
 //! Options in, reports out.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use stasis_model::{Loss, NamespaceKind, Obstacle};
+use stasis_plan::CpuCheck;
 
 /// What to freeze and how.
 pub struct CheckpointOptions<'a> {
@@ -14,6 +19,8 @@ pub struct CheckpointOptions<'a> {
     /// `--shell-job`: the session, group and terminal of the root may lie outside the tree.
     pub shell_job: bool,
     pub externals: Externals,
+    /// A checkpoint that is not wholly written by then is given up.
+    pub deadline: Option<Instant>,
     /// Called while everything stands still, after the tasks are on disk and before their fate is
     /// settled; an error lets the tree run on and fails the checkpoint.
     pub while_stopped: Option<WhileStopped<'a>>,
@@ -52,6 +59,8 @@ pub struct RestoreOptions<'a> {
     pub images_dir: PathBuf,
     pub root: RestoreRoot<'a>,
     pub shell_job: bool,
+    /// How much of the processor must be as it was.
+    pub cpu: CpuCheck,
     /// External files: key to the descriptor number that the root blank has it under.
     pub inherited: InheritedFds,
 }
@@ -103,6 +112,9 @@ pub enum Error {
     /// Nothing was stopped.
     #[error("cannot checkpoint: {}", list(.0))]
     Obstacles(Vec<Obstacle>),
+    /// Nothing was made.
+    #[error("cannot restore here: {}", list(.0))]
+    NotHere(Vec<Obstacle>),
     #[error("{0}")]
     Failed(String),
 }

@@ -7,7 +7,9 @@
 
 mod checkpoint;
 mod contents;
+mod deadline;
 mod facade;
+mod host;
 mod ipc;
 mod ipc_sysctls;
 mod morph;
@@ -26,6 +28,8 @@ pub use facade::{
     CheckpointOptions, Error, ExternalKey, Externals, Fate, InheritedFds, Report, RestoreOptions,
     RestoreRoot, Restored, Stats, WhileStopped,
 };
+pub use host::{Fitness, check_restore};
 pub use restore::restore;
+pub use stasis_plan::CpuCheck;
 pub use stasis_tracee::blank_program;
 pub use survey::check;

@@ -18,7 +18,7 @@ use stasis_tracee::{Batch, Birth, Blank, Channel, FootholdPlan, Seed};
 use crate::{
     contents::Directory,
     facade::{Error, Report, RestoreOptions, RestoreRoot, Restored, Stats},
-    ipc, morph, namespaces, own_limit,
+    host, ipc, morph, namespaces, own_limit,
     phases::Phases,
     pids,
     processor::OneProcessor,
@@ -27,19 +27,19 @@ use crate::{
 /// Brings a tree back; all tasks are let go together.
 ///
 /// # Errors
-/// [`Error::Obstacles`] before anything is made, [`Error::Failed`] with no process left.
+/// [`Error::NotHere`] before anything is made, [`Error::Failed`] with no process left.
 pub fn restore(options: RestoreOptions<'_>) -> Result<Restored, Error> {
     let _limit = own_limit::Raised::raise();
     let mut phases = Phases::start();
     let reader = Reader::open(&options.images_dir)?;
     let (tree, facts) = reader.tree_and_facts()?;
     let is_new = matches!(options.root, RestoreRoot::New);
-    let mut obstacles = stasis_plan::obstacles(&tree);
+    let mut obstacles = host::obstacles(&tree, &facts, options.cpu);
     if is_new {
         obstacles.extend(namespaces::obstacles_to_restore(&tree));
     }
     if !obstacles.is_empty() {
-        return Err(Error::Obstacles(obstacles));
+        return Err(Error::NotHere(obstacles));
     }
     let wanted = if options.shell_job { Job::Shell } else { Job::Own };
     let job = job_of(&tree, wanted);

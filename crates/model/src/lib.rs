@@ -13,6 +13,7 @@ mod file;
 mod identity;
 mod loss;
 mod mount;
+mod processor;
 mod registers;
 mod signal;
 mod socket;
@@ -34,6 +35,7 @@ pub use file::{
 pub use identity::{FdNumber, FileId, GhostId, NsPid, PipeId, SegmentId, SocketId, TableId, TtyId};
 pub use loss::{Loss, Obstacle, Standing, Subject};
 pub use mount::{Cgroup, CgroupSet, Mount, NamespaceKind, Namespaces, Tmpfs, UtsNames};
+pub use processor::{FEATURE_WORDS, FeatureWord, Processor, Register, Vendor};
 pub use registers::{FpuState, GeneralRegisters, Registers, XsaveComponents};
 pub use signal::{PendingSignal, SIGINFO_SIZE, SignalAction, SignalMask};
 pub use socket::{

@@ -74,3 +74,15 @@ pub struct XsaveComponents {
     /// User CET control and shadow-stack pointer.
     pub shadow_stack: Option<(u64, u64)>,
 }
+
+impl XsaveComponents {
+    /// Components that a processor must have to go on: those in use, but for protection keys as the
+    /// kernel sets them for every program, whether it knows of them or not.
+    pub fn needed(&self) -> u64 {
+        const KEYS: u64 = 1 << 9;
+        /// The kernel's `init_pkru`: key 0 allows everything, all others nothing.
+        const AS_FOR_ALL: u32 = 0x5555_5554;
+        let has_own_keys = self.pkru.first().is_some_and(|keys| *keys != AS_FOR_ALL);
+        if has_own_keys { self.in_use } else { self.in_use & !KEYS }
+    }
+}

@@ -9,6 +9,8 @@ use stasis_model::PageRun;
 pub trait PageSink {
     /// The file at whose end the content of the next run is to be written.
     fn file(&self) -> BorrowedFd<'_>;
+    /// Asked before each piece: who has no use for the rest says so by an error.
+    fn may_go_on(&self) -> io::Result<()>;
     /// Tells which pages were written.
     fn record(&mut self, run: PageRun) -> io::Result<()>;
 }

@@ -30,6 +30,7 @@ pub mod pipe;
 pub mod posix_queue;
 pub mod posix_timer;
 pub mod process;
+pub mod processor;
 pub mod registers;
 pub mod scheduling;
 pub mod seccomp;

@@ -134,6 +134,7 @@ impl Writer {
         if self.len == 0 {
             return Ok(());
         }
+        sink.may_go_on()?;
         let piece = &mut self.buffer[..self.len];
         let got = memory::read(self.pid, &self.runs, piece)?;
         if got != piece.len() {
@@ -150,6 +151,7 @@ fn copy_forced(memory: BorrowedFd<'_>, run: PageRun, sink: &dyn PageSink) -> io:
     let mut buffer = vec![0; PIECE];
     let mut at = run.start;
     while at < run.end() {
+        sink.may_go_on()?;
         let len = usize::try_from(run.end() - at).unwrap_or(PIECE).min(PIECE);
         let got = rustix::io::pread(memory, &mut buffer[..len], at)?;
         if got == 0 {

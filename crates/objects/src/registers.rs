@@ -153,13 +153,20 @@ pub fn thaw_fpu(what: &str, fpu: &FpuState, template: &[u8]) -> Result<Vec<u8>> 
     put_words(&mut area, 32, &fpu.st);
     put_words(&mut area, 160, &fpu.xmm);
     if area.len() >= HEADER + 64 {
-        let in_use = fpu.extended.as_ref().map_or(0, |extended| extended.in_use) | 3;
+        let in_use = fpu.extended.as_ref().map_or(0, in_use_here) | 3;
         put(&mut area, HEADER, &in_use.to_ne_bytes());
         if let Some(extended) = &fpu.extended {
             put_components(what, &mut area, extended)?;
         }
     }
     Ok(area)
+}
+
+/// Components to be put in: what is not needed is left out if this processor lacks it.
+fn in_use_here(extended: &XsaveComponents) -> u64 {
+    let is_here = |number: &u32| xsave_component(*number).is_some();
+    let here: u64 = (2..64).filter(is_here).map(|number| 1 << number).sum();
+    extended.in_use & (extended.needed() | here | 3)
 }
 
 fn put_components(what: &str, area: &mut [u8], extended: &XsaveComponents) -> Result<()> {
@@ -175,7 +182,7 @@ fn put_components(what: &str, area: &mut [u8], extended: &XsaveComponents) -> Re
         (PKRU, bytes32(&extended.pkru)),
     ];
     for (number, bytes) in pieces {
-        if extended.in_use & 1 << number == 0 {
+        if in_use_here(extended) & 1 << number == 0 {
             continue;
         }
         let place = xsave_component(number)

@@ -80,6 +80,7 @@ fn copy_pages(
 ) -> io::Result<()> {
     let mut at = start;
     while at < end {
+        sink.may_go_on()?;
         let len = usize::try_from(end - at).unwrap_or(usize::MAX).min(buffer.len());
         let piece = &mut buffer[..len];
         let got = rustix::io::pread(file, &mut *piece, at)?;

@@ -7,12 +7,14 @@
 
 mod births;
 mod groups;
+mod host;
 mod obstacles;
 mod outcome;
 mod spare;
 
 use stasis_model::{NsPid, Tree};
 
+pub use host::{CpuCheck, Host, obstacles_of_host};
 pub use obstacles::obstacles;
 
 /// One step of making the processes, before any of them is given its state.

@@ -9,7 +9,7 @@ use crate::{Job, Step, steps};
 /// pid, parent, group, session
 type Row = (i32, i32, i32, i32);
 
-fn tree(rows: &[Row]) -> Tree {
+pub(crate) fn tree(rows: &[Row]) -> Tree {
     let processes = rows
         .iter()
         .enumerate()
@@ -25,7 +25,7 @@ fn tree(rows: &[Row]) -> Tree {
     Tree { processes, ..Tree::default() }
 }
 
-fn live(pid: i32) -> Live {
+pub(crate) fn live(pid: i32) -> Live {
     Live {
         threads: Vec::new(),
         memory: AddressSpace::default(),

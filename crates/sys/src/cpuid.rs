@@ -1,6 +1,19 @@
-//! Where the components of the XSAVE area lie on this processor (CPUID leaf 0xD).
+//! What the processor tells of itself, and where the components of the XSAVE area lie on it (CPUID
+//! leaf 0xD).
 
 use std::sync::LazyLock;
+
+/// An answer: `eax`, `ebx`, `ecx`, `edx`. All zero for a leaf that the processor does not have.
+pub fn leaf(leaf: u32, subleaf: u32) -> [u32; 4] {
+    const RANGE: u32 = 0xffff_0000;
+    let highest = std::arch::x86_64::__cpuid(leaf & RANGE).eax;
+    // A range that is not there is answered as if it were another one.
+    if highest & RANGE != leaf & RANGE || leaf > highest {
+        return [0; 4];
+    }
+    let answer = std::arch::x86_64::__cpuid_count(leaf, subleaf);
+    [answer.eax, answer.ebx, answer.ecx, answer.edx]
+}
 
 /// Components that have a number in the user's area.
 const NR_COMPONENTS: usize = 32;

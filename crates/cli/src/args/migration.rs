@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 use stasis_container::Compression;
 
+use super::{host::HostArgs, registry::PullingArgs};
+
 #[derive(Debug, Args)]
 pub struct ContainerCheckpointArgs {
     /// All running containers
@@ -89,6 +91,10 @@ pub struct ContainerRestoreArgs {
     /// Publish these ports in place of the ones from then
     #[arg(short, long, requires = "import", value_name = "[[IP:]HOST:]PORT[/PROTOCOL]")]
     pub publish: Vec<String>,
+    #[command(flatten)]
+    pub host: HostArgs,
+    #[command(flatten)]
+    pub pulling: PullingArgs,
     /// Print what it took, as JSON
     #[arg(long)]
     pub print_stats: bool,

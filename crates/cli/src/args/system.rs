@@ -10,6 +10,10 @@ pub enum SystemCommand {
     Prune(SystemPruneArgs),
     /// Look at every record and content, and tell what is wrong
     Check,
+    /// Freeze all running containers, as before a reboot
+    Save(SystemSaveArgs),
+    /// Bring back what `system save` froze, and start what restart policies want to run
+    Resume(SystemResumeArgs),
 }
 
 #[derive(Debug, Args)]
@@ -36,4 +40,33 @@ pub struct SystemPruneArgs {
     /// Do not ask
     #[arg(short, long)]
     pub force: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct SystemSaveArgs {
+    /// What is not frozen after this time, such as 90s, is stopped instead
+    #[arg(long, value_name = "DURATION", visible_alias = "timeout")]
+    pub within: Option<String>,
+    /// Copy root file systems and volumes too, so that the checkpoints can be used later and elsewhere
+    #[arg(long)]
+    pub with_disks: bool,
+    /// Print ids only
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// json, table, or a Go template
+    #[arg(long)]
+    pub format: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct SystemResumeArgs {
+    /// Keep the checkpoints (of use to others only after --with-disks)
+    #[arg(short, long)]
+    pub keep: bool,
+    /// Print ids only
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// json, table, or a Go template
+    #[arg(long)]
+    pub format: Option<String>,
 }

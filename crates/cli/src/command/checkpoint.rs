@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use stasis_container::{
-    Container, Existing, Fate, LeftOut, Restoring, Store, Stored, Wanted, attach::Session,
+    Container, Existing, Fate, LeftOut, Restoring, Store, Stored, Wanted, Wish, attach::Session,
 };
 
 use super::process;
@@ -32,6 +32,7 @@ fn create(store: &Store, args: &CheckpointCreateArgs) -> Result<i32> {
         fate,
         left_out: LeftOut::default(),
         existing: Existing::Refuse,
+        deadline: None,
     })?;
     say!("{}", args.name);
     process::tell(&made.report, args.stats);
@@ -101,7 +102,6 @@ pub fn start_attached(container: &Container, name: &str, args: &StartArgs) -> Re
 }
 
 fn begin<'a>(container: &'a Container, name: &str, args: &StartArgs) -> Result<Restoring<'a>> {
-    let everything = LeftOut::default();
     let stored = container.find_checkpoint(name, args.checkpoint_dir.as_deref())?;
-    Ok(container.begin_restore(&stored, everything)?)
+    Ok(container.begin_restore(&stored, Wish { cpu: args.cpu_cap, ..Wish::default() })?)
 }

@@ -10,15 +10,18 @@ use std::{
 
 use serde_json::{Value, json};
 use stasis_container::{
-    Addresses, Container, Existing, Fate, LeftOut, Made, Remade, Remake, Removal, Store, Stored,
-    VolumesOf, Wanted, config::Network,
+    Addresses, Container, Existing, Fate, LeftOut, Made, Remade, Remake, Removal, Staged, Store,
+    Stored, VolumesOf, Wanted, Wish,
+    config::{Network, Rootfs},
 };
 use stasis_engine::Report;
+use stasis_model::Obstacle;
 use stasis_network::{Connection, Publish};
 
 use super::process;
 use crate::{
     args::migration::{ContainerCheckpointArgs, ContainerRestoreArgs},
+    basis,
     failure::{Failure, Result},
 };
 
@@ -64,8 +67,8 @@ fn checkpoint_one(
     let left_out = LeftOut { rootfs: args.ignore_rootfs, volumes: args.ignore_volumes };
     let fate = if args.leave_running { Fate::LeaveRunning } else { Fate::Stop };
     let existing = Existing::Replace;
-    let Made { stored, report } =
-        container.checkpoint(&Wanted { name: SLOT, dir: None, fate, left_out, existing })?;
+    let wanted = Wanted { name: SLOT, dir: None, fate, left_out, existing, deadline: None };
+    let Made { stored, report } = container.checkpoint(&wanted)?;
     let Some(target) = &args.export else { return Ok(report) };
     let compression = args.compress.unwrap_or_default();
     let exported = match is_stdout(Some(target)) {
@@ -94,6 +97,10 @@ pub fn restore(store: &Store, args: &ContainerRestoreArgs) -> Result<i32> {
     let begun = Instant::now();
     let mut figures = Vec::new();
     let code = match &args.import {
+        Some(archive) if args.host.dry_run => {
+            let staged = unpack(store, archive)?;
+            tell_fitness(store, &staged.stored, args)?
+        }
         Some(archive) => {
             let container = import(store, archive, args, &mut figures)?;
             if !args.print_stats {
@@ -108,8 +115,13 @@ pub fn restore(store: &Store, args: &ContainerRestoreArgs) -> Result<i32> {
                 !is_up && names.iter().any(|stored| stored.checkpoint.name == SLOT)
             };
             let chosen = choose(store, &args.containers, (args.all, args.latest), has_slot)?;
-            each(&chosen, |container, typed| {
+            let mut unfit = 0;
+            let failed = each(&chosen, |container, typed| {
                 let stored = container.find_checkpoint(SLOT, None)?;
+                if args.host.dry_run {
+                    unfit |= tell_fitness(store, &stored, args)?;
+                    return Ok(());
+                }
                 restore_one(container, &stored, args, &mut figures)?;
                 if !args.keep {
                     store.checkpoints().remove(&stored)?;
@@ -118,7 +130,8 @@ pub fn restore(store: &Store, args: &ContainerRestoreArgs) -> Result<i32> {
                     say!("{typed}");
                 }
                 Ok(())
-            })
+            });
+            failed.max(unfit)
         }
     };
     if args.print_stats {
@@ -147,16 +160,14 @@ fn import(
         network: network.as_ref(),
     };
     let checkpoints = store.checkpoints();
-    let staged = match is_stdout(Some(archive)) {
-        true => checkpoints.unpack(io::stdin())?,
-        false => {
-            let file = File::open(archive).map_err(|error| Failure {
-                cause: Some(error.to_string()),
-                ..Failure::new(format!("cannot open {}", archive.display()))
-            })?;
-            checkpoints.unpack(file)?
-        }
-    };
+    let staged = unpack(store, archive)?;
+    if let Rootfs::Image { image, name } = &staged.stored.checkpoint.container.rootfs {
+        basis::provide_known(store, image, name, &args.pulling)?;
+    }
+    let obstacles = obstacles(store, &staged.stored, args)?;
+    if !obstacles.is_empty() {
+        return Err(stasis_engine::Error::NotHere(obstacles).into());
+    }
     let Remade { container, stored } = store.remake(&staged.stored, &remake)?;
     if let Err(failure) = restore_one(&container, &stored, args, figures) {
         // What could not be brought back was never there.
@@ -167,6 +178,32 @@ fn import(
         checkpoints.keep(staged, None)?;
     }
     Ok(container)
+}
+
+fn unpack(store: &Store, archive: &Path) -> Result<Staged> {
+    let checkpoints = store.checkpoints();
+    if is_stdout(Some(archive)) {
+        return Ok(checkpoints.unpack(io::stdin())?);
+    }
+    let file = File::open(archive).map_err(|error| Failure {
+        cause: Some(error.to_string()),
+        ..Failure::new(format!("cannot open {}", archive.display()))
+    })?;
+    Ok(checkpoints.unpack(file)?)
+}
+
+/// What keeps it from being restored as it is wanted.
+fn obstacles(store: &Store, stored: &Stored, args: &ContainerRestoreArgs) -> Result<Vec<Obstacle>> {
+    let mut wanted = stored.clone();
+    if let Some(name) = &args.network {
+        wanted.checkpoint.container.network = network(name)?;
+    }
+    Ok(store.obstacles_here(&wanted, args.host.cpu_cap)?)
+}
+
+fn tell_fitness(store: &Store, stored: &Stored, args: &ContainerRestoreArgs) -> Result<i32> {
+    let what = format!("container {}", stored.checkpoint.container.name);
+    Ok(process::tell_fitness(&what, &obstacles(store, stored, args)?))
 }
 
 fn network(name: &str) -> Result<Network> {
@@ -188,7 +225,8 @@ fn restore_one(
     figures: &mut Vec<Value>,
 ) -> Result<()> {
     let since = Instant::now();
-    let report = container.begin_restore(stored, left_out(args))?.finish()?;
+    let wish = Wish { left_out: left_out(args), cpu: args.host.cpu_cap };
+    let report = container.begin_restore(stored, wish)?.finish()?;
     process::tell(&report, false);
     figures.push(restore_figures(container, &report, since.elapsed()));
     Ok(())

@@ -10,6 +10,7 @@ use std::{
 use rustix::process::{Pid, WaitOptions, getpid, set_child_subreaper, waitpid};
 use serde_json::{Value, json};
 use stasis_engine::{CheckpointOptions, Externals, Fate, Report, RestoreOptions, RestoreRoot};
+use stasis_model::Obstacle;
 
 use crate::{
     args::{CheckArgs, DumpArgs, ProcessArgs, ProcessCommand, RestoreArgs},
@@ -38,6 +39,7 @@ fn dump(args: &DumpArgs, level: tracing::Level) -> Result<i32> {
         fate,
         shell_job: args.common.shell_job,
         externals: Externals::default(),
+        deadline: None,
         while_stopped: None,
     })?;
     tell(&report, args.common.stats);
@@ -59,6 +61,10 @@ fn restore(args: &RestoreArgs, level: tracing::Level) -> Result<i32> {
         ..Failure::new(format!("cannot use the directory {}", args.images_dir.display()))
     })?;
     log_to(&args.common, &images_dir, level)?;
+    if args.host.dry_run {
+        let fitness = stasis_engine::check_restore(&images_dir, args.host.cpu_cap)?;
+        return Ok(tell_fitness(&images_dir.display().to_string(), &fitness.obstacles));
+    }
     if !args.restore_detached {
         // The root becomes our child whoever makes it.
         set_child_subreaper(Some(getpid())).map_err(std::io::Error::from)?;
@@ -67,6 +73,7 @@ fn restore(args: &RestoreArgs, level: tracing::Level) -> Result<i32> {
         images_dir,
         root: RestoreRoot::New,
         shell_job: args.common.shell_job,
+        cpu: args.host.cpu_cap,
         inherited: std::collections::BTreeMap::new(),
     })?;
     if let Some(path) = &args.pidfile {
@@ -74,6 +81,17 @@ fn restore(args: &RestoreArgs, level: tracing::Level) -> Result<i32> {
     }
     tell(&restored.report, args.common.stats);
     if args.restore_detached { Ok(0) } else { wait_for(restored.root) }
+}
+
+/// Says yes, or no with all reasons; exit code 1 if no.
+pub fn tell_fitness(what: &str, obstacles: &[Obstacle]) -> i32 {
+    for obstacle in obstacles {
+        say!("obstacle: {obstacle}");
+    }
+    if obstacles.is_empty() {
+        say!("{what} can be restored here");
+    }
+    i32::from(!obstacles.is_empty())
 }
 
 fn write_pidfile(path: &Path, pid: i32) -> Result<()> {

@@ -9,7 +9,7 @@ use stasis_oci::Digest;
 
 use super::{
     image::{self, Filters, Reach},
-    network,
+    network, reboot,
 };
 use crate::{
     args::{DfArgs, SystemCommand, SystemPruneArgs},
@@ -25,6 +25,8 @@ pub fn run(store: &Store, command: SystemCommand) -> Result<i32> {
         SystemCommand::Df(args) => df(store, &args),
         SystemCommand::Prune(args) => prune(store, &args),
         SystemCommand::Check => check(store),
+        SystemCommand::Save(args) => reboot::save(store, &args),
+        SystemCommand::Resume(args) => reboot::resume(store, &args),
     }
 }
 

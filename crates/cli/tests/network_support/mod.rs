@@ -1,5 +1,7 @@
 //! Two hosts in network namespaces of their own, joined by a wire; the engine runs on one of them.
 
+#![allow(dead_code)] // not every test file uses all of it
+
 use std::{
     fs::{self, File},
     io::{Read, Write},

@@ -20,8 +20,8 @@ use stasis_engine::{CheckpointOptions, Externals, Report};
 use stasis_model::NamespaceKind;
 
 use super::{
-    CONFIG, Checkpoint, Checkpoints, DELETED, DESCRIPTORS, Existing, Fate, Host, IMAGES, LeftOut,
-    Maker, ROOTFS_DIFF, SHM_TARGET, SPEC_DUMP, STDIN, Stored, VERSION, Wanted, manifest,
+    CONFIG, Checkpoint, Checkpoints, DELETED, DESCRIPTORS, Disk, Existing, Fate, Host, IMAGES,
+    LeftOut, Maker, ROOTFS_DIFF, SHM_TARGET, SPEC_DUMP, STDIN, Stored, VERSION, Wanted, manifest,
     stored::{self, STAGE_PREFIX},
     tmpfs_file,
 };
@@ -140,14 +140,9 @@ impl Container {
 
     /// Sessions of `exec` are not below init and would be left behind.
     fn refuse_strangers(&self, state: &State) -> Result<()> {
-        let init = state.init.as_ref().map_or(0, |init| init.pid);
-        let strangers: Vec<String> = self
-            .cgroup()
-            .processes()?
-            .into_iter()
-            .filter(|pid| !descends(*pid, init))
-            .map(|pid| format!("{pid} ({})", name_of(pid)))
-            .collect();
+        let strangers = self.strangers(state)?;
+        let strangers: Vec<String> =
+            strangers.into_iter().map(|pid| format!("{pid} ({})", name_of(pid))).collect();
         if strangers.is_empty() {
             return Ok(());
         }
@@ -156,6 +151,14 @@ impl Container {
             "runs processes beside its first one, as exec starts them, which a checkpoint cannot \
              hold: end {list} first"
         )))
+    }
+
+    /// Processes in the container's control group that are not below init.
+    pub(crate) fn strangers(&self, state: &State) -> Result<Vec<i32>> {
+        let init = state.init.as_ref().map_or(0, |init| init.pid);
+        let mut processes = self.cgroup().processes()?;
+        processes.retain(|pid| !descends(*pid, init));
+        Ok(processes)
     }
 
     fn freeze_to(
@@ -194,6 +197,7 @@ impl Container {
             },
             shell_job: false,
             externals: self.externals(state)?,
+            deadline: wanted.deadline,
             while_stopped: Some(&mut while_stopped),
         });
         let report = match report {
@@ -313,6 +317,10 @@ impl Container {
             size_bytes: manifest::size_bytes(&stage.dir)?,
             host: Some(Host::probe()),
             container: self.config.clone(),
+            disk: match state.saved.as_ref().filter(|_| left_out.rootfs) {
+                Some(_) => Disk::WithContainer,
+                None => Disk::Within,
+            },
             tmpfs: self.tmpfs_targets(),
             volumes: if left_out.volumes { Vec::new() } else { self.own_volumes()? },
             log_bytes: Some(log_bytes),

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use stasis_network::Publish;
 
-use super::{Checkpoint, LeftOut, Stored, archive};
+use super::{Checkpoint, Disk, LeftOut, Stored, archive, disk_elsewhere};
 use crate::{
     config::{Config, Filling, Mount, MountKind, Network, Rootfs},
     error::{Error, Result},
@@ -71,6 +71,9 @@ impl Store {
 
     /// What the new container shall be; the checkpoint is changed to what is wanted of it.
     fn fit(&self, checkpoint: &mut Checkpoint, remake: &Remake<'_>) -> Result<Config> {
+        if checkpoint.disk == Disk::WithContainer {
+            return Err(disk_elsewhere(checkpoint));
+        }
         let mut config = checkpoint.container.clone();
         self.find_image(&config)?;
         if let Some(name) = remake.name {

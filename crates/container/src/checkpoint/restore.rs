@@ -14,12 +14,13 @@ use std::{
 
 use rustix::process::{WaitOptions, waitpid};
 use stasis_enclosure::tar;
-use stasis_engine::{InheritedFds, Report, RestoreOptions, RestoreRoot};
+use stasis_engine::{CpuCheck, InheritedFds, Report, RestoreOptions, RestoreRoot};
 
 use super::{
-    Checkpoint, DELETED, DESCRIPTORS, Held, IMAGES, LeftOut, Maker, ROOTFS_DIFF, STDIN, Stored,
+    Checkpoint, DELETED, DESCRIPTORS, Disk, Held, IMAGES, LeftOut, Maker, ROOTFS_DIFF, STDIN,
+    Stored, Wish,
     create::{open_inside, relative},
-    manifest, tmpfs_file,
+    disk_elsewhere, manifest, tmpfs_file,
 };
 use crate::{
     attach::Session,
@@ -30,7 +31,7 @@ use crate::{
     monitor::{Mode, Order, WAIT_FOR_ALL_KINDS},
     process::ProcessId,
     record, rootfs,
-    store::Container,
+    store::{Container, Store},
     wire,
 };
 
@@ -51,9 +52,10 @@ impl Container {
     /// Verifies a checkpoint and makes the container for it.
     ///
     /// # Errors
+    /// [`Error::Engine`] if this host is not fit for it,
     /// [`Error::Damaged`] if a file of the checkpoint is not as it was written, [`Error::WrongState`]
     /// if the container runs. The container is as it was.
-    pub fn begin_restore(&self, stored: &Stored, left_out: LeftOut) -> Result<Restoring<'_>> {
+    pub fn begin_restore(&self, stored: &Stored, wish: Wish) -> Result<Restoring<'_>> {
         let held = stored.hold()?;
         if self.state()?.status.is_up() {
             return Err(
@@ -63,9 +65,13 @@ impl Container {
         let Stored { checkpoint, dir, .. } = stored;
         manifest::verify(dir)?;
         self.refuse_foreign(checkpoint)?;
+        let obstacles = Store::new(self.home.clone()).obstacles_here(stored, wish.cpu)?;
+        if !obstacles.is_empty() {
+            return Err(stasis_engine::Error::NotHere(obstacles).into());
+        }
         let mode =
             Mode::Restore { checkpoint: stored.origin(), endpoints: checkpoint.endpoints.clone() };
-        let starting = self.begin_with(mode, || self.bring_back_disk(stored, left_out))?;
+        let starting = self.begin_with(mode, || self.bring_back_disk(stored, wish.left_out))?;
         let restoring = Restoring { container: self, path: dir.clone(), starting, _held: held };
         match restoring.bring_back_memory_files(checkpoint) {
             Ok(()) => Ok(restoring),
@@ -75,6 +81,9 @@ impl Container {
 
     /// What the checkpoint was taken of must be what we make now.
     fn refuse_foreign(&self, checkpoint: &Checkpoint) -> Result<()> {
+        if checkpoint.disk == Disk::WithContainer && !self.is_as_saved(checkpoint)? {
+            return Err(disk_elsewhere(checkpoint));
+        }
         let (ours, theirs) = (&self.config, &checkpoint.container);
         let differs = if ours.tty != theirs.tty {
             Some("one has a terminal and the other has not")
@@ -96,6 +105,12 @@ impl Container {
                 checkpoint.name, theirs.name, ours.name
             ))),
         }
+    }
+
+    /// Is the disk that of the checkpoint still?
+    fn is_as_saved(&self, checkpoint: &Checkpoint) -> Result<bool> {
+        let saved = self.state()?.saved.and_then(|saved| saved.checkpoint);
+        Ok(self.config.id == checkpoint.container.id && saved.as_ref() == Some(&checkpoint.name))
     }
 
     fn bring_back_disk(&self, stored: &Stored, left_out: LeftOut) -> Result<()> {
@@ -223,6 +238,8 @@ impl Restoring<'_> {
             images_dir: self.path.join(IMAGES),
             root: RestoreRoot::Waiting { pid: self.starting.pid, release: &mut release },
             shell_job: false,
+            // Compared before anything was made.
+            cpu: CpuCheck::None,
             inherited: self.inherited()?,
         })?;
         self.container.keep_rootfs()?;

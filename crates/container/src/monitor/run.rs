@@ -364,6 +364,7 @@ impl Run {
                 Mode::Program => None,
                 Mode::Restore { checkpoint, .. } => Some(checkpoint.clone()),
             };
+            state.saved = None;
             state.health = self.container.is_checked().then(Health::starting);
             state.stop_requested
         });
@@ -443,6 +444,7 @@ impl Run {
         }
         let undone = self.container.update(|state| {
             state.stop_requested = false;
+            state.saved = None;
             state.status
         });
         if undone.is_ok_and(|status| status != Status::Paused) && self.cgroup.is_frozen() {

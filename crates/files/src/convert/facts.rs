@@ -1,5 +1,7 @@
 //! What checkpoint files tell beside the tree.
 
+use stasis_model::Processor;
+
 use crate::{
     Result,
     error::Place,
@@ -21,6 +23,8 @@ pub struct Facts {
     pub ipc: Option<IpcSysctls>,
     /// Maps of user and of group ids; needed if the tree has a user namespace of its own.
     pub id_maps: Option<(Vec<IdMap>, Vec<IdMap>)>,
+    /// What it ran on.
+    pub processor: Option<Processor>,
 }
 
 /// The security module whose labels the credentials carry.

@@ -88,6 +88,7 @@ pub(super) fn decode(input: Input) -> Result<Inventory> {
             security_module: SecurityModule::from_number(place, number)?,
             ipc: None,
             id_maps: None,
+            processor: None,
         },
     })
 }

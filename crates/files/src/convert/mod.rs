@@ -19,6 +19,7 @@ mod packets;
 mod path_file;
 mod pipes;
 mod process;
+mod processor;
 mod registers;
 mod remap;
 mod seccomp;

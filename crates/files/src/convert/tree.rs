@@ -13,7 +13,7 @@ use super::{
     open_file::{self, Numbers, Surroundings},
     packets, pipes,
     process::{self, Raw},
-    remap, seccomp, segments,
+    processor, remap, seccomp, segments,
     source::{Input, Output, Source},
     terminals,
 };
@@ -37,6 +37,7 @@ pub fn encode(tree: &Tree, facts: &Facts) -> Result<BTreeMap<String, Vec<u8>>> {
     let synchronised = seccomp::Synchronised::of(tree);
     let inodes = segments::encode(tree, &mut out)?;
     inventory::encode(tree, facts, &mut out);
+    processor::encode(facts.processor.as_ref(), &mut out);
     let context = process::Context {
         tree,
         seccomp: &synchronised,
@@ -106,7 +107,10 @@ pub fn decode(source: &dyn Source) -> Result<(Tree, Facts)> {
     drop_stand_ins(&mut tree, &files.embedded);
     check_streams(input, &tree)?;
     tree.validate()?;
-    let facts = inventory::decode_facts(input, inventory, &own, &root)?;
+    let facts = Facts {
+        processor: processor::decode(input)?,
+        ..inventory::decode_facts(input, inventory, &own, &root)?
+    };
     Ok((tree, facts))
 }
 

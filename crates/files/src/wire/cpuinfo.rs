@@ -41,4 +41,7 @@ pub struct CpuinfoX86Entry {
     /// XSAVE area size, all components.
     #[prost(uint32, optional, tag = "10")]
     pub xsave_size_max: Option<u32>,
+    /// See [`super::extension`].
+    #[prost(uint32, repeated, packed = "false", tag = "1000")]
+    pub more_capability: Vec<u32>,
 }

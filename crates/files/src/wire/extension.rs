@@ -20,6 +20,7 @@
 //! | `thread_core_entry` | 1002 | `processors` | sched_setaffinity(2) |
 //! | `thread_core_entry` | 1003 | `timer_slack_ns` | prctl(2) `PR_SET_TIMERSLACK` |
 //! | `memfd_inode_entry` | 1000 | `named` | a memfd that is really called `/dev/zero`, which else means plain shared memory |
+//! | `cpuinfo_x86_entry` | 1000 | `more_capability` | CPUID leaf 7, subleaf 1 |
 //! | `ipc_sem_entry` | 1000 | `operated` | programs see by the time of the last semop(2) whether a set is ready for use |
 
 /// A system call with a time-out that was cut short by the freeze.

@@ -612,6 +612,7 @@ impl Builder<'_, '_> {
             ]),
             ipc: owns(NamespaceKind::Ipc).then(|| ipc(draw)),
             id_maps: owns(NamespaceKind::User).then(|| (draw.vec(3, id_map), draw.vec(3, id_map))),
+            processor: draw.option(processor),
         };
         let clocks =
             draw.option(|draw| ClockReadings { monotonic: draw.time(), boottime: draw.time() });
@@ -630,6 +631,22 @@ impl Builder<'_, '_> {
         let cgroups = sets.into_values().collect();
         self.tree.namespaces = Namespaces { own, uts, mounts, cgroups, system_v };
         facts
+    }
+}
+
+fn processor(draw: &mut Draw) -> Processor {
+    let nr_words = draw.pick(&[12, 19]);
+    Processor {
+        vendor: draw.pick(&[Vendor::Other, Vendor::Intel, Vendor::Amd]),
+        family: draw.u32(),
+        model: draw.u32(),
+        stepping: draw.u32(),
+        name: format!("{:x}", draw.u64()),
+        features: (0..nr_words).map(|_| draw.u32()).collect(),
+        more_features: draw.vec(3, Draw::u32),
+        components: draw.u64(),
+        area_bytes: draw.u32(),
+        area_bytes_max: draw.u32(),
     }
 }
 

@@ -17,8 +17,8 @@ use stasis_enclosure::tar::{FilesLimits, unpack_files};
 use super::{CONFIG_DUMP, LOG, NETWORK_STATUS, STATS_DUMP, podman};
 use crate::{
     checkpoint::{
-        CONFIG, Checkpoint, Checkpoints, DEVSHM, IMAGES, Maker, SHM_TARGET, SPEC_DUMP, Stored,
-        VERSION, create::Stage, manifest,
+        CONFIG, Checkpoint, Checkpoints, DEVSHM, Disk, IMAGES, Maker, SHM_TARGET, SPEC_DUMP,
+        Stored, VERSION, create::Stage, manifest,
     },
     config::Rootfs,
     error::{Context, Error, Result},
@@ -128,6 +128,7 @@ impl Checkpoints {
             parent: None,
             size_bytes: 0,
             host: None,
+            disk: Disk::Within,
             tmpfs: if has_file(DEVSHM) { vec![SHM_TARGET.into()] } else { Vec::new() },
             volumes: volumes.filter(|name| has_file(&format!("volumes/{name}.tar"))).collect(),
             log_bytes: None,

@@ -279,6 +279,7 @@ pub(super) fn config(
         },
         restart: restart(&dump.restart_policy, dump.restart_retries),
         auto_remove: false,
+        volumes_from: Vec::new(),
         exposed_ports: Vec::new(),
         healthcheck: None,
     })
