@@ -9,6 +9,7 @@ mod container;
 mod image;
 mod meter;
 mod process;
+mod registry;
 
 use anyhow::ensure;
 

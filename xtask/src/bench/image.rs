@@ -1,7 +1,9 @@
 //! An image of ten layers and a gigabyte: unpacking it, as a ratio to `tar -x` of the same layers one
-//! after the other, and loading it.
+//! after the other, loading and saving it, and pulling it twice.
 //!
-//! Loading stores the layers besides unpacking them and syncs everything, so it is told for itself.
+//! Loading stores the layers besides unpacking them and syncs everything, so it is told for itself. A
+//! second pull finds all layers in the store: how long it takes is told as a ratio to the first one, and
+//! how many blobs the registry sent for it beside the configuration.
 
 use std::{
     fs,
@@ -14,6 +16,7 @@ use anyhow::{Context, ensure};
 use super::{
     Figure,
     meter::{self, Measured, median, milliseconds},
+    registry::Registry,
 };
 use crate::build::{Binaries, workspace};
 
@@ -25,6 +28,10 @@ const IMAGE: &str = "bench:1";
 const MAX_MEMORY_MIB: f64 = 128.0;
 /// Everything is written twice, hashed, and synced.
 const MAX_LOAD_RATIO: f64 = 4.0;
+const MAX_SAVE_RATIO: f64 = 1.5;
+/// Layers come through HTTP, are hashed, kept, unpacked and synced.
+const MAX_PULL_RATIO: f64 = 6.0;
+const MAX_SECOND_PULL: f64 = 0.05;
 /// Some hundred mebibytes: one large file, some of middle size, two thousand small ones.
 const MAKE_LAYER: &str = "
     mkdir -p $1 && cd $1
@@ -43,6 +50,7 @@ pub fn measure(binaries: &Binaries) -> anyhow::Result<Vec<Figure>> {
     let bench = Bench { binary: &binaries.stasis, dir: dir.path().to_owned() };
     bench.make_archive()?;
     let (mut tar, mut load, mut unpack, mut peak) = (Vec::new(), Vec::new(), Vec::new(), 0);
+    let mut save = Vec::new();
     for _ in 0..ROUNDS {
         tar.push(milliseconds(bench.untar()?.time));
         let loaded = bench.stasis(&["load", "-q", "-i", "image.tar"])?;
@@ -52,10 +60,15 @@ pub fn measure(binaries: &Binaries) -> anyhow::Result<Vec<Figure>> {
         bench.settle()?;
         let unpacked = bench.stasis(&["create", "--name", "bench", IMAGE, "x"])?;
         unpack.push(milliseconds(unpacked.time));
-        peak = peak.max(loaded.peak_kib).max(unpacked.peak_kib);
+        let saved = bench.stasis(&["save", "-o", "saved.tar", IMAGE])?;
+        save.push(milliseconds(saved.time));
+        fs::remove_file(bench.dir.join("saved.tar"))?;
+        peak = peak.max(loaded.peak_kib).max(unpacked.peak_kib).max(saved.peak_kib);
         bench.stasis(&["rm", "bench"])?;
         bench.stasis(&["rmi", IMAGE])?;
     }
+    let pulls = bench.pulls()?;
+    peak = peak.max(pulls.peak_kib);
     let reference = median(tar);
     let figure = |what, value, reference, limit, unit| Figure {
         workload: NAME.to_owned(),
@@ -69,11 +82,47 @@ pub fn measure(binaries: &Binaries) -> anyhow::Result<Vec<Figure>> {
     Ok(vec![
         figure("unpack : tar -x", median(unpack), reference, 1.0, "ms"),
         figure("load : tar -x", median(load), reference, MAX_LOAD_RATIO, "ms"),
+        figure("save : tar -x", median(save), reference, MAX_SAVE_RATIO, "ms"),
+        figure("pull : tar -x", pulls.first, reference, MAX_PULL_RATIO, "ms"),
+        figure("pull again : pull", pulls.second, pulls.first, MAX_SECOND_PULL, "ms"),
+        figure("layers sent again", pulls.layers_again, NR_LAYERS as f64, 0.0, "  "),
         figure("memory", peak_mib, MAX_MEMORY_MIB, 1.0, "M"),
     ])
 }
 
+/// One image pulled into an empty store, and again when its name is all that is missing.
+struct Pulls {
+    first: f64,
+    second: f64,
+    layers_again: f64,
+    peak_kib: u64,
+}
+
 impl Bench<'_> {
+    fn pulls(&self) -> anyhow::Result<Pulls> {
+        let registry = Registry::start(&self.dir)?;
+        let name = format!("{}/{IMAGE}", registry.name());
+        self.stasis(&["load", "-q", "-i", "image.tar"])?;
+        self.stasis(&["tag", IMAGE, &name])?;
+        self.stasis(&["push", "-q", &name])?;
+        self.stasis(&["rmi", IMAGE, &name])?;
+        let (mut first, mut second, mut layers_again, mut peak_kib) = (vec![], vec![], 0, 0);
+        for _ in 0..ROUNDS {
+            self.settle()?;
+            let pulled = self.stasis(&["pull", "-q", &name])?;
+            first.push(milliseconds(pulled.time));
+            let before = registry.blobs_sent()?;
+            let again = self.stasis(&["pull", "-q", &name])?;
+            second.push(milliseconds(again.time));
+            // The configuration is a blob as well, and may be asked for.
+            layers_again = layers_again.max((registry.blobs_sent()? - before).saturating_sub(1));
+            peak_kib = peak_kib.max(pulled.peak_kib).max(again.peak_kib);
+            self.stasis(&["rmi", &name])?;
+        }
+        let (first, second) = (median(first), median(second));
+        Ok(Pulls { first, second, layers_again: layers_again as f64, peak_kib })
+    }
+
     /// As Docker wrote archives before version 25.
     fn make_archive(&self) -> anyhow::Result<()> {
         let mut diff_ids = Vec::new();
