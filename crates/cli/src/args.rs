@@ -2,6 +2,7 @@
 
 mod build;
 pub mod change;
+pub mod clone;
 pub mod health;
 pub mod host;
 mod image;
@@ -73,6 +74,8 @@ pub enum Command {
     /// Manage the checkpoints of a container
     #[command(subcommand)]
     Checkpoint(CheckpointCommand),
+    /// Make new containers from a checkpoint, or from a running container as it is now
+    Clone(clone::CloneArgs),
     /// Build images, and manage what is kept for later builds
     #[command(subcommand)]
     Builder(BuilderCommand),

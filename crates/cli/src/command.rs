@@ -3,6 +3,7 @@
 mod build;
 mod change;
 mod checkpoint;
+mod clone;
 mod image;
 mod inspect;
 mod login;
@@ -64,6 +65,7 @@ pub fn run(cli: Cli) -> Result<i32> {
         Command::Images(command) => image::run(&home, &store, command),
         Command::System(command) => system::run(&store, command),
         Command::Checkpoint(command) => checkpoint::run(&store, command),
+        Command::Clone(args) => clone::run(&store, &args),
         Command::Builder(command) => build::builder(&store, command),
         Command::Volume(command) => volume::run(&store.volumes(), command),
         Command::Network(command) => network::run(&store, command),

@@ -20,6 +20,7 @@
 //! Names and contents are those of Podman's archives where it has such a file.
 
 mod archive;
+mod clones;
 mod create;
 mod fitness;
 mod host;
@@ -43,10 +44,12 @@ use stasis_network::Endpoint;
 use crate::{config::Config, error::Error, name::check_name, store::is_id};
 
 pub use archive::{Compression, Staged};
+pub use clones::{Cloned, Clones, Hostnames, Passing};
 pub use create::Made;
 pub use fitness::Wish;
 pub use host::{Cgroups, Host};
 pub use remake::{Addresses, Remade, Remake};
+use restore::Checked;
 pub use restore::Restoring;
 pub use stored::{Checkpoints, Held, Stored};
 pub use tags::Tags;

@@ -50,8 +50,9 @@ mod wire;
 pub use bundle::check_cwd;
 pub use changes::{Change, ChangeKind};
 pub use checkpoint::{
-    Addresses, Cgroups, Checkpoint, Checkpoints, Compression, Existing, Fate, Held, Host, LeftOut,
-    Made, Origin, Remade, Remake, Restoring, Staged, Stored, Tags, Wanted, Wish,
+    Addresses, Cgroups, Checkpoint, Checkpoints, Cloned, Clones, Compression, Existing, Fate, Held,
+    Host, Hostnames, LeftOut, Made, Origin, Passing, Remade, Remake, Restoring, Staged, Stored,
+    Tags, Wanted, Wish,
 };
 pub use commit::{Commit, Pausing};
 pub use copy::{Links, Owners};

@@ -37,7 +37,7 @@ use crate::{
 /// [`Error::Obstacles`] if something cannot be kept; as a rule it is found before anything is stopped.
 /// [`Error::Failed`] otherwise, after the tree was let go.
 pub fn checkpoint(mut options: CheckpointOptions<'_>) -> Result<Report, Error> {
-    let _limit = own_limit::Raised::raise();
+    let _limit = own_limit::raise();
     let obstacles = |attempted: &Result<Report, Error>| match attempted {
         Err(Error::Obstacles(found)) => found.clone(),
         _ => Vec::new(),

@@ -61,8 +61,17 @@ pub struct RestoreOptions<'a> {
     pub shell_job: bool,
     /// How much of the processor must be as it was.
     pub cpu: CpuCheck,
+    pub pages: Pages,
     /// External files: key to the descriptor number that the root blank has it under.
     pub inherited: InheritedFds,
+}
+
+/// Whether the kernel may let equal pages of several trees be one (`MADV_MERGEABLE` of madvise(2)).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Pages {
+    #[default]
+    Own,
+    Mergeable,
 }
 
 pub type InheritedFds = BTreeMap<ExternalKey, i32>;

@@ -25,10 +25,11 @@ mod visit;
 
 pub use checkpoint::checkpoint;
 pub use facade::{
-    CheckpointOptions, Error, ExternalKey, Externals, Fate, InheritedFds, Report, RestoreOptions,
-    RestoreRoot, Restored, Stats, WhileStopped,
+    CheckpointOptions, Error, ExternalKey, Externals, Fate, InheritedFds, Pages, Report,
+    RestoreOptions, RestoreRoot, Restored, Stats, WhileStopped,
 };
 pub use host::{Fitness, check_restore};
+pub use own_limit::raise as raise_own_limit;
 pub use restore::restore;
 pub use stasis_plan::CpuCheck;
 pub use stasis_tracee::blank_program;

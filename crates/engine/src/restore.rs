@@ -8,7 +8,7 @@ use std::{
 
 use rustix::fs::OFlags;
 use stasis_files::Reader;
-use stasis_model::{FdNumber, NsPid, Process, State, TableId, Tree};
+use stasis_model::{Backing, FdNumber, NsPid, Process, State, TableId, Tree};
 use stasis_objects::{
     Thawing, descriptor, file_lock, link, process, segment, signal, terminal, unix_socket,
 };
@@ -17,7 +17,7 @@ use stasis_tracee::{Batch, Birth, Blank, Channel, FootholdPlan, Seed};
 
 use crate::{
     contents::Directory,
-    facade::{Error, Report, RestoreOptions, RestoreRoot, Restored, Stats},
+    facade::{Error, Pages, Report, RestoreOptions, RestoreRoot, Restored, Stats},
     host, ipc, morph, namespaces, own_limit,
     phases::Phases,
     pids,
@@ -29,10 +29,14 @@ use crate::{
 /// # Errors
 /// [`Error::NotHere`] before anything is made, [`Error::Failed`] with no process left.
 pub fn restore(options: RestoreOptions<'_>) -> Result<Restored, Error> {
-    let _limit = own_limit::Raised::raise();
+    let _limit = own_limit::raise();
     let mut phases = Phases::start();
     let reader = Reader::open(&options.images_dir)?;
-    let (tree, facts) = reader.tree_and_facts()?;
+    let (mut tree, facts) = reader.tree_and_facts()?;
+    match options.pages {
+        Pages::Own => {}
+        Pages::Mergeable => let_merge(&mut tree),
+    }
     let is_new = matches!(options.root, RestoreRoot::New);
     let mut obstacles = host::obstacles(&tree, &facts, options.cpu);
     if is_new {
@@ -110,6 +114,21 @@ pub fn restore(options: RestoreOptions<'_>) -> Result<Restored, Error> {
         ..Stats::default()
     };
     Ok(Restored { root: host_root, report: Report { stats, losses } })
+}
+
+/// Lets the kernel merge what pages of private memory are equal to others'.
+fn let_merge(tree: &mut Tree) {
+    const MADV_MERGEABLE: u32 = 12;
+    let live = tree.processes.iter_mut().filter_map(|process| match &mut process.state {
+        State::Live { live, .. } => Some(live),
+        State::Zombie { .. } => None,
+    });
+    for vma in live.flat_map(|live| &mut live.memory.vmas) {
+        let is_special = matches!(vma.backing, Backing::Vdso | Backing::AioRing);
+        if vma.has_private_pages() && !is_special && vma.flags.huge_page_shift.is_none() {
+            vma.advice |= 1 << MADV_MERGEABLE;
+        }
+    }
 }
 
 /// A root that leads its session does so again, whoever restores it.

@@ -154,6 +154,7 @@ fn import(
     let is_fresh = args.ignore_static_ip || args.ignore_static_mac;
     let remake = Remake {
         name: args.name.as_deref(),
+        hostname: None,
         left_out: left_out(args),
         addresses: if is_fresh { Addresses::Fresh } else { Addresses::Same },
         publish: (!publish.is_empty()).then_some(publish.as_slice()),
@@ -225,7 +226,7 @@ fn restore_one(
     figures: &mut Vec<Value>,
 ) -> Result<()> {
     let since = Instant::now();
-    let wish = Wish { left_out: left_out(args), cpu: args.host.cpu_cap };
+    let wish = Wish { left_out: left_out(args), cpu: args.host.cpu_cap, ..Wish::default() };
     let report = container.begin_restore(stored, wish)?.finish()?;
     process::tell(&report, false);
     figures.push(restore_figures(container, &report, since.elapsed()));

@@ -9,7 +9,9 @@ use std::{
 
 use rustix::process::{Pid, WaitOptions, getpid, set_child_subreaper, waitpid};
 use serde_json::{Value, json};
-use stasis_engine::{CheckpointOptions, Externals, Fate, Report, RestoreOptions, RestoreRoot};
+use stasis_engine::{
+    CheckpointOptions, Externals, Fate, Pages, Report, RestoreOptions, RestoreRoot,
+};
 use stasis_model::Obstacle;
 
 use crate::{
@@ -74,6 +76,7 @@ fn restore(args: &RestoreArgs, level: tracing::Level) -> Result<i32> {
         root: RestoreRoot::New,
         shell_job: args.common.shell_job,
         cpu: args.host.cpu_cap,
+        pages: Pages::Own,
         inherited: std::collections::BTreeMap::new(),
     })?;
     if let Some(path) = &args.pidfile {

@@ -1,6 +1,6 @@
 //! Whether a checkpoint can be restored on this host: yes, or all reasons why not.
 
-use stasis_engine::{CpuCheck, check_restore};
+use stasis_engine::{CpuCheck, Pages, check_restore};
 use stasis_model::{Obstacle, Subject};
 
 use super::{Host, IMAGES, LeftOut, Stored};
@@ -16,6 +16,7 @@ pub struct Wish {
     pub left_out: LeftOut,
     /// How much of the processor must be as it was.
     pub cpu: CpuCheck,
+    pub pages: Pages,
 }
 
 impl Store {

@@ -18,6 +18,8 @@ use crate::{
 pub struct Remake<'a> {
     /// A new container of this name, with an id of its own; `None` for the container of then.
     pub name: Option<&'a str>,
+    /// In the place of the host name it had.
+    pub hostname: Option<&'a str>,
     pub left_out: LeftOut,
     pub addresses: Addresses,
     /// In the place of the ports that were published.
@@ -80,6 +82,9 @@ impl Store {
             name.clone_into(&mut config.name);
             config.id = String::new();
             config.created = Timestamp::now();
+        }
+        if let Some(hostname) = remake.hostname {
+            hostname.clone_into(&mut config.hostname);
         }
         if remake.name.is_some() || remake.addresses == Addresses::Fresh {
             checkpoint.endpoints.clear();

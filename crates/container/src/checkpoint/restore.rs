@@ -14,7 +14,7 @@ use std::{
 
 use rustix::process::{WaitOptions, waitpid};
 use stasis_enclosure::tar;
-use stasis_engine::{CpuCheck, InheritedFds, Report, RestoreOptions, RestoreRoot};
+use stasis_engine::{CpuCheck, InheritedFds, Pages, Report, RestoreOptions, RestoreRoot};
 
 use super::{
     Checkpoint, DELETED, DESCRIPTORS, Disk, Held, IMAGES, LeftOut, Maker, ROOTFS_DIFF, STDIN,
@@ -37,6 +37,8 @@ use crate::{
 
 const COPY_BYTES: usize = 1 << 20;
 const KILL_TIMEOUT: Duration = Duration::from_secs(30);
+/// `__WNOTHREAD` (waitpid(2)): other threads may be restoring other containers.
+const WAIT_FOR_OWN_THREAD: u32 = 0x2000_0000;
 const REAP_PERIOD: Duration = Duration::from_millis(5);
 
 /// A container made for a checkpoint, whose init waits to be filled.
@@ -44,8 +46,41 @@ pub struct Restoring<'a> {
     container: &'a Container,
     path: PathBuf,
     starting: Starting,
+    pages: Pages,
     /// Nobody removes the checkpoint meanwhile.
     _held: Held,
+}
+
+/// A checkpoint that is as it was written, and fits this host.
+pub(super) struct Checked<'a> {
+    stored: &'a Stored,
+    wish: Wish,
+    /// Nobody removes it meanwhile.
+    _held: Held,
+}
+
+impl Stored {
+    /// Looks at every byte, and at this host.
+    pub(super) fn check(&self, store: &Store, wish: Wish) -> Result<Checked<'_>> {
+        let held = self.hold()?;
+        manifest::verify(&self.dir)?;
+        let obstacles = store.obstacles_here(self, wish.cpu)?;
+        if obstacles.is_empty() {
+            return Ok(Checked { stored: self, wish, _held: held });
+        }
+        Err(stasis_engine::Error::NotHere(obstacles).into())
+    }
+}
+
+impl Checked<'_> {
+    pub(super) fn stored(&self) -> &Stored {
+        self.stored
+    }
+
+    /// The same files, as they fit a container that was made for them.
+    pub(super) fn fitted<'a>(&self, stored: &'a Stored) -> Result<Checked<'a>> {
+        Ok(Checked { stored, wish: self.wish, _held: stored.hold()? })
+    }
 }
 
 impl Container {
@@ -56,6 +91,12 @@ impl Container {
     /// [`Error::Damaged`] if a file of the checkpoint is not as it was written, [`Error::WrongState`]
     /// if the container runs. The container is as it was.
     pub fn begin_restore(&self, stored: &Stored, wish: Wish) -> Result<Restoring<'_>> {
+        self.begin_checked_restore(&stored.check(&Store::new(self.home.clone()), wish)?)
+    }
+
+    /// As [`Container::begin_restore`], when the checkpoint was looked at already.
+    pub(super) fn begin_checked_restore(&self, checked: &Checked<'_>) -> Result<Restoring<'_>> {
+        let Checked { stored, wish, .. } = checked;
         let held = stored.hold()?;
         if self.state()?.status.is_up() {
             return Err(
@@ -63,16 +104,17 @@ impl Container {
             );
         }
         let Stored { checkpoint, dir, .. } = stored;
-        manifest::verify(dir)?;
         self.refuse_foreign(checkpoint)?;
-        let obstacles = Store::new(self.home.clone()).obstacles_here(stored, wish.cpu)?;
-        if !obstacles.is_empty() {
-            return Err(stasis_engine::Error::NotHere(obstacles).into());
-        }
         let mode =
             Mode::Restore { checkpoint: stored.origin(), endpoints: checkpoint.endpoints.clone() };
         let starting = self.begin_with(mode, || self.bring_back_disk(stored, wish.left_out))?;
-        let restoring = Restoring { container: self, path: dir.clone(), starting, _held: held };
+        let restoring = Restoring {
+            container: self,
+            path: dir.clone(),
+            starting,
+            pages: wish.pages,
+            _held: held,
+        };
         match restoring.bring_back_memory_files(checkpoint) {
             Ok(()) => Ok(restoring),
             Err(error) => Err(restoring.undo(error)),
@@ -240,6 +282,7 @@ impl Restoring<'_> {
             shell_job: false,
             // Compared before anything was made.
             cpu: CpuCheck::None,
+            pages: self.pages,
             inherited: self.inherited()?,
         })?;
         self.container.keep_rootfs()?;
@@ -306,7 +349,8 @@ impl Restoring<'_> {
 /// its pid namespace; and an end is told to a parent only after the tracer, which we may still be, has
 /// taken note of it (ptrace(2)).
 fn wait_while_reaping(monitor: &OwnedFd) {
-    let options = WaitOptions::NOHANG | WaitOptions::from_bits_retain(WAIT_FOR_ALL_KINDS);
+    let kinds = WAIT_FOR_ALL_KINDS | WAIT_FOR_OWN_THREAD;
+    let options = WaitOptions::NOHANG | WaitOptions::from_bits_retain(kinds);
     let deadline = Instant::now() + KILL_TIMEOUT;
     while Instant::now() < deadline {
         while let Ok(Some(_)) = waitpid(None, options) {}

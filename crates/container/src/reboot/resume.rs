@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use stasis_engine::{CpuCheck, Report};
+use stasis_engine::{CpuCheck, Pages, Report};
 
 use super::{Saved, node, order::in_order};
 use crate::{
@@ -14,8 +14,11 @@ use crate::{
 };
 
 /// Disks are as they were left.
-const ON_DISK: Wish =
-    Wish { left_out: LeftOut { rootfs: true, volumes: true }, cpu: CpuCheck::Ins };
+const ON_DISK: Wish = Wish {
+    left_out: LeftOut { rootfs: true, volumes: true },
+    cpu: CpuCheck::Ins,
+    pages: Pages::Own,
+};
 
 /// What becomes of checkpoints that were used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
