@@ -23,3 +23,6 @@ pub use directory::{
     ReadAt, Reader, StoredRun, Writer, decode_pagemap, ghost_chunks,
 };
 pub use error::{Error, Result};
+
+/// Waking other processors takes longer than reading or writing so few files.
+const FEW: usize = 32;

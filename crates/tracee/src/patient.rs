@@ -2,7 +2,10 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags};
+use rustix::{
+    fs::OFlags,
+    process::{Pid, PidfdFlags, PidfdGetfdFlags},
+};
 use stasis_proctext::maps::Mapping;
 use stasis_sys::{
     memory::{self, RemoteRange},
@@ -359,6 +362,10 @@ impl Patient {
         let maps = self.proc.maps()?;
         let leader = self.leader();
         let read = |address, len| self.read_memory(address, len).ok();
+        let open = |map: &Mapping| {
+            let name = format!("map_files/{:x}-{:x}", map.range.start, map.range.end);
+            self.proc.open_file(name, OFlags::RDONLY).ok()
+        };
         let vdso = maps.iter().find(|map| map.name == b"[vdso]");
         let returning = vdso.and_then(|map| {
             let len = usize::try_from(map.range.end - map.range.start).ok()?.min(1 << 20);
@@ -366,7 +373,7 @@ impl Patient {
             Some(map.range.start + at as u64)
         });
         let laid = returning.and_then(|instruction| {
-            let trampoline = way_back::find_trampoline(&maps, &self.trampolines, read)?;
+            let trampoline = way_back::find_trampoline(&maps, &self.trampolines, open, read)?;
             let way = way_back::build(&maps, &leader.regs, leader.mask, &leader.xsave, trampoline)?;
             write_all(self.pid(), way.address, &way.bytes).ok()?;
             Some(Bare { instruction, template: UserRegs { sp: way.sp, ..leader.regs } })

@@ -6,8 +6,14 @@
 //! rt_sigreturn(2) trampoline lies, and then a frame of the thread's context. Whatever the call returns,
 //! the thread then finds its way back by itself.
 
-use std::{cell::RefCell, collections::HashMap, rc::Rc};
+use std::{
+    cell::RefCell,
+    collections::HashMap,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    rc::Rc,
+};
 
+use memchr::memmem;
 use stasis_proctext::maps::Mapping;
 use stasis_sys::ptrace::UserRegs;
 
@@ -74,13 +80,13 @@ pub(crate) fn build(
     Some(WayBack { address: sp, bytes, sp })
 }
 
-/// Address of a trampoline in the process; `read` reads its memory.
+/// Address of a trampoline in the process; `open` opens the file behind a mapping, `read` reads memory.
 pub(crate) fn find_trampoline(
     maps: &[Mapping],
     known: &Trampolines,
+    open: impl Fn(&Mapping) -> Option<OwnedFd>,
     read: impl Fn(u64, usize) -> Option<Vec<u8>>,
 ) -> Option<u64> {
-    const MOST: u64 = 4 << 20;
     let mut candidates: Vec<&Mapping> =
         maps.iter().filter(|map| map.protection == 5 && map.inode != 0 && !map.shared).collect();
     let is_library =
@@ -89,11 +95,7 @@ pub(crate) fn find_trampoline(
     for map in candidates {
         let key = (map.device, map.inode, map.offset);
         let found = known.borrow().get(&key).copied();
-        let offset = found.unwrap_or_else(|| {
-            let len = (map.range.end - map.range.start).min(MOST) as usize;
-            let text = read(map.range.start, len)?;
-            text.windows(TRAMPOLINE.len()).position(|part| part == TRAMPOLINE).map(|at| at as u64)
-        });
+        let offset = found.unwrap_or_else(|| search(open(map)?.as_fd(), map));
         known.borrow_mut().insert(key, offset);
         let address = offset.map(|offset| map.range.start + offset);
         // Somebody may have changed the text of this process.
@@ -106,9 +108,52 @@ pub(crate) fn find_trampoline(
     None
 }
 
+/// Offset of a trampoline in a mapping of this file. The file is read, since reading the process's memory
+/// would make the kernel map all of it there.
+fn search(file: BorrowedFd<'_>, map: &Mapping) -> Option<u64> {
+    const MOST: u64 = 4 << 20;
+    const PIECE: usize = 128 << 10;
+    let finder = memmem::Finder::new(&TRAMPOLINE);
+    let len = (map.range.end - map.range.start).min(MOST);
+    let mut piece = vec![0; PIECE];
+    let mut at = 0;
+    while at < len {
+        let wanted = usize::try_from(len - at).unwrap_or(PIECE).min(PIECE);
+        let got = rustix::io::pread(file, &mut piece[..wanted], map.offset + at).ok()?;
+        if let Some(found) = finder.find(&piece[..got]) {
+            return Some(at + found as u64);
+        }
+        if got < TRAMPOLINE.len() {
+            return None;
+        }
+        // It may lie across two pieces.
+        at += (got - (TRAMPOLINE.len() - 1)) as u64;
+    }
+    None
+}
+
 #[cfg(test)]
 mod tests {
-    use super::returning_syscall;
+    use std::io::Write;
+
+    use stasis_proctext::maps;
+
+    use super::*;
+
+    #[test]
+    fn a_trampoline_is_found_wherever_pieces_are_cut() {
+        let line = b"1000-400000 r-xp 00001000 08:01 7 /lib/libc.so.6\n";
+        let map = &maps::parse(line).unwrap()[0];
+        for at in [0, 5, 131_064, 131_068, 131_072, 1_000_000] {
+            let mut file = tempfile::tempfile().unwrap();
+            file.write_all(&vec![0x90; 0x1000 + at]).unwrap();
+            file.write_all(&TRAMPOLINE).unwrap();
+            file.write_all(&[0x90; 5000]).unwrap();
+            assert_eq!(search(file.as_fd(), map), Some(at as u64), "at {at}");
+        }
+        let empty = tempfile::tempfile().unwrap();
+        assert_eq!(search(empty.as_fd(), map), None);
+    }
 
     #[test]
     fn only_a_plain_return_will_do() {

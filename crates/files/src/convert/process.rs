@@ -16,7 +16,7 @@ use super::{
     thread, timers,
 };
 use crate::{
-    Error, Result,
+    Error, FEW, Result,
     error::Place,
     wire::{
         core::{CoreEntry, TaskCoreEntry},
@@ -171,8 +171,11 @@ pub(super) fn read(input: Input) -> Result<Vec<Raw>> {
         let needed_for = "it lists the processes".into();
         return Err(Error::Missing { file: PSTREE.into(), needed_for });
     }
-    let numbered = entries.into_par_iter().enumerate();
-    numbered.map(|(index, entry)| read_process(input, entry, index + 1)).collect()
+    let read = |(index, entry)| read_process(input, entry, index + 1);
+    match entries.len() {
+        ..FEW => entries.into_iter().enumerate().map(read).collect(),
+        _ => entries.into_par_iter().enumerate().map(read).collect(),
+    }
 }
 
 fn read_process(input: Input, entry: PstreeEntry, record: usize) -> Result<Raw> {
@@ -280,8 +283,11 @@ fn decode_threads(input: Input, raw: &Raw, tc: &TaskCoreEntry) -> Result<Vec<Thr
         thread::decode(Place::new(&name, 1), tid, &core, (&tc.comm, None))
     };
     // The first one stands for the leader, whatever it says.
-    let others = raw.entry.threads.par_iter().skip(1).map(decode_other);
-    let others: Vec<Thread> = others.collect::<Result<_>>()?;
+    let others = raw.entry.threads.get(1..).unwrap_or_default();
+    let others: Vec<Thread> = match others.len() {
+        ..FEW => others.iter().map(decode_other).collect::<Result<_>>()?,
+        _ => others.par_iter().map(decode_other).collect::<Result<_>>()?,
+    };
     Ok(std::iter::once(leader).chain(others).collect())
 }
 

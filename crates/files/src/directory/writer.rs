@@ -13,7 +13,7 @@ use stasis_model::{GhostContent, GhostFile, GhostId, Tree};
 
 use super::{DumpStats, GhostWriter, PageOwner, PageWriter, open, stats};
 use crate::{
-    Error, Facts, Result,
+    Error, FEW, Facts, Result,
     convert::{self, ghost_file, tmpfs_file},
 };
 
@@ -77,13 +77,20 @@ impl Writer {
     /// [`Error::Invalid`] and [`Error::Unwritable`] before anything is written, [`Error::Io`].
     pub fn write_tree(&self, tree: &Tree, facts: &Facts) -> Result<()> {
         let files = convert::encode(tree, facts)?;
-        files.par_iter().try_for_each(|(name, bytes)| open::write(&self.dir, name, bytes))?;
+        match files.len() {
+            ..FEW => files.iter().try_for_each(|file| self.write(file))?,
+            _ => files.par_iter().try_for_each(|file| self.write(file))?,
+        }
         for (id, ghost) in &tree.ghosts {
             if !matches!(ghost.content, GhostContent::Regular { .. }) {
                 self.ghost(*id, ghost)?;
             }
         }
         Ok(())
+    }
+
+    fn write(&self, (name, bytes): (&String, &Vec<u8>)) -> Result<()> {
+        open::write(&self.dir, name, bytes)
     }
 
     /// Writes statistics.
