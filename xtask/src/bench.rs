@@ -43,6 +43,10 @@ pub fn run(arguments: &[String]) -> anyhow::Result<()> {
         eprintln!("measuring {}", container::NAME);
         figures.extend(container::measure(&binaries)?);
     }
+    if wanted(container::ARCHIVE) {
+        eprintln!("measuring {}", container::ARCHIVE);
+        figures.extend(container::measure_archive(&binaries)?);
+    }
     if wanted(image::NAME) {
         eprintln!("measuring {}", image::NAME);
         figures.extend(image::measure(&binaries)?);
