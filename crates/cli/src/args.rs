@@ -2,6 +2,7 @@
 
 mod build;
 pub mod change;
+mod checkpoint;
 pub mod clone;
 pub mod health;
 pub mod host;
@@ -18,6 +19,11 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 pub use build::{BuildArgs, BuilderCommand, BuilderPruneArgs, ProgressStyle};
+pub use checkpoint::{
+    CheckpointCommand, CheckpointCreateArgs, CheckpointDiffArgs, CheckpointExportArgs,
+    CheckpointImportArgs, CheckpointInspectArgs, CheckpointLsArgs, CheckpointPruneArgs,
+    CheckpointRmArgs, CheckpointTagArgs, CheckpointVerifyArgs, RewindArgs,
+};
 pub use image::{
     HistoryArgs, ImageCommand, ImageInspectArgs, ImageLsArgs, ImagePruneArgs, ImageRmArgs,
     ImagesCommand, ImportArgs, LoadArgs, SaveArgs, SaveFormat, TagArgs, TopImageCommand,
@@ -71,7 +77,7 @@ pub enum Command {
     /// Look after what lies on the disk
     #[command(subcommand)]
     System(SystemCommand),
-    /// Manage the checkpoints of a container
+    /// Manage checkpoints
     #[command(subcommand)]
     Checkpoint(CheckpointCommand),
     /// Make new containers from a checkpoint, or from a running container as it is now
@@ -142,6 +148,8 @@ pub enum ContainerCommand {
     Create(CreateArgs),
     /// Start stopped containers, from their beginning or from a checkpoint
     Start(StartArgs),
+    /// Put a container back to a checkpoint, files and volumes included, also while it runs
+    Rewind(RewindArgs),
     /// Stop running containers
     Stop(StopArgs),
     /// Send a signal to containers
@@ -320,7 +328,7 @@ pub struct StartArgs {
     /// Go on from this checkpoint
     #[arg(long, value_name = "NAME")]
     pub checkpoint: Option<String>,
-    /// Where the checkpoint lies, if not with the container
+    /// Where the checkpoint lies, if not with all others
     #[arg(long, value_name = "DIR")]
     pub checkpoint_dir: Option<PathBuf>,
     /// How much of the processor must be as it was: none, fpu, ins or cpu
@@ -355,6 +363,9 @@ pub struct RmArgs {
     /// Remove also the volumes that nobody named
     #[arg(short, long)]
     pub volumes: bool,
+    /// Remove also the checkpoints that were taken of them, but for those with a tag
+    #[arg(long)]
+    pub checkpoints: bool,
     #[arg(required = true, value_name = "CONTAINER")]
     pub containers: Vec<String>,
 }
@@ -478,56 +489,6 @@ pub enum Inspected {
 #[derive(Debug, Args)]
 pub struct TopArgs {
     pub container: String,
-}
-
-#[derive(Debug, Subcommand)]
-pub enum CheckpointCommand {
-    /// Freeze a running container to disk
-    Create(CheckpointCreateArgs),
-    /// List the checkpoints of a container
-    #[command(visible_alias = "list")]
-    Ls(CheckpointLsArgs),
-    /// Remove a checkpoint
-    #[command(visible_alias = "remove")]
-    Rm(CheckpointRmArgs),
-}
-
-#[derive(Debug, Args)]
-pub struct CheckpointCreateArgs {
-    /// Let the container run on
-    #[arg(long)]
-    pub leave_running: bool,
-    /// Where to put the checkpoint, if not with the container
-    #[arg(long, value_name = "DIR")]
-    pub checkpoint_dir: Option<PathBuf>,
-    /// Print time per phase, bytes and tasks as JSON
-    #[arg(long)]
-    pub stats: bool,
-    pub container: String,
-    #[arg(value_name = "CHECKPOINT")]
-    pub name: String,
-}
-
-#[derive(Debug, Args)]
-pub struct CheckpointLsArgs {
-    #[arg(long, value_name = "DIR")]
-    pub checkpoint_dir: Option<PathBuf>,
-    /// Only names
-    #[arg(short, long)]
-    pub quiet: bool,
-    /// json, table, or a Go template
-    #[arg(long)]
-    pub format: Option<String>,
-    pub container: String,
-}
-
-#[derive(Debug, Args)]
-pub struct CheckpointRmArgs {
-    #[arg(long, value_name = "DIR")]
-    pub checkpoint_dir: Option<PathBuf>,
-    pub container: String,
-    #[arg(required = true, value_name = "CHECKPOINT")]
-    pub names: Vec<String>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -17,6 +17,7 @@ mod pull;
 mod push;
 mod reboot;
 pub mod registry;
+mod rewind;
 mod system;
 mod verbs;
 mod volume;
@@ -101,6 +102,7 @@ fn container(store: &Store, command: ContainerCommand) -> Result<i32> {
         C::Run(args) => verbs::run(store, &args).map_err(Failure::before_any_program),
         C::Create(args) => verbs::create(store, &args).map_err(Failure::before_any_program),
         C::Start(args) => verbs::start(store, &args),
+        C::Rewind(args) => rewind::run(store, &args),
         C::Stop(args) => each(store, &args.containers, |c| Ok(c.stop(args.timeout)?)),
         C::Restart(args) => each(store, &args.containers, |c| verbs::restart(c, args.timeout)),
         C::Kill(args) => verbs::kill(store, &args),

@@ -52,6 +52,8 @@ impl From<stasis_container::Error> for Failure {
     fn from(error: stasis_container::Error) -> Failure {
         use stasis_container::Error as E;
         let hint = match &error {
+            E::NoSuchCheckpoint(_) => Some("stasis checkpoint ls lists all checkpoints"),
+            E::AmbiguousCheckpoint(..) => Some("give CONTAINER/NAME, or digits of the id"),
             E::NoSuchContainer(_) => Some("stasis ps -a lists all containers"),
             E::NoSuchVolume(_) => Some("stasis volume ls lists all volumes"),
             E::VolumeInUse { .. } => Some("remove the containers first: stasis rm CONTAINER"),

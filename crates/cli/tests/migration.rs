@@ -233,7 +233,7 @@ fn another_host_says_no_with_all_reasons_before_anything_is_made() {
     host_support::of_a_wonderful_processor(&dir.join("checkpoint"));
     let unfit = engine.try_run(&["container", "restore", "--dry-run", "new"]);
     assert_eq!(unfit.code, 1, "{unfit:?}");
-    assert!(unfit.out.contains("it lacks what Wonder had"), "{}", unfit.out);
+    assert!(unfit.out.contains("it lacks what Wonder had"), "{unfit:?}");
     let forced = engine.try_run(&["container", "restore", "--dry-run", "--cpu-cap=none", "new"]);
     assert_eq!(forced.code, 0, "{forced:?}");
 }

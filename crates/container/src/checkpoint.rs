@@ -21,6 +21,7 @@
 
 mod archive;
 mod clones;
+mod contents;
 mod create;
 mod fitness;
 mod host;
@@ -28,6 +29,8 @@ mod manifest;
 mod reference;
 mod remake;
 mod restore;
+pub mod retention;
+mod rewind;
 mod stored;
 mod tags;
 mod volumes;
@@ -45,12 +48,14 @@ use crate::{config::Config, error::Error, name::check_name, store::is_id};
 
 pub use archive::{Compression, Staged};
 pub use clones::{Cloned, Clones, Hostnames, Passing};
+pub use contents::Sizes;
 pub use create::Made;
 pub use fitness::Wish;
 pub use host::{Cgroups, Host};
 pub use remake::{Addresses, Remade, Remake};
 use restore::Checked;
 pub use restore::Restoring;
+pub use rewind::{Present, Rewind, Rewound};
 pub use stored::{Checkpoints, Held, Stored};
 pub use tags::Tags;
 
@@ -187,8 +192,8 @@ impl Checkpoint {
 fn disk_elsewhere(checkpoint: &Checkpoint) -> Error {
     let Checkpoint { name, container, .. } = checkpoint;
     Error::invalid(format!(
-        "checkpoint {name} was taken by system save and has no disk of its own: it goes on only in \
-         container {}, and only as long as that has not run since",
+        "checkpoint {name} was taken by system save or rewind and has no disk of its own: it goes on \
+         only in container {}, and only as long as that has not run since",
         container.name
     ))
 }

@@ -126,6 +126,10 @@ impl Place {
     pub fn upper_before(&self) -> PathBuf {
         self.dir.join("upper.before")
     }
+    /// The changes of a checkpoint, before they are put in their place.
+    pub fn upper_new(&self) -> PathBuf {
+        self.dir.join("upper.new")
+    }
     /// The lowest writable layer: mount points that the root file system lacks.
     pub fn mount_points(&self) -> PathBuf {
         self.dir.join("mount-points")

@@ -49,10 +49,11 @@ mod wire;
 
 pub use bundle::check_cwd;
 pub use changes::{Change, ChangeKind};
+pub use checkpoint::retention;
 pub use checkpoint::{
     Addresses, Cgroups, Checkpoint, Checkpoints, Cloned, Clones, Compression, Existing, Fate, Held,
-    Host, Hostnames, LeftOut, Made, Origin, Passing, Remade, Remake, Restoring, Staged, Stored,
-    Tags, Wanted, Wish,
+    Host, Hostnames, LeftOut, Made, Origin, Passing, Present, Remade, Remake, Restoring, Rewind,
+    Rewound, Sizes, Staged, Stored, Tags, Wanted, Wish,
 };
 pub use commit::{Commit, Pausing};
 pub use copy::{Links, Owners};
@@ -65,7 +66,7 @@ pub use name::check_name;
 pub use process::ProcessId;
 pub use reboot::{Came, Disks, Kept, Resumed, Saved, SavedAs, WasSaved};
 pub use spec::merge_environment;
-pub use state::{State, Status, UNKNOWN_EXIT_CODE};
+pub use state::{Frozen, State, Status, UNKNOWN_EXIT_CODE};
 pub use store::{Container, Store};
 pub use top::Row;
 pub use update::Update;

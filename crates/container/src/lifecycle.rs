@@ -32,7 +32,7 @@ const SIGKILL: i32 = 9;
 /// How long `kill` waits for the end, as Docker's does.
 const KILL_PATIENCE: Duration = Duration::from_secs(10);
 /// After SIGKILL the end is a matter of the kernel only.
-const KILL_TIMEOUT: Duration = Duration::from_secs(30);
+pub(crate) const KILL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A container whose init is there and waits.
 #[derive(Debug)]
@@ -82,17 +82,17 @@ impl Container {
     /// # Errors
     /// [`Error::WrongState`] if it runs already, or what stood in the way.
     pub fn begin_start(&self) -> Result<Starting> {
-        self.begin_with(Mode::Program, || Ok(()))
+        self.begin_with(self.command_lock()?, Mode::Program, || Ok(()))
     }
 
-    /// `arrange` is called when it is sure that the container does not run; what it did is undone at
+    /// `lock` is the container's command lock. `arrange` is called when it is sure that the container does not run; what it did is undone at
     /// the next start if this one does not come to its end.
     pub(crate) fn begin_with(
         &self,
+        lock: Lock,
         mode: Mode,
         arrange: impl FnOnce() -> Result<()>,
     ) -> Result<Starting> {
-        let lock = self.command_lock()?;
         let state = self.state()?;
         if state.status.is_up() {
             return Err(self.wrong_state("is already running"));
@@ -338,11 +338,7 @@ impl Container {
                 let reason = "is running: stop it before removing it, or remove it with --force";
                 return Err(self.wrong_state(reason));
             }
-            state = self.request_stop()?;
-            if let Some(init) = &state.init {
-                init.signal(SIGKILL)?;
-                self.thaw_for_the_end(&state)?;
-            }
+            state = self.strike_down()?;
         }
         self.wait_down(&state, KILL_TIMEOUT)?;
         cleanup::leftovers(self)?;
@@ -353,6 +349,16 @@ impl Container {
             VolumesOf::Keep => Ok(()),
             VolumesOf::Remove => self.remove_anonymous_volumes(),
         }
+    }
+
+    /// Kills everything that runs; gives the record of that moment, see [`Container::wait_down`].
+    pub(crate) fn strike_down(&self) -> Result<State> {
+        let state = self.request_stop()?;
+        if let Some(init) = &state.init {
+            init.signal(SIGKILL)?;
+            self.thaw_for_the_end(&state)?;
+        }
+        Ok(state)
     }
 
     /// From the moment of the rename on there is no such container.

@@ -138,11 +138,11 @@ fn supervise(container: &Container, mode: Mode, control: std::os::fd::OwnedFd) -
 fn finish(run: Run, container: &Container, code: i32) -> Result<()> {
     // An exec that is just beginning may put something there: no reason to keep the end for us.
     let cleared = record::remove_tree(&container.place.run);
-    let is_saved = container.update(|state| {
+    let stays = container.update(|state| {
         record_exit(state, code);
-        state.saved.is_some()
+        state.stays()
     })?;
-    let is_over = container.config.auto_remove && !is_saved;
+    let is_over = container.config.auto_remove && !stays;
     let removed = if is_over { remove(container) } else { Ok(()) };
     run.farewell(code);
     cleared.and(removed)

@@ -130,6 +130,14 @@ pub(crate) fn leave(container: &Container) -> Result<()> {
     change(container, |ledger| Ok(ledger.leave(&container.config.id)?))
 }
 
+/// Keeps the addresses of a container for it until it runs again.
+///
+/// # Errors
+/// [`Error::Network`] by the disk.
+pub(crate) fn reserve(container: &Container) -> Result<()> {
+    change(container, |ledger| Ok(ledger.reserve(&container.config.id)?))
+}
+
 /// As [`leave`], and gives back what was reserved for it.
 ///
 /// # Errors

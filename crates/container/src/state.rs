@@ -4,6 +4,8 @@
 //! writes nothing more; therefore every reader asks the kernel whether the recorded process still
 //! runs.
 
+use std::path::PathBuf;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use stasis_network::Endpoint;
@@ -36,12 +38,30 @@ pub struct State {
     /// Set while `system save` freezes it, and until it runs again.
     #[serde(default)]
     pub saved: Option<Saved>,
+    /// The checkpoint in which it lies frozen; none if it has run since.
+    #[serde(default)]
+    pub frozen: Option<Frozen>,
+    /// When this run was brought back from a checkpoint, or the last one.
+    #[serde(default)]
+    pub restored: Option<Timestamp>,
+    /// Who is about to start it again: until then it is not removed, though it was run with `--rm`.
+    #[serde(default)]
+    pub stays_for: Option<ProcessId>,
     /// Its places in networks; of the last run if it does not run.
     #[serde(default)]
     pub endpoints: Vec<Endpoint>,
     /// Of this run, or of the last one; none without a health check.
     #[serde(default)]
     pub health: Option<Health>,
+}
+
+/// That a container was stopped by a checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Frozen {
+    pub checkpoint: Origin,
+    pub at: Timestamp,
+    /// Where the files of the checkpoint lie.
+    pub dir: PathBuf,
 }
 
 impl Default for State {
@@ -59,6 +79,9 @@ impl Default for State {
             stdio: Vec::new(),
             came_from: None,
             saved: None,
+            frozen: None,
+            restored: None,
+            stays_for: None,
             endpoints: Vec::new(),
             health: None,
         }
@@ -113,6 +136,11 @@ impl State {
             self.status = to;
         }
         is_as_expected
+    }
+
+    /// Is it there for somebody when it has ended, though it was run with `--rm`?
+    pub(crate) fn stays(&self) -> bool {
+        self.saved.is_some() || self.stays_for.as_ref().is_some_and(ProcessId::is_alive)
     }
 
     /// Has this container a monitor that will tell of its end?

@@ -5,6 +5,7 @@ use std::{fs, io::ErrorKind, path::PathBuf};
 use stasis_store::{ImageStore, User, Users};
 
 use crate::{
+    checkpoint::Stored,
     config::Config,
     error::{Context, Error, Result},
     home::{Home, Place},
@@ -95,17 +96,25 @@ impl Store {
         self.home.images()
     }
 
-    /// The containers of each image, which must not be removed.
+    /// The containers and checkpoints of each image, which must not be removed.
     ///
     /// # Errors
-    /// [`Error::Refused`] if the containers cannot be listed.
+    /// [`Error::Refused`] if they cannot be listed.
     pub fn users_of_images(&self) -> Result<Users> {
         let mut users = Users::new();
         for container in self.list()? {
             let Some(image) = container.config.rootfs.image() else { continue };
-            let is_running = container.state().is_ok_and(|state| state.status.is_up());
-            let user = User { name: container.config.name.clone(), is_running };
+            let name = container.config.name.clone();
+            let user = match container.state().is_ok_and(|state| state.status.is_up()) {
+                true => User::RunningContainer(name),
+                false => User::StoppedContainer(name),
+            };
             users.entry(*image).or_default().push(user);
+        }
+        for Stored { checkpoint, .. } in self.checkpoints().list()? {
+            let Some(image) = checkpoint.container.rootfs.image() else { continue };
+            let name = format!("{}/{}", checkpoint.container.name, checkpoint.name);
+            users.entry(*image).or_default().push(User::Checkpoint(name));
         }
         Ok(users)
     }

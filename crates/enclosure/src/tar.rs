@@ -11,6 +11,7 @@
 //! made, since images may have them; what may be used in a container its control group decides.
 
 mod archive;
+mod describe;
 mod files;
 mod inherited;
 mod member;
@@ -19,6 +20,7 @@ mod source;
 mod unpack;
 
 pub use archive::{Entry, EntryKind, Reader, Writer};
+pub use describe::{Described, Essence, describe};
 pub use files::{FilesLimits, unpack_files};
 pub use pack::{pack, pack_changes, pack_one};
 pub use unpack::{Layer, Owners, Unpacked, unpack, unpack_among, unpack_layer, unpack_over};

@@ -19,6 +19,7 @@ mod patience;
 mod phases;
 mod pids;
 mod processor;
+mod reading;
 mod restore;
 mod survey;
 mod visit;
@@ -30,6 +31,7 @@ pub use facade::{
 };
 pub use host::{Fitness, check_restore};
 pub use own_limit::raise as raise_own_limit;
+pub use reading::{MemoryDifference, compare_memory, read, verify};
 pub use restore::restore;
 pub use stasis_plan::CpuCheck;
 pub use stasis_tracee::blank_program;

@@ -134,6 +134,15 @@ impl Book {
         }
     }
 
+    /// From here on all addresses of a container are as if it had chosen them.
+    pub fn reserve(&mut self, id: &str) {
+        for lease in self.leases.iter_mut().filter(|lease| lease.owner.id == id) {
+            if lease.tenure == Tenure::Passing {
+                lease.tenure = Tenure::Fixed;
+            }
+        }
+    }
+
     /// Ends all that a container has, in one network or everywhere.
     pub fn forget(&mut self, id: &str, network: Option<&str>) {
         self.leases.retain(|lease| {
@@ -163,6 +172,16 @@ pub(crate) mod tests {
             },
             tenure,
         }
+    }
+
+    #[test]
+    fn reserved_addresses_outlive_the_run_once() {
+        let mut book = Book::default();
+        book.leases.push(lease("a", "n", "10.0.0.2/24", Tenure::Passing));
+        book.reserve("a");
+        book.leave("a");
+        assert_eq!(book.taken("n", "c").len(), 1);
+        assert_eq!(book.leases[0].tenure, Tenure::Reserved);
     }
 
     #[test]

@@ -259,6 +259,16 @@ impl Ledger {
         self.end(id, Book::leave)
     }
 
+    /// Keeps the addresses of a container for it, also those it did not choose, until it joins its
+    /// networks again or is forgotten.
+    ///
+    /// # Errors
+    /// By the disk.
+    pub fn reserve(&mut self, id: &str) -> Result<()> {
+        self.book.reserve(id);
+        self.disk.write_book(&self.book)
+    }
+
     /// As [`Ledger::leave`], and nothing stays reserved.
     ///
     /// # Errors

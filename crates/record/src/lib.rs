@@ -84,7 +84,7 @@ pub fn make_private_dir(dir: &Path) -> Result<()> {
 
 /// A lock that ends with this value or with the process.
 #[derive(Debug)]
-pub struct Lock(#[allow(dead_code)] File);
+pub struct Lock(File);
 
 impl Lock {
     /// Waits until nobody else has the lock.
@@ -105,6 +105,14 @@ impl Lock {
         let file = open_lock(path)?;
         file.lock_shared().context("lock", path.display())?;
         Ok(Lock(file))
+    }
+
+    /// One more handle of the same lock, which ends with the last of them.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if there is no descriptor left.
+    pub fn handle(&self) -> Result<Lock> {
+        self.0.try_clone().map(Lock).context("duplicate", "a lock")
     }
 
     /// As [`Lock::share`], for what is there already, such as a directory. It may be under another

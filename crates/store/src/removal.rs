@@ -18,14 +18,30 @@ pub enum Force {
     Yes,
 }
 
-/// A container made of an image.
+/// Who needs an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct User {
-    pub name: String,
-    pub is_running: bool,
+pub enum User {
+    RunningContainer(String),
+    StoppedContainer(String),
+    /// What a container had become: it is nothing without the image.
+    Checkpoint(String),
 }
 
-/// Containers by the ids of their images.
+impl User {
+    fn is_running(&self) -> bool {
+        matches!(self, User::RunningContainer(_))
+    }
+
+    fn reason(&self) -> String {
+        match self {
+            User::RunningContainer(name) => format!("container {name} runs on it"),
+            User::StoppedContainer(name) => format!("container {name} was made of it"),
+            User::Checkpoint(name) => format!("checkpoint {name} stands on it"),
+        }
+    }
+}
+
+/// Who needs images, by their ids.
 pub type Users = BTreeMap<Digest, Vec<User>>;
 
 /// What a removal did, in the order in which Docker tells it.
@@ -123,7 +139,7 @@ impl ImageStore {
             .collect();
         let [id] = ids.iter().copied().collect::<Vec<_>>()[..] else { return Err(error) };
         if let Some([user, ..]) = users()?.get(&id).map(Vec::as_slice) {
-            let reason = format!("container {} needs it", user.name);
+            let reason = user.reason();
             return Err(Error::InUse { image: id.short(), reason });
         }
         let untagged = self.update_references(|references| {
@@ -172,15 +188,10 @@ fn check_users(
         let image = named.as_ref().map_or_else(|| image.display_name(), Reference::familiar);
         Err(Error::InUse { image, reason })
     };
-    let running = using.iter().find(|user| user.is_running);
+    let running = using.iter().find(|user| user.is_running());
     match (running.or(using.first()), force) {
-        (Some(user), Force::No) => {
-            let does = if user.is_running { "runs on it" } else { "was made of it" };
-            in_use(format!("container {} {does}", user.name))
-        }
-        (Some(user), Force::Yes) if user.is_running && named.is_none() => {
-            in_use(format!("container {} runs on it", user.name))
-        }
+        (Some(user), Force::No) => in_use(user.reason()),
+        (Some(user), Force::Yes) if user.is_running() && named.is_none() => in_use(user.reason()),
         _ => Ok(()),
     }
 }

@@ -197,16 +197,15 @@ fn nothing_goes_while_somebody_adds() {
 fn an_image_in_use_stays() {
     let (_dir, store) = store();
     let image = add(&store, &[tar(&[("a", "")])], &["one"]);
-    let user =
-        |is_running| BTreeMap::from([(image.id, vec![User { name: "c".into(), is_running }])]);
+    let user = |kind: fn(String) -> User| BTreeMap::from([(image.id, vec![kind("c".into())])]);
     let refused = |key: &str, force, users: &Users| {
         let error = store.remove(key, force, &|| Ok(users.clone())).unwrap_err();
         assert!(matches!(error, Error::InUse { .. }), "{error}");
     };
-    refused("one", Force::No, &user(false));
-    refused("one", Force::No, &user(true));
-    refused(&image.short_id(), Force::Yes, &user(true));
-    let removed = store.remove("one", Force::Yes, &|| Ok(user(false))).unwrap();
+    refused("one", Force::No, &user(User::StoppedContainer));
+    refused("one", Force::No, &user(User::RunningContainer));
+    refused(&image.short_id(), Force::Yes, &user(User::RunningContainer));
+    let removed = store.remove("one", Force::Yes, &|| Ok(user(User::StoppedContainer))).unwrap();
     assert_eq!((removed.untagged.len(), removed.deleted), (1, None));
     assert!(store.find(&image.short_id()).unwrap().names.is_empty());
     store.remove(&image.short_id(), Force::No, &nobody).unwrap();
@@ -220,7 +219,7 @@ fn an_image_that_a_container_gets_meanwhile_stays() {
     let nr_asked = std::cell::Cell::new(0);
     let users = || {
         nr_asked.set(nr_asked.get() + 1);
-        let users = vec![User { name: "c".into(), is_running: false }];
+        let users = vec![User::StoppedContainer("c".into())];
         Ok(if nr_asked.get() == 1 { Users::new() } else { Users::from([(image.id, users)]) })
     };
     let removed = store.remove("one", Force::No, &users).unwrap();

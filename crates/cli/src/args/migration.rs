@@ -68,10 +68,10 @@ pub struct ContainerRestoreArgs {
     #[arg(long)]
     pub ignore_rootfs: bool,
     /// Take any address in place of the one that --ip gave
-    #[arg(long, requires = "import")]
+    #[arg(long)]
     pub ignore_static_ip: bool,
     /// Take any hardware address in place of the one that --mac-address gave
-    #[arg(long, requires = "import")]
+    #[arg(long)]
     pub ignore_static_mac: bool,
     /// Do not bring back the contents of volumes
     #[arg(long)]
@@ -83,13 +83,13 @@ pub struct ContainerRestoreArgs {
     #[arg(short, long)]
     pub keep: bool,
     /// Make a new container of this name
-    #[arg(short, long, requires = "import")]
+    #[arg(short, long, conflicts_with_all = ["all", "latest"])]
     pub name: Option<String>,
     /// Another network in place of those from then, or none
-    #[arg(long, requires = "import", value_name = "NETWORK")]
+    #[arg(long, value_name = "NETWORK")]
     pub network: Option<String>,
     /// Publish these ports in place of the ones from then
-    #[arg(short, long, requires = "import", value_name = "[[IP:]HOST:]PORT[/PROTOCOL]")]
+    #[arg(short, long, value_name = "[[IP:]HOST:]PORT[/PROTOCOL]")]
     pub publish: Vec<String>,
     #[command(flatten)]
     pub host: HostArgs,
@@ -107,7 +107,7 @@ pub struct ContainerRestoreArgs {
     pub pod: Option<String>,
     #[arg(long, hide = true, value_name = "FILE")]
     pub import_previous: Option<PathBuf>,
-    /// Names or ids
+    /// Names or ids of containers, or CONTAINER/NAME, tags or ids of checkpoints
     #[arg(required_unless_present_any = ["all", "latest", "import"])]
     pub containers: Vec<String>,
 }

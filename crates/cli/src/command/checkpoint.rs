@@ -1,25 +1,46 @@
 //! `checkpoint` and `start --checkpoint`.
 
-use serde_json::{Value, json};
+mod diff;
+mod filter;
+mod inspect;
+mod list;
+mod prune;
+mod shelf;
+mod transfer;
+mod tree;
+mod verify;
+
+pub use transfer::unpack;
+
 use stasis_container::{
-    Container, Existing, Fate, LeftOut, Restoring, Store, Stored, Wanted, Wish, attach::Session,
+    Container, Existing, Fate, LeftOut, Restoring, Store, Wanted, Wish, attach::Session,
 };
+
+use shelf::Shelf;
 
 use super::process;
 use crate::{
     args::{
-        CheckpointCommand, CheckpointCreateArgs, CheckpointLsArgs, CheckpointRmArgs, StartArgs,
+        CheckpointCommand, CheckpointCreateArgs, CheckpointRmArgs, CheckpointTagArgs, StartArgs,
     },
-    failure::Result,
-    format::Template,
-    size, time,
+    failure::{Failure, Result},
 };
 
 pub fn run(store: &Store, command: CheckpointCommand) -> Result<i32> {
     match command {
         CheckpointCommand::Create(args) => create(store, &args),
-        CheckpointCommand::Ls(args) => list(store, &args),
+        CheckpointCommand::Ls(args) => list::run(store, &args),
+        CheckpointCommand::Inspect(args) => inspect::run(store, &args),
         CheckpointCommand::Rm(args) => remove(store, &args),
+        CheckpointCommand::Prune(args) => prune::run(store, &args),
+        CheckpointCommand::Tag(args) => tag(store, &args),
+        CheckpointCommand::Untag(args) => {
+            each(&args.tags, |tag| Ok(store.checkpoints().untag(tag)?))
+        }
+        CheckpointCommand::Export(args) => transfer::export(store, &args),
+        CheckpointCommand::Import(args) => transfer::import(store, &args),
+        CheckpointCommand::Verify(args) => verify::run(store, &args),
+        CheckpointCommand::Diff(args) => diff::run(store, &args),
     }
 }
 
@@ -39,51 +60,73 @@ fn create(store: &Store, args: &CheckpointCreateArgs) -> Result<i32> {
     Ok(0)
 }
 
-const TITLES: [(&str, &str); 5] = [
-    ("Name", "CHECKPOINT NAME"),
-    ("CreatedSince", "CREATED"),
-    ("CreatedAt", "CREATED AT"),
-    ("Size", "SIZE"),
-    ("Parent", "PARENT"),
-];
-
-fn list(store: &Store, args: &CheckpointLsArgs) -> Result<i32> {
-    let container = store.find(&args.container)?;
-    let rows: Vec<Value> =
-        container.checkpoints(args.checkpoint_dir.as_deref())?.iter().map(row).collect();
-    if args.quiet {
-        rows.iter().for_each(|row| say!("{}", row["Name"].as_str().unwrap_or_default()));
-        return Ok(0);
-    }
-    let default = "table {{.Name}}\t{{.CreatedSince}}\t{{.Size}}\t{{.Parent}}";
-    let format = args.format.as_deref().filter(|format| *format != "table").unwrap_or(default);
-    let text = Template::parse(format)?.render_all(&rows, &TITLES)?;
-    if !text.is_empty() {
-        say!("{text}");
-    }
+fn tag(store: &Store, args: &CheckpointTagArgs) -> Result<i32> {
+    let checkpoints = store.checkpoints();
+    checkpoints.tag(&checkpoints.find(&args.checkpoint)?, &args.tag)?;
     Ok(0)
-}
-
-fn row(Stored { checkpoint, .. }: &Stored) -> Value {
-    json!({
-        "Name": checkpoint.name,
-        "CreatedSince": format!("{} ago", time::since(checkpoint.created)),
-        "CreatedAt": time::local(checkpoint.created),
-        "Size": size::human(checkpoint.size_bytes),
-        "SizeBytes": checkpoint.size_bytes,
-        "Parent": checkpoint.parent.as_ref().map(|parent| parent.name.clone()).unwrap_or_default(),
-        "Kernel": checkpoint.host.as_ref().map(|host| host.kernel.clone()).unwrap_or_default(),
-        "Container": checkpoint.container.name,
-    })
 }
 
 fn remove(store: &Store, args: &CheckpointRmArgs) -> Result<i32> {
-    let container = store.find(&args.container)?;
-    for name in &args.names {
-        container.remove_checkpoint(name, args.checkpoint_dir.as_deref())?;
-        say!("{name}");
+    let dir = args.checkpoint_dir.as_deref();
+    if let [first, names @ ..] = args.names.as_slice()
+        && !names.is_empty()
+        && (dir.is_some() || is_container(store, first, &names[0]))
+    {
+        let container = store.find(first)?;
+        return each(names, |name| Ok(container.remove_checkpoint(name, dir)?));
     }
-    Ok(0)
+    if dir.is_some() {
+        return Err(Failure::new("--checkpoint-dir needs a container and names of checkpoints"));
+    }
+    let checkpoints = store.checkpoints();
+    each(&args.names, |reference| Ok(checkpoints.remove(&checkpoints.find(reference)?)?))
+}
+
+/// Docker names the container first. A word that may also be the beginning of a checkpoint's id is a
+/// container if that one has the checkpoint which follows.
+fn is_container(store: &Store, first: &str, second: &str) -> bool {
+    store.find(first).is_ok_and(|container| {
+        container.find_checkpoint(second, None).is_ok() || store.checkpoints().find(first).is_err()
+    })
+}
+
+/// Does one thing to each and prints it; one that fails does not keep the others from their turn.
+fn each(words: &[String], act: impl Fn(&str) -> Result<()>) -> Result<i32> {
+    let mut code = 0;
+    for word in words {
+        match act(word) {
+            Ok(()) => say!("{word}"),
+            Err(failure) => {
+                eprintln!("{failure}");
+                code = failure.code;
+            }
+        }
+    }
+    Ok(code)
+}
+
+/// Removes the checkpoints of a container that was removed; those with a tag stay.
+pub fn remove_of(store: &Store, container: &Container) -> Result<()> {
+    let shelf = Shelf::read(store)?;
+    let own = shelf.all.iter().filter(|stored| stored.is_of(&container.config.id));
+    for stored in own.filter(|stored| shelf.tags(stored).is_empty()) {
+        store.checkpoints().remove(stored)?;
+    }
+    tell_of(store, container)
+}
+
+/// Tells which checkpoints of a removed container are left.
+pub fn tell_of(store: &Store, container: &Container) -> Result<()> {
+    let left: Vec<String> = store
+        .checkpoints()
+        .of(&container.config.id)?
+        .iter()
+        .map(|stored| format!("{} ({})", stored.checkpoint.name, stored.short_id()))
+        .collect();
+    if !left.is_empty() {
+        eprintln!("checkpoints of {} are kept: {}", container.config.name, left.join(", "));
+    }
+    Ok(())
 }
 
 /// Goes on from a checkpoint.

@@ -137,6 +137,12 @@ fn describe_state(state: &State) -> Value {
         "Error": state.error,
         "StartedAt": time(state.started),
         "FinishedAt": time(state.finished),
+        "Checkpointed": state.frozen.is_some(),
+        "CheckpointedAt": time(state.frozen.as_ref().map(|frozen| frozen.at)),
+        // Where it is, unless it was exported and is gone.
+        "CheckpointPath": state.frozen.as_ref().map(|frozen| &frozen.dir).filter(|dir| dir.exists()),
+        "Restored": state.restored.is_some(),
+        "RestoredAt": time(state.restored),
         "Checkpoint": state.came_from.as_ref().map(|origin| &origin.name),
         "Health": state.health.as_ref().map(describe_health),
     })

@@ -2,7 +2,6 @@
 //! that lies under a name of its own, and archives.
 
 use std::{
-    fs::File,
     io,
     path::Path,
     time::{Duration, Instant},
@@ -10,7 +9,7 @@ use std::{
 
 use serde_json::{Value, json};
 use stasis_container::{
-    Addresses, Container, Existing, Fate, LeftOut, Made, Remade, Remake, Removal, Staged, Store,
+    Addresses, Container, Error, Existing, Fate, LeftOut, Made, Remade, Remake, Removal, Store,
     Stored, VolumesOf, Wanted, Wish,
     config::{Network, Rootfs},
 };
@@ -18,7 +17,7 @@ use stasis_engine::Report;
 use stasis_model::Obstacle;
 use stasis_network::{Connection, Publish};
 
-use super::process;
+use super::{checkpoint::unpack, process};
 use crate::{
     args::migration::{ContainerCheckpointArgs, ContainerRestoreArgs},
     basis,
@@ -102,37 +101,17 @@ pub fn restore(store: &Store, args: &ContainerRestoreArgs) -> Result<i32> {
             tell_fitness(store, &staged.stored, args)?
         }
         Some(archive) => {
-            let container = import(store, archive, args, &mut figures)?;
+            let staged = unpack(store, archive)?;
+            let container = remake(store, &staged.stored, args, &mut figures)?;
             if !args.print_stats {
                 say!("{}", container.config.id);
             }
+            if args.keep {
+                store.checkpoints().keep(staged, None)?;
+            }
             0
         }
-        None => {
-            let has_slot = |container: &Container| {
-                let is_up = container.state().is_ok_and(|state| state.status.is_up());
-                let names = container.checkpoints(None).unwrap_or_default();
-                !is_up && names.iter().any(|stored| stored.checkpoint.name == SLOT)
-            };
-            let chosen = choose(store, &args.containers, (args.all, args.latest), has_slot)?;
-            let mut unfit = 0;
-            let failed = each(&chosen, |container, typed| {
-                let stored = container.find_checkpoint(SLOT, None)?;
-                if args.host.dry_run {
-                    unfit |= tell_fitness(store, &stored, args)?;
-                    return Ok(());
-                }
-                restore_one(container, &stored, args, &mut figures)?;
-                if !args.keep {
-                    store.checkpoints().remove(&stored)?;
-                }
-                if !args.print_stats {
-                    say!("{typed}");
-                }
-                Ok(())
-            });
-            failed.max(unfit)
-        }
+        None => restore_stored(store, args, &mut figures)?,
     };
     if args.print_stats {
         print_figures("podman_restore_duration", begun.elapsed(), &figures);
@@ -140,9 +119,133 @@ pub fn restore(store: &Store, args: &ContainerRestoreArgs) -> Result<i32> {
     Ok(code)
 }
 
-fn import(
+/// What the user means by a word: a checkpoint, or a container with the one that Podman's verbs know.
+struct Meant {
+    stored: Stored,
+    container: Option<Container>,
+}
+
+fn restore_stored(
     store: &Store,
-    archive: &Path,
+    args: &ContainerRestoreArgs,
+    figures: &mut Vec<Value>,
+) -> Result<i32> {
+    if args.name.is_some() && args.containers.len() != 1 {
+        return Err(Failure::new("--name takes one checkpoint: there is one container of a name"));
+    }
+    let words = match (args.all, args.latest) {
+        (false, false) => args.containers.clone(),
+        which => frozen_ones(store, which)?,
+    };
+    let mut code = 0;
+    for word in &words {
+        let restored = meant(store, word).and_then(|meant| match args.host.dry_run {
+            true => tell_fitness(store, &meant.stored, args).map(Done::Told),
+            false => restore_meant(store, meant, args, figures),
+        });
+        match restored {
+            Ok(Done::Told(unfit)) => code = code.max(unfit),
+            Ok(Done::Made(container)) if !args.print_stats => say!("{}", container.config.id),
+            Ok(Done::InPlace) if !args.print_stats => say!("{word}"),
+            Ok(Done::Made(_) | Done::InPlace) => {}
+            Err(failure) => {
+                eprintln!("{failure}");
+                code = failure.code;
+            }
+        }
+    }
+    Ok(code)
+}
+
+/// Ids of containers for `--all` and `--latest`.
+fn frozen_ones(store: &Store, which: (bool, bool)) -> Result<Vec<String>> {
+    let has_slot = |container: &Container| {
+        let is_up = container.state().is_ok_and(|state| state.status.is_up());
+        !is_up && container.find_checkpoint(SLOT, None).is_ok()
+    };
+    Ok(choose(store, &[], which, has_slot)?.into_iter().map(|(_, id)| id).collect())
+}
+
+fn meant(store: &Store, word: &str) -> Result<Meant> {
+    match store.find(word) {
+        Ok(container) => {
+            let stored = container.find_checkpoint(SLOT, None)?;
+            Ok(Meant { stored, container: Some(container) })
+        }
+        Err(no_container) => match store.checkpoints().find(word) {
+            Ok(stored) => Ok(Meant { stored, container: None }),
+            Err(Error::NoSuchCheckpoint(_)) if !word.contains('/') => Err(no_container.into()),
+            Err(error) => Err(error.into()),
+        },
+    }
+}
+
+/// What was done with a checkpoint.
+enum Done {
+    /// Whether it could be restored; an exit code.
+    Told(i32),
+    InPlace,
+    Made(Box<Container>),
+}
+
+fn restore_meant(
+    store: &Store,
+    meant: Meant,
+    args: &ContainerRestoreArgs,
+    figures: &mut Vec<Value>,
+) -> Result<Done> {
+    let Meant { stored, container } = meant;
+    if let (Some(container), None) = (container, &args.name) {
+        restore_in_place(&container, &stored, args, figures)?;
+        if !args.keep {
+            use_up(store, &stored)?;
+        }
+        return Ok(Done::InPlace);
+    }
+    match store.find(&stored.checkpoint.container.id) {
+        Ok(container) if args.name.is_none() => {
+            restore_in_place(&container, &stored, args, figures)?;
+            Ok(Done::InPlace)
+        }
+        _ => Ok(Done::Made(Box::new(remake(store, &stored, args, figures)?))),
+    }
+}
+
+/// As Podman does; but whoever gave it a tag wants it to stay.
+fn use_up(store: &Store, stored: &Stored) -> Result<()> {
+    let checkpoints = store.checkpoints();
+    if !checkpoints.tags()?.values().any(|id| *id == stored.checkpoint.id) {
+        checkpoints.remove(stored)?;
+    }
+    Ok(())
+}
+
+fn restore_in_place(
+    container: &Container,
+    stored: &Stored,
+    args: &ContainerRestoreArgs,
+    figures: &mut Vec<Value>,
+) -> Result<()> {
+    let of_new = [
+        (args.ignore_static_ip, "--ignore-static-ip"),
+        (args.ignore_static_mac, "--ignore-static-mac"),
+        (args.network.is_some(), "--network"),
+        (!args.publish.is_empty(), "--publish"),
+    ];
+    if let Some((_, option)) = of_new.iter().find(|(is_given, _)| *is_given) {
+        let name = &container.config.name;
+        return Err(Failure::new(format!(
+            "{option} cannot change container {name}, which is there"
+        ))
+        .hint("make a new one of the checkpoint with --name"));
+    }
+    restore_one(container, stored, args, figures)
+}
+
+/// Makes a container of a checkpoint and restores it.
+fn remake(
+    store: &Store,
+    stored: &Stored,
     args: &ContainerRestoreArgs,
     figures: &mut Vec<Value>,
 ) -> Result<Container> {
@@ -160,37 +263,22 @@ fn import(
         publish: (!publish.is_empty()).then_some(publish.as_slice()),
         network: network.as_ref(),
     };
-    let checkpoints = store.checkpoints();
-    let staged = unpack(store, archive)?;
-    if let Rootfs::Image { image, name } = &staged.stored.checkpoint.container.rootfs {
+    if let Rootfs::Image { image, name } = &stored.checkpoint.container.rootfs {
         basis::provide_known(store, image, name, &args.pulling)?;
     }
-    let obstacles = obstacles(store, &staged.stored, args)?;
+    let obstacles = obstacles(store, stored, args)?;
     if !obstacles.is_empty() {
         return Err(stasis_engine::Error::NotHere(obstacles).into());
     }
-    let Remade { container, stored } = store.remake(&staged.stored, &remake)?;
-    if let Err(failure) = restore_one(&container, &stored, args, figures) {
-        // What could not be brought back was never there.
-        container.remove(Removal::Kill, VolumesOf::Remove)?;
-        return Err(failure);
+    let Remade { container, stored } = store.remake(stored, &remake)?;
+    match restore_one(&container, &stored, args, figures) {
+        Ok(()) => Ok(container),
+        Err(failure) => {
+            // What could not be brought back was never there.
+            container.remove(Removal::Kill, VolumesOf::Remove)?;
+            Err(failure)
+        }
     }
-    if args.keep {
-        checkpoints.keep(staged, None)?;
-    }
-    Ok(container)
-}
-
-fn unpack(store: &Store, archive: &Path) -> Result<Staged> {
-    let checkpoints = store.checkpoints();
-    if is_stdout(Some(archive)) {
-        return Ok(checkpoints.unpack(io::stdin())?);
-    }
-    let file = File::open(archive).map_err(|error| Failure {
-        cause: Some(error.to_string()),
-        ..Failure::new(format!("cannot open {}", archive.display()))
-    })?;
-    Ok(checkpoints.unpack(file)?)
 }
 
 /// What keeps it from being restored as it is wanted.

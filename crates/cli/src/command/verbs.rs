@@ -8,7 +8,7 @@ use stasis_container::{
     signal,
 };
 
-use super::each;
+use super::{checkpoint, each};
 use crate::{
     args::{AttachArgs, CreateArgs, ExecArgs, KillArgs, RmArgs, RunArgs, StartArgs},
     create,
@@ -124,8 +124,14 @@ pub fn remove(store: &Store, args: &RmArgs) -> Result<i32> {
     let volumes = if args.volumes { VolumesOf::Remove } else { VolumesOf::Keep };
     let mut code = 0;
     for key in &args.containers {
-        match store.find(key).and_then(|container| container.remove(removal, volumes)) {
-            Ok(()) => say!("{key}"),
+        match store.find(key).and_then(|container| {
+            container.remove(removal, volumes)?;
+            Ok(container)
+        }) {
+            Ok(container) => {
+                say!("{key}");
+                code = code.max(look_after_checkpoints(store, &container, args));
+            }
             // As with rm -f of a file that is not there.
             Err(error @ Error::NoSuchContainer(_)) if args.force => {
                 eprintln!("{}", Failure::from(error));
@@ -137,6 +143,21 @@ pub fn remove(store: &Store, args: &RmArgs) -> Result<i32> {
         }
     }
     Ok(code)
+}
+
+/// They outlive the container unless the user wants it otherwise.
+fn look_after_checkpoints(store: &Store, container: &Container, args: &RmArgs) -> i32 {
+    let done = match args.checkpoints {
+        true => checkpoint::remove_of(store, container),
+        false => checkpoint::tell_of(store, container),
+    };
+    match done {
+        Ok(()) => 0,
+        Err(failure) => {
+            eprintln!("{failure}");
+            1
+        }
+    }
 }
 
 pub fn exec(store: &Store, args: &ExecArgs) -> Result<i32> {

@@ -31,14 +31,15 @@ use crate::{
     config::{MountKind, Network},
     error::{Context, Error, Result},
     frame::Frame,
-    inside, name, process, record, rootfs, spec,
-    state::{State, Status},
+    inside,
+    lifecycle::KILL_TIMEOUT,
+    name, process, record, rootfs, spec,
+    state::{Frozen, State, Status},
     store::Container,
 };
 
 const COPY_BYTES: usize = 1 << 20;
 const LOG_PATIENCE: std::time::Duration = std::time::Duration::from_secs(1);
-const KILL_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(30);
 
 /// A checkpoint that was just made.
 #[derive(Debug)]
@@ -53,9 +54,14 @@ impl Container {
     /// # Errors
     /// Whatever stands in the way; then the container runs on and nothing is left on disk.
     pub fn checkpoint(&self, wanted: &Wanted<'_>) -> Result<Made> {
-        let Wanted { name, dir, fate, .. } = *wanted;
-        name::check_name("checkpoint", name)?;
+        name::check_name("checkpoint", wanted.name)?;
         let _lock = self.command_lock()?;
+        self.checkpoint_locked(wanted)
+    }
+
+    /// For who has the container's command lock.
+    pub(super) fn checkpoint_locked(&self, wanted: &Wanted<'_>) -> Result<Made> {
+        let Wanted { name, dir, fate, .. } = *wanted;
         let _no_probe = self.probe_lock()?;
         let state = self.state()?;
         self.refuse_unfit(&state)?;
@@ -90,6 +96,16 @@ impl Container {
             self.own_checkpoints().remove_replaced(&made.stored)?;
         }
         Ok(made)
+    }
+
+    /// Written down before the tasks lose their lives: afterwards nobody could do so in time.
+    fn note_frozen(&self, stored: &Stored) -> Result<()> {
+        let frozen = Frozen {
+            checkpoint: stored.origin(),
+            at: stored.checkpoint.created,
+            dir: stored.dir.clone(),
+        };
+        self.update(|state| state.frozen = Some(frozen))
     }
 
     fn has_checkpoint(&self, name: &str, dir: Option<&Path>) -> Result<bool> {
@@ -184,7 +200,8 @@ impl Container {
                 if fate == Fate::Stop
                     && let Some(open) = stage.take()
                 {
-                    sealed = Some(self.seal(open, name, state, (left_out, log_bytes))?);
+                    let stored = self.seal(open, name, state, (left_out, log_bytes))?;
+                    self.note_frozen(sealed.insert(stored))?;
                 }
                 Ok(())
             };
@@ -204,6 +221,7 @@ impl Container {
             Ok(report) => report,
             Err(error) => {
                 if let Some(Stored { dir, .. }) = sealed {
+                    self.update(|state| state.frozen = None)?;
                     record::remove_tree(&dir)?;
                 }
                 return Err(error.into());
@@ -317,9 +335,9 @@ impl Container {
             size_bytes: manifest::size_bytes(&stage.dir)?,
             host: Some(Host::probe()),
             container: self.config.clone(),
-            disk: match state.saved.as_ref().filter(|_| left_out.rootfs) {
-                Some(_) => Disk::WithContainer,
-                None => Disk::Within,
+            disk: match left_out.rootfs && (state.saved.is_some() || state.stays_for.is_some()) {
+                true => Disk::WithContainer,
+                false => Disk::Within,
             },
             tmpfs: self.tmpfs_targets(),
             volumes: if left_out.volumes { Vec::new() } else { self.own_volumes()? },

@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::process::{WaitOptions, waitpid};
+use rustix::process::{WaitOptions, wait};
 use stasis_enclosure::tar;
 use stasis_engine::{CpuCheck, InheritedFds, Pages, Report, RestoreOptions, RestoreRoot};
 
@@ -30,7 +30,8 @@ use crate::{
     lifecycle::{Starting, wait_readable},
     monitor::{Mode, Order, WAIT_FOR_ALL_KINDS},
     process::ProcessId,
-    record, rootfs,
+    record::{self, Lock},
+    rootfs,
     store::{Container, Store},
     wire,
 };
@@ -40,6 +41,13 @@ const KILL_TIMEOUT: Duration = Duration::from_secs(30);
 /// `__WNOTHREAD` (waitpid(2)): other threads may be restoring other containers.
 const WAIT_FOR_OWN_THREAD: u32 = 0x2000_0000;
 const REAP_PERIOD: Duration = Duration::from_millis(5);
+
+/// A checkpoint that was verified, with its contents built beside those of the container.
+pub(super) struct Prepared {
+    stored: Stored,
+    pages: Pages,
+    held: Held,
+}
 
 /// A container made for a checkpoint, whose init waits to be filled.
 pub struct Restoring<'a> {
@@ -96,23 +104,45 @@ impl Container {
 
     /// As [`Container::begin_restore`], when the checkpoint was looked at already.
     pub(super) fn begin_checked_restore(&self, checked: &Checked<'_>) -> Result<Restoring<'_>> {
-        let Checked { stored, wish, .. } = checked;
-        let held = stored.hold()?;
+        let lock = self.command_lock()?;
         if self.state()?.status.is_up() {
-            return Err(
-                self.wrong_state("is already running: stop it before going back to a checkpoint")
-            );
+            return Err(self.wrong_state(
+                "is already running: stop it before going back to a checkpoint, or use rewind",
+            ));
         }
-        let Stored { checkpoint, dir, .. } = stored;
-        self.refuse_foreign(checkpoint)?;
+        let prepared = self.prepare(checked)?;
+        self.begin_prepared(lock, prepared)
+    }
+
+    /// Does all that can be done while the container still runs, for who has its command lock.
+    pub(super) fn prepare(&self, checked: &Checked<'_>) -> Result<Prepared> {
+        let Checked { stored, wish, .. } = checked;
+        self.refuse_foreign(&stored.checkpoint)?;
+        let held = stored.hold()?;
+        let prepared = Prepared { stored: (*stored).clone(), pages: wish.pages, held };
+        match self.build_disk(stored, wish.left_out) {
+            Ok(()) => Ok(prepared),
+            Err(error) => {
+                self.clear_built()?;
+                Err(error)
+            }
+        }
+    }
+
+    pub(super) fn begin_prepared(&self, lock: Lock, prepared: Prepared) -> Result<Restoring<'_>> {
+        let Prepared { stored, pages, held } = prepared;
+        let checkpoint = &stored.checkpoint;
         let mode =
             Mode::Restore { checkpoint: stored.origin(), endpoints: checkpoint.endpoints.clone() };
-        let starting = self.begin_with(mode, || self.bring_back_disk(stored, wish.left_out))?;
+        let begun = self.begin_with(lock, mode, || self.swap_disk(&stored));
+        if begun.is_err() {
+            self.clear_built()?;
+        }
         let restoring = Restoring {
             container: self,
-            path: dir.clone(),
-            starting,
-            pages: wish.pages,
+            path: stored.dir.clone(),
+            starting: begun?,
+            pages,
             _held: held,
         };
         match restoring.bring_back_memory_files(checkpoint) {
@@ -151,40 +181,51 @@ impl Container {
 
     /// Is the disk that of the checkpoint still?
     fn is_as_saved(&self, checkpoint: &Checkpoint) -> Result<bool> {
-        let saved = self.state()?.saved.and_then(|saved| saved.checkpoint);
-        Ok(self.config.id == checkpoint.container.id && saved.as_ref() == Some(&checkpoint.name))
+        let state = self.state()?;
+        let saved = state.saved.and_then(|saved| saved.checkpoint);
+        let is_saved = saved.as_ref() == Some(&checkpoint.name);
+        let lies_in_it = state.frozen.is_some_and(|frozen| frozen.checkpoint.id == checkpoint.id);
+        Ok(self.config.id == checkpoint.container.id && (is_saved || lies_in_it))
     }
 
-    fn bring_back_disk(&self, stored: &Stored, left_out: LeftOut) -> Result<()> {
+    /// Builds the contents of the checkpoint beside the present ones.
+    fn build_disk(&self, stored: &Stored, left_out: LeftOut) -> Result<()> {
+        self.clear_built()?;
         if !left_out.rootfs {
-            self.bring_back_rootfs(&stored.dir, &stored.checkpoint)?;
+            self.build_rootfs(stored)?;
         }
-        if !left_out.volumes {
-            self.bring_back_volumes(stored)?;
-        }
-        Ok(())
+        if left_out.volumes { Ok(()) } else { self.build_volumes(stored) }
     }
 
-    /// Puts the changes of the checkpoint in the place of the present ones, which are kept beside.
-    fn bring_back_rootfs(&self, path: &Path, checkpoint: &Checkpoint) -> Result<()> {
-        if !self.config.rootfs.is_layered() || !path.join(ROOTFS_DIFF).exists() {
+    /// What was built and not put in its place.
+    pub(super) fn clear_built(&self) -> Result<()> {
+        record::remove_tree(&self.place.upper_new())?;
+        self.clear_built_volumes()
+    }
+
+    /// Puts what was built in the place of the present contents, which are kept beside.
+    fn swap_disk(&self, stored: &Stored) -> Result<()> {
+        self.refuse_shared(stored)?;
+        if self.place.upper_new().exists() {
+            let upper = self.place.upper();
+            fs::create_dir_all(&upper).context("make directory", upper.display())?;
+            rename(&upper, &self.place.upper_before())?;
+            rename(&self.place.upper_new(), &upper)?;
+        }
+        self.swap_volumes()
+    }
+
+    fn build_rootfs(&self, stored: &Stored) -> Result<()> {
+        let archive = stored.dir.join(ROOTFS_DIFF);
+        if !self.config.rootfs.is_layered() || !archive.exists() {
             return Ok(());
         }
-        let fresh = self.place.dir.join("upper.new");
-        record::remove_tree(&fresh)?;
+        let fresh = self.place.upper_new();
         fs::create_dir(&fresh).context("make directory", fresh.display())?;
-        let unpacked = match checkpoint.made_by {
-            Maker::Stasis => unpack(&path.join(ROOTFS_DIFF), &fresh),
-            Maker::Podman => self.unpack_podmans(path, &fresh),
-        };
-        if unpacked.is_err() {
-            record::remove_tree(&fresh)?;
+        match stored.checkpoint.made_by {
+            Maker::Stasis => unpack(&archive, &fresh),
+            Maker::Podman => self.unpack_podmans(&stored.dir, &fresh),
         }
-        unpacked?;
-        let upper = self.place.upper();
-        fs::create_dir_all(&upper).context("make directory", upper.display())?;
-        rename(&upper, &self.place.upper_before())?;
-        rename(&fresh, &upper)
     }
 
     /// Directories of which nothing is told are as below, and what was removed stands in a list.
@@ -347,13 +388,13 @@ impl Restoring<'_> {
 
 /// Waits for the end of the monitor, which waits for the end of init, which waits for everybody else in
 /// its pid namespace; and an end is told to a parent only after the tracer, which we may still be, has
-/// taken note of it (ptrace(2)).
+/// taken note of it (ptrace(2)), in whatever process group that is.
 fn wait_while_reaping(monitor: &OwnedFd) {
     let kinds = WAIT_FOR_ALL_KINDS | WAIT_FOR_OWN_THREAD;
     let options = WaitOptions::NOHANG | WaitOptions::from_bits_retain(kinds);
     let deadline = Instant::now() + KILL_TIMEOUT;
     while Instant::now() < deadline {
-        while let Ok(Some(_)) = waitpid(None, options) {}
+        while let Ok(Some(_)) = wait(options) {}
         match wait_readable(monitor, Some(REAP_PERIOD)) {
             Ok(false) => {}
             Ok(true) | Err(_) => return,

@@ -5,7 +5,7 @@
 //! who has the lock alone.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     io::ErrorKind,
     path::{Path, PathBuf},
@@ -85,7 +85,8 @@ impl Stored {
         self.checkpoint.id.get(..12).unwrap_or(&self.checkpoint.id)
     }
 
-    pub(super) fn is_of(&self, container_id: &str) -> bool {
+    /// Was it taken of this container?
+    pub fn is_of(&self, container_id: &str) -> bool {
         self.checkpoint.container.id == container_id
     }
 }
@@ -152,6 +153,16 @@ impl Checkpoints {
             }
         }
         Ok(damaged)
+    }
+
+    /// Ids of those in which a container lies frozen: without them its run is lost.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if the containers cannot be listed.
+    pub fn needed(&self) -> Result<BTreeSet<String>> {
+        let containers = Store::new(self.home.clone()).list()?;
+        let frozen = containers.iter().filter_map(|container| container.state().ok()?.frozen);
+        Ok(frozen.map(|frozen| frozen.checkpoint.id).collect())
     }
 
     /// Removes a checkpoint and its tags. Others that came from it stay whole.

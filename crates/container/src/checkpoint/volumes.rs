@@ -17,7 +17,7 @@ use crate::{
     volume::Volumes,
 };
 
-const DIR: &str = "volumes";
+pub(super) const DIR: &str = "volumes";
 
 impl Container {
     /// Volumes of which a checkpoint holds the contents. What lies elsewhere, behind a volume with
@@ -42,21 +42,40 @@ impl Container {
         Ok(())
     }
 
-    /// Puts the contents of a checkpoint in their place.
+    /// Builds the contents of a checkpoint beside the present ones.
     ///
     /// # Errors
     /// [`Error::Invalid`] if another container that runs has one of the volumes.
-    pub(super) fn bring_back_volumes(&self, stored: &Stored) -> Result<()> {
-        let then = &stored.checkpoint.volumes;
-        then.iter().try_for_each(|name| self.refuse_shared(stored.volume_now(name)))?;
+    pub(super) fn build_volumes(&self, stored: &Stored) -> Result<()> {
         let volumes = Volumes::new(self.home.clone());
-        then.iter().try_for_each(|name| {
-            let place = Place::of(&volumes, stored.volume_now(name));
-            place.fill(&archive(&stored.dir, name))
+        stored.checkpoint.volumes.iter().try_for_each(|name| {
+            let now = stored.volume_now(name);
+            self.refuse_shared_volume(now)?;
+            let place = Place::of(&volumes, now);
+            place.build(&archive(&stored.dir, name))
         })
     }
 
-    fn refuse_shared(&self, name: &str) -> Result<()> {
+    /// Takes away what was built and not put in its place.
+    pub(super) fn clear_built_volumes(&self) -> Result<()> {
+        self.places().iter().try_for_each(|place| record::remove_tree(&place.new))
+    }
+
+    /// Puts what was built in the place of the present contents.
+    pub(super) fn swap_volumes(&self) -> Result<()> {
+        self.places().iter().try_for_each(Place::swap)
+    }
+
+    /// Volumes that were built must be nobody else's who runs.
+    pub(super) fn refuse_shared(&self, stored: &Stored) -> Result<()> {
+        let volumes = Volumes::new(self.home.clone());
+        let names = stored.checkpoint.volumes.iter().map(|name| stored.volume_now(name));
+        names
+            .filter(|name| Place::of(&volumes, name).new.exists())
+            .try_for_each(|name| self.refuse_shared_volume(name))
+    }
+
+    fn refuse_shared_volume(&self, name: &str) -> Result<()> {
         let others = Store::new(self.home.clone()).list()?;
         let runs = |other: &Container| other.state().is_ok_and(|state| state.status.is_up());
         let has_it = |other: &&Container| {
@@ -98,35 +117,42 @@ impl Stored {
 }
 
 fn archive(dir: &Path, name: &str) -> PathBuf {
-    dir.join(DIR).join(format!("{name}.tar"))
+    dir.join(file(name))
+}
+
+/// The file of a checkpoint that holds the contents of a volume.
+pub(super) fn file(name: &str) -> PathBuf {
+    Path::new(DIR).join(format!("{name}.tar"))
 }
 
 /// Where a volume's contents lie, and those from before.
 struct Place {
     data: PathBuf,
     before: PathBuf,
+    new: PathBuf,
 }
 
 impl Place {
     fn of(volumes: &Volumes, name: &str) -> Place {
         let data = volumes.mountpoint(name);
-        Place { before: data.with_file_name("_data.before"), data }
+        let (before, new) = (data.with_file_name("_data.before"), data.with_file_name("_data.new"));
+        Place { data, before, new }
     }
 
-    fn fill(&self, archive: &Path) -> Result<()> {
-        let fresh = self.data.with_file_name("_data.new");
-        record::remove_tree(&fresh)?;
+    fn build(&self, archive: &Path) -> Result<()> {
         fs::DirBuilder::new()
             .mode(0o755)
-            .create(&fresh)
-            .context("make directory", fresh.display())?;
-        let unpacked = restore::unpack(archive, &fresh);
-        if unpacked.is_err() {
-            record::remove_tree(&fresh)?;
+            .create(&self.new)
+            .context("make directory", self.new.display())?;
+        restore::unpack(archive, &self.new)
+    }
+
+    fn swap(&self) -> Result<()> {
+        if !self.new.exists() {
+            return Ok(());
         }
-        unpacked?;
         rename(&self.data, &self.before)?;
-        rename(&fresh, &self.data)
+        rename(&self.new, &self.data)
     }
 
     fn undo(&self) -> Result<()> {

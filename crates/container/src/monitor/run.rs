@@ -365,6 +365,12 @@ impl Run {
                 Mode::Restore { checkpoint, .. } => Some(checkpoint.clone()),
             };
             state.saved = None;
+            state.frozen = None;
+            state.stays_for = None;
+            state.restored = match &self.mode {
+                Mode::Program => None,
+                Mode::Restore { .. } => Some(Timestamp::now()),
+            };
             state.health = self.container.is_checked().then(Health::starting);
             state.stop_requested
         });

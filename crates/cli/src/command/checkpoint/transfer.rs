@@ -1,0 +1,50 @@
+//! `checkpoint export` and `checkpoint import`.
+
+use std::{
+    fs::File,
+    io::{self, IsTerminal},
+    path::Path,
+};
+
+use stasis_container::{Staged, Store};
+
+use crate::{
+    args::{CheckpointExportArgs, CheckpointImportArgs},
+    failure::{Failure, Result},
+};
+
+pub fn export(store: &Store, args: &CheckpointExportArgs) -> Result<i32> {
+    let checkpoints = store.checkpoints();
+    let stored = checkpoints.find(&args.checkpoint)?;
+    let compression = args.compress.unwrap_or_default();
+    if args.output != Path::new("-") {
+        checkpoints.export_to(&stored, compression, &args.output)?;
+        return Ok(0);
+    }
+    if io::stdout().is_terminal() {
+        return Err(Failure::new("an archive is not written to a terminal")
+            .hint("use -o FILE, or send it to another program"));
+    }
+    checkpoints.export(&stored, compression, &mut io::stdout())?;
+    Ok(0)
+}
+
+pub fn import(store: &Store, args: &CheckpointImportArgs) -> Result<i32> {
+    let staged = unpack(store, &args.archive)?;
+    let stored = store.checkpoints().keep(staged, args.name.as_deref())?;
+    say!("{}", stored.checkpoint.id);
+    Ok(0)
+}
+
+/// The checkpoint in an archive; - is standard input.
+pub fn unpack(store: &Store, archive: &Path) -> Result<Staged> {
+    let checkpoints = store.checkpoints();
+    if archive == Path::new("-") {
+        return Ok(checkpoints.unpack(io::stdin())?);
+    }
+    let file = File::open(archive).map_err(|error| Failure {
+        cause: Some(error.to_string()),
+        ..Failure::new(format!("cannot open {}", archive.display()))
+    })?;
+    Ok(checkpoints.unpack(file)?)
+}
