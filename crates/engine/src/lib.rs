@@ -7,6 +7,7 @@
 
 mod checkpoint;
 mod contents;
+mod cpuid;
 mod deadline;
 mod facade;
 mod host;
@@ -21,6 +22,7 @@ mod pids;
 mod processor;
 mod restore;
 mod survey;
+mod vdso;
 mod visit;
 
 pub use checkpoint::checkpoint;
