@@ -97,10 +97,6 @@ pub enum Command {
     /// Print a completion script for a shell
     Completion { shell: Shell },
     #[command(hide = true)]
-    InternalMonitor { id: String },
-    #[command(hide = true)]
-    InternalHealth { id: String },
-    #[command(hide = true)]
     InternalLaunch,
     #[command(hide = true)]
     InternalInit {
@@ -116,7 +112,6 @@ impl Command {
             self,
             Command::Process(_)
                 | Command::Completion { .. }
-                | Command::InternalMonitor { .. }
                 | Command::InternalLaunch
                 | Command::InternalInit { .. }
         )

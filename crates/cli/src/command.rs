@@ -23,7 +23,7 @@ mod verbs;
 mod volume;
 
 use clap::CommandFactory;
-use stasis_container::{Container, Home, Store, health, init, launcher, monitor};
+use stasis_container::{Container, Home, Store, init, launcher};
 use stasis_store::Bounds;
 
 use crate::{
@@ -77,8 +77,6 @@ pub fn run(cli: Cli) -> Result<i32> {
             say!("{}", String::from_utf8_lossy(&script).trim_end());
             Ok(0)
         }
-        Command::InternalMonitor { id } => Ok(monitor::main(home, &id).map(|()| 0)?),
-        Command::InternalHealth { id } => Ok(health::main(home, &id).map(|()| 0)?),
         Command::InternalLaunch => Ok(launcher::main().map(|()| 0)?),
         Command::InternalInit { args } => Ok(init::main(&args)),
     }
@@ -88,8 +86,7 @@ pub fn run(cli: Cli) -> Result<i32> {
 fn is_users(command: &Command) -> bool {
     !matches!(
         command,
-        Command::InternalMonitor { .. }
-            | Command::InternalLaunch
+        Command::InternalLaunch
             | Command::InternalInit { .. }
             | Command::Process(_)
             | Command::Completion { .. }
@@ -150,7 +147,7 @@ fn sweep(store: &Store) {
     }
 }
 
-fn image_bounds(max_layer_size: Option<&str>) -> Result<Bounds> {
+pub fn image_bounds(max_layer_size: Option<&str>) -> Result<Bounds> {
     let Some(text) = max_layer_size else { return Ok(Bounds::default()) };
     match u64::try_from(parse::bytes(text)?) {
         Ok(max_bytes) => Ok(Bounds::up_to(max_bytes)),
@@ -162,7 +159,7 @@ fn absolute(path: &std::path::Path) -> Result<std::path::PathBuf> {
     Ok(std::path::absolute(path)?)
 }
 
-fn log_to_stderr(level: tracing::Level) {
+pub fn log_to_stderr(level: tracing::Level) {
     let subscriber = tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_max_level(level)

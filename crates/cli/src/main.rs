@@ -13,6 +13,7 @@ mod create;
 mod failure;
 mod format;
 mod health;
+mod internal;
 mod listing;
 mod mounts;
 mod parse;
@@ -33,11 +34,18 @@ use failure::Failure;
 pub const OWN_FAILURE: i32 = 125;
 
 fn main() -> ExitCode {
-    let code = match Cli::try_parse_from(arguments()) {
+    let arguments = arguments();
+    let code = internal::run(&arguments)
+        .map_or_else(|| user(arguments), |done| done.unwrap_or_else(|failure| report(&failure)));
+    ExitCode::from(u8::try_from(code.rem_euclid(256)).unwrap_or(1))
+}
+
+/// Does what a user has typed.
+fn user(arguments: Vec<OsString>) -> i32 {
+    match Cli::try_parse_from(arguments) {
         Ok(cli) => command::run(cli).unwrap_or_else(|failure| report(&failure)),
         Err(error) => usage(&error),
-    };
-    ExitCode::from(u8::try_from(code.rem_euclid(256)).unwrap_or(1))
+    }
 }
 
 /// Started under the name `criu`, the verbs of `process` stand at the top.

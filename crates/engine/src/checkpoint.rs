@@ -10,7 +10,7 @@ use stasis_model::{
 use stasis_objects::{
     Gathering, epoll,
     gathering::Stored,
-    ghost, pages, process, processor, segment,
+    ghost, pages, process, segment,
     sharing::{self, Between},
     terminal::{self, Outside},
     unix_socket,
@@ -20,6 +20,7 @@ use stasis_tracee::{Patient, Sleepers, StopKind, StoppedTree};
 
 use crate::{
     contents::{Ghost, Pages},
+    cpuid,
     deadline::Deadline,
     facade::{CheckpointOptions, Error, Fate, Report, Stats},
     ipc, namespaces, own_limit, patience,
@@ -189,7 +190,7 @@ fn settle_links(gathering: &mut Gathering, fate: Fate) {
 fn facts() -> Facts {
     let uptime = std::fs::read_to_string("/proc/uptime").ok();
     let seconds = uptime.and_then(|text| text.split(' ').next()?.parse::<f64>().ok());
-    let processor = Some(processor::probe());
+    let processor = Some(cpuid::probe());
     Facts {
         processor,
         uptime_us: seconds.map(|seconds| (seconds * 1e6) as u64),

@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use stasis_files::{Facts, Reader};
-use stasis_model::{FileId, FileKind, Obstacle, Process, Tree};
+use stasis_model::{FileId, FileKind, Obstacle, Process, Subject, Tree};
 use stasis_plan::{CpuCheck, Host};
 
-use crate::facade::Error;
+use crate::{cpuid, facade::Error, vdso};
 
 /// What a checkpoint asks of the host that restores it.
 #[derive(Clone, Debug)]
@@ -22,8 +22,13 @@ pub struct Fitness {
 /// # Errors
 /// [`Error::Failed`] if the checkpoint cannot even be understood, such as one of another architecture.
 pub fn check_restore(images_dir: &Path, check: CpuCheck) -> Result<Fitness, Error> {
-    let (tree, facts) = Reader::open(images_dir)?.tree_and_facts()?;
-    let obstacles = obstacles(&tree, &facts, check);
+    let reader = Reader::open(images_dir)?;
+    let (mut tree, facts) = reader.tree_and_facts()?;
+    let mut obstacles = obstacles(&tree, &facts, check);
+    if let Err(error) = vdso::adapt(&mut tree, &reader) {
+        let subject = Subject::Named("the kernel".into());
+        obstacles.push(Obstacle::lasting(subject, error.to_string(), None));
+    }
     Ok(Fitness { obstacles, users_of_cgroups: users_of_cgroups(&tree) })
 }
 
@@ -54,7 +59,7 @@ pub fn obstacles(tree: &Tree, facts: &Facts, check: CpuCheck) -> Vec<Obstacle> {
 fn probe() -> Host {
     let name = rustix::system::uname();
     let kernel = numbers(&name.release().to_string_lossy());
-    Host { kernel, processor: stasis_objects::processor::probe() }
+    Host { kernel, processor: cpuid::probe() }
 }
 
 /// The first two numbers of a kernel's release. One that has none is taken for new enough.

@@ -7,6 +7,7 @@
 
 mod checkpoint;
 mod contents;
+mod cpuid;
 mod deadline;
 mod facade;
 mod host;
@@ -22,6 +23,7 @@ mod processor;
 mod reading;
 mod restore;
 mod survey;
+mod vdso;
 mod visit;
 
 pub use checkpoint::checkpoint;

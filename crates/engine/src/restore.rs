@@ -22,6 +22,7 @@ use crate::{
     phases::Phases,
     pids,
     processor::OneProcessor,
+    vdso,
 };
 
 /// Brings a tree back; all tasks are let go together.
@@ -37,6 +38,7 @@ pub fn restore(options: RestoreOptions<'_>) -> Result<Restored, Error> {
         Pages::Own => {}
         Pages::Mergeable => let_merge(&mut tree),
     }
+    let patches = vdso::adapt(&mut tree, &reader)?;
     let is_new = matches!(options.root, RestoreRoot::New);
     let mut obstacles = host::obstacles(&tree, &facts, options.cpu);
     if is_new {
@@ -73,6 +75,9 @@ pub fn restore(options: RestoreOptions<'_>) -> Result<Restored, Error> {
     let lost = ipc::thaw(host_root, &tree, &contents)?;
     thawing.losses.extend(lost);
     let nr_pages = family.fill(&tree, &reader, (&channel, processor.as_ref()), &mut thawing)?;
+    for (pid, patches) in &patches {
+        vdso::patch(family.blank(*pid)?, patches)?;
+    }
     ipc::settle(host_root, &tree, facts.ipc.as_ref())?;
     phases.end("memory");
     family.give_files(&tree, &channel, &mut thawing)?;

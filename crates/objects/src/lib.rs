@@ -30,7 +30,6 @@ pub mod pipe;
 pub mod posix_queue;
 pub mod posix_timer;
 pub mod process;
-pub mod processor;
 pub mod registers;
 pub mod scheduling;
 pub mod seccomp;
@@ -45,6 +44,7 @@ pub mod thawing;
 pub mod thread;
 pub mod timerfd;
 pub mod unix_socket;
+pub mod vdso;
 
 pub use error::{Error, Result};
 pub use gathering::Gathering;

@@ -16,6 +16,7 @@ pub mod syscall;
 pub mod sysvipc;
 pub mod timers;
 pub mod unix_diag;
+pub mod vdso;
 
 /// A text that is not as proc(5) describes it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
