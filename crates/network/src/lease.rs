@@ -8,7 +8,10 @@ use std::{
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::{mac::Mac, port::Published};
+use crate::{
+    mac::Mac,
+    port::{Protocol, Published},
+};
 
 /// A container's place in one network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,6 +95,18 @@ pub(crate) struct Book {
     pub leases: Vec<Lease>,
     /// Addresses given away last, by network: the next ones are drawn behind them.
     pub last: BTreeMap<String, Vec<IpAddr>>,
+    /// Containers that are away with connections to their published ports.
+    #[serde(default)]
+    pub resting: Vec<Resting>,
+}
+
+/// A container that a checkpoint has stopped. Who is connected to its published ports must not hear
+/// from the host meanwhile that nobody is there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Resting {
+    /// Id of the container.
+    pub owner: String,
+    pub addresses: Vec<IpAddr>,
 }
 
 impl Book {
@@ -143,6 +158,36 @@ impl Book {
         }
     }
 
+    /// Notes that a container goes away for a while, if it publishes ports of TCP.
+    pub fn rest(&mut self, id: &str) {
+        self.wake(id);
+        let is_published = |lease: &&Lease| {
+            lease.endpoint.ports.iter().any(|published| published.port.protocol == Protocol::Tcp)
+        };
+        let endpoints = self.of_owner(id).filter(is_published).map(|lease| &lease.endpoint);
+        let addresses: Vec<IpAddr> =
+            endpoints.flat_map(|endpoint| &endpoint.addresses).map(IpNet::addr).collect();
+        if !addresses.is_empty() {
+            self.resting.push(Resting { owner: id.to_owned(), addresses });
+        }
+    }
+
+    /// The container comes back, or never will; tells whether it was away.
+    pub fn wake(&mut self, id: &str) -> bool {
+        let before = self.resting.len();
+        self.resting.retain(|resting| resting.owner != id);
+        self.resting.len() != before
+    }
+
+    /// Addresses of those that are away, if nobody has got them meanwhile.
+    pub fn resting_addresses(&self) -> Vec<IpAddr> {
+        let plugged = self.leases.iter().filter(|lease| lease.is_plugged());
+        let taken: BTreeSet<IpAddr> =
+            plugged.flat_map(|lease| &lease.endpoint.addresses).map(IpNet::addr).collect();
+        let resting = self.resting.iter().flat_map(|resting| &resting.addresses);
+        resting.copied().filter(|address| !taken.contains(address)).collect()
+    }
+
     /// Ends all that a container has, in one network or everywhere.
     pub fn forget(&mut self, id: &str, network: Option<&str>) {
         self.leases.retain(|lease| {
@@ -182,6 +227,29 @@ pub(crate) mod tests {
         book.leave("a");
         assert_eq!(book.taken("n", "c").len(), 1);
         assert_eq!(book.leases[0].tenure, Tenure::Reserved);
+    }
+
+    #[test]
+    fn who_is_away_keeps_no_address_from_others() {
+        let mut book = Book::default();
+        let mut published = lease("a", "n", "10.0.0.2/24", Tenure::Passing);
+        published.endpoint.ports = vec![Published {
+            host_ip: "0.0.0.0".parse().unwrap(),
+            host_port: 8080,
+            port: "80/tcp".parse().unwrap(),
+        }];
+        book.leases.push(published);
+        book.leases.push(lease("b", "n", "10.0.0.3/24", Tenure::Passing));
+        book.rest("a");
+        book.rest("b");
+        assert!(book.resting_addresses().is_empty(), "it is still there");
+        book.leave("a");
+        book.leave("b");
+        assert_eq!(book.resting_addresses(), ["10.0.0.2".parse::<IpAddr>().unwrap()]);
+        assert!(book.taken("n", "c").is_empty());
+        book.leases.push(lease("c", "n", "10.0.0.2/24", Tenure::Passing));
+        assert!(book.resting_addresses().is_empty(), "somebody else has it");
+        assert!(book.wake("a") && !book.wake("b"));
     }
 
     #[test]

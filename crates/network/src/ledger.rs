@@ -120,8 +120,9 @@ impl Ledger {
     /// # Errors
     /// By the kernel or the disk; what could not be swept is swept the next time.
     pub fn sweep(&mut self, tenancy: impl Fn(&str) -> Tenancy) -> Result<()> {
+        let resting = self.book.resting.iter().map(|resting| resting.owner.clone());
         let owners: BTreeSet<String> =
-            self.book.leases.iter().map(|lease| lease.owner.id.clone()).collect();
+            self.book.leases.iter().map(|lease| lease.owner.id.clone()).chain(resting).collect();
         for id in owners {
             match tenancy(&id) {
                 Tenancy::Up => {}
@@ -148,6 +149,7 @@ impl Ledger {
     }
 
     fn try_join(&mut self, joining: &Joining) -> Result<(Vec<Endpoint>, Vec<HeldPort>)> {
+        self.book.wake(&joining.owner.id);
         for connection in joining.connections {
             self.draw(joining.owner, connection, joining.former)?;
         }
@@ -274,7 +276,30 @@ impl Ledger {
     /// # Errors
     /// By the kernel or the disk.
     pub fn forget(&mut self, id: &str) -> Result<()> {
+        if self.book.wake(id) {
+            self.apply_rules()?;
+            self.disk.write_book(&self.book)?;
+        }
         self.end(id, |book, id| book.forget(id, None))
+    }
+
+    /// Notes that a checkpoint is going to stop a container: until it joins again, who is connected to
+    /// its published ports hears nothing.
+    ///
+    /// # Errors
+    /// [`Error::Record`] by the disk.
+    pub fn rest(&mut self, id: &str) -> Result<()> {
+        self.book.rest(id);
+        self.disk.write_book(&self.book)
+    }
+
+    /// Takes [`Ledger::rest`] back.
+    ///
+    /// # Errors
+    /// [`Error::Record`] by the disk.
+    pub fn wake(&mut self, id: &str) -> Result<()> {
+        self.book.wake(id);
+        self.disk.write_book(&self.book)
     }
 
     fn end(&mut self, id: &str, change: impl FnOnce(&mut Book, &str)) -> Result<()> {
@@ -412,7 +437,8 @@ impl Ledger {
     }
 
     fn apply_rules(&self) -> Result<()> {
-        let chains = ruleset::chains(&self.networks, &self.book.leases);
+        let resting = self.book.resting_addresses();
+        let chains = ruleset::chains(&self.networks, &self.book.leases, &resting);
         nftables::replace_table(self.disk.table(), &chains)
     }
 

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod connection_lock;
 mod create;
 mod endpoint;
 mod error;
@@ -30,6 +31,7 @@ mod publish;
 pub mod resolver;
 mod ruleset;
 
+pub use connection_lock::{ConnectionLock, Segments};
 pub use create::{Creation, Families};
 pub use endpoint::{Connection, Former};
 pub use error::{Error, Result};

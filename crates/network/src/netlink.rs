@@ -41,6 +41,14 @@ impl Netlink {
         Ok(Netlink { socket, sequence: 0 })
     }
 
+    /// A number that no other socket has.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn inode(&self) -> io::Result<u64> {
+        Ok(rustix::fs::fstat(&self.socket)?.st_ino)
+    }
+
     /// Sends one request with these flags besides the usual ones, and waits for what the kernel says.
     ///
     /// # Errors

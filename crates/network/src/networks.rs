@@ -68,6 +68,16 @@ impl Networks {
         Ok(self.read_book()?.leases)
     }
 
+    /// Is there anything in the book about a container?
+    ///
+    /// # Errors
+    /// [`Error::Record`].
+    pub fn knows(&self, id: &str) -> Result<bool> {
+        let book = self.read_book()?;
+        Ok(book.of_owner(id).next().is_some()
+            || book.resting.iter().any(|resting| resting.owner == id))
+    }
+
     /// Is something left of containers that do not run? Asked without the lock, and of everybody
     /// who comes by: it costs one file.
     ///

@@ -7,13 +7,14 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use netlink_packet_core::{DefaultNla, NLM_F_APPEND, NLM_F_CREATE};
+use netlink_packet_core::{DefaultNla, NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_netfilter::{
     NetfilterHeader, NetfilterMessage, NetfilterMessageInner, NetfilterProtoFamily,
     nftables::{
         Bitwise, ChainAttribute, ChainMessage, Cmp, DataAttribute, Expressions, Hook, HookNumber,
         Immediate, InetHookNumber, Meta, MetaKey, NfTablesMessage, Operator, Payload, Register,
-        RuleAttribute, RuleMessage, TableAttribute, TableMessage, Verdict, VerdictAttribute,
+        RuleAttribute, RuleMessage, TableAttribute, TableFlags, TableMessage, Verdict,
+        VerdictAttribute,
     },
     none::ControlMessage,
 };
@@ -125,6 +126,22 @@ impl Rule {
         }
         rule.compare(Operator::GreatherThanEqual, first.to_be_bytes().to_vec())
             .compare(Operator::LessThanEqual, last.to_be_bytes().to_vec())
+    }
+
+    /// The packet is a segment of TCP.
+    pub fn of_tcp(self) -> Rule {
+        self.meta(MetaKey::L4Proto).compare(Operator::Equal, vec![IPPROTO_TCP])
+    }
+
+    /// The packet goes from one TCP port to another.
+    pub fn between_tcp_ports(self, source: u16, destination: u16) -> Rule {
+        let ports = [source.to_be_bytes(), destination.to_be_bytes()].concat();
+        self.of_tcp().payload(TRANSPORT_HEADER, 0, 4).compare(Operator::Equal, ports)
+    }
+
+    /// The packet bears this mark.
+    pub fn marked(self, mark: u32) -> Rule {
+        self.meta(MetaKey::Mark).compare(Operator::Equal, mark.to_ne_bytes().to_vec())
     }
 
     /// The packet is for an address of this host.
@@ -287,15 +304,35 @@ pub(crate) fn replace_table(table: &str, chains: &[Chain]) -> Result<()> {
     if !chains.is_empty() {
         messages.push((table_message(table, NfTablesMessage::NewTable), NLM_F_CREATE));
     }
-    messages.extend(chains.iter().map(|chain| (chain_message(table, chain), NLM_F_CREATE)));
-    for chain in chains {
-        let rules = chain.rules.iter();
-        let message = |rule| (rule_message(table, chain.name, rule), NLM_F_CREATE | NLM_F_APPEND);
-        messages.extend(rules.map(message));
-    }
+    messages.extend(chain_messages(table, chains));
     messages.push((control(ControlMessage::BatchEnd), 0));
     let netlink = Netlink::netfilter().context("open", "a packet filter socket");
     netlink?.transaction(messages).context("write the packet filter's table", table)
+}
+
+/// Makes a table that lives as long as this socket, and that nobody else can change.
+///
+/// # Errors
+/// [`crate::Error::Refused`]; there is no such table then.
+pub(crate) fn own_table(netlink: &mut Netlink, table: &str, chains: &[Chain]) -> Result<()> {
+    let attributes =
+        vec![TableAttribute::Name(table.to_owned()), TableAttribute::Flags(TableFlags::Owner)];
+    let mut messages = vec![
+        (control(ControlMessage::BatchBegin), 0),
+        (inet(NfTablesMessage::NewTable(TableMessage { attributes })), NLM_F_CREATE | NLM_F_EXCL),
+    ];
+    messages.extend(chain_messages(table, chains));
+    messages.push((control(ControlMessage::BatchEnd), 0));
+    netlink.transaction(messages).context("write the packet filter's table", table)
+}
+
+fn chain_messages(table: &str, chains: &[Chain]) -> Vec<(NetfilterMessage, u16)> {
+    let made = chains.iter().map(|chain| (chain_message(table, chain), NLM_F_CREATE));
+    let filled = chains.iter().flat_map(|chain| {
+        let flags = NLM_F_CREATE | NLM_F_APPEND;
+        chain.rules.iter().map(move |rule| (rule_message(table, chain.name, rule), flags))
+    });
+    made.chain(filled).collect()
 }
 
 fn control(message: ControlMessage) -> NetfilterMessage {

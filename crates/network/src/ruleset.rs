@@ -10,6 +10,7 @@
 //! | `prerouting`, `output` | send packets for this host to `publish` |
 //! | `publish` | sends packets for published ports to their containers |
 //! | `postrouting` | masquerades what leaves a network, and what comes back into it by a published port |
+//! | `rest` | drops segments of connections through published ports to containers that a checkpoint has stopped |
 //! | `forward` | keeps networks apart from each other and from strangers |
 
 use std::net::IpAddr;
@@ -30,15 +31,16 @@ const DESTINATION_NAT: i32 = -100;
 const FILTER: i32 = 0;
 const SOURCE_NAT: i32 = 100;
 
-/// The chains of our table; none if nobody needs one.
-pub(crate) fn chains(networks: &[Network], leases: &[Lease]) -> Vec<Chain> {
+/// The chains of our table; none if nobody needs one. Who rests has an address that nobody has now.
+pub(crate) fn chains(networks: &[Network], leases: &[Lease], resting: &[IpAddr]) -> Vec<Chain> {
     let endpoints: Vec<&Endpoint> =
         leases.iter().filter(|lease| lease.is_plugged()).map(|lease| &lease.endpoint).collect();
     let used: Vec<&Network> = networks
         .iter()
         .filter(|network| endpoints.iter().any(|endpoint| endpoint.network == network.name))
         .collect();
-    if used.is_empty() {
+    // Where connections are translated no more, the host takes their segments for its own.
+    if used.is_empty() && resting.is_empty() {
         return Vec::new();
     }
     let publishes = |network: &&&Network| {
@@ -68,6 +70,7 @@ pub(crate) fn chains(networks: &[Network], leases: &[Lease]) -> Vec<Chain> {
             ],
         ),
         at("forward", "filter", InetHookNumber::Forward, FILTER, forward(&used)),
+        at("rest", "filter", InetHookNumber::PostRouting, FILTER, rest(resting)),
         at(
             "postrouting",
             "nat",
@@ -154,6 +157,13 @@ fn forward(used: &[&Network]) -> Vec<Rule> {
     rules
 }
 
+/// Nobody is told that the container is away, and nobody else gets what is meant for it.
+fn rest(resting: &[IpAddr]) -> Vec<Rule> {
+    let rest =
+        |address: &IpAddr| Rule::new().of_translated().destination_in(IpNet::from(*address)).drop();
+    resting.iter().map(rest).collect()
+}
+
 fn postrouting(used: &[&Network], publishing: &[&Network]) -> Vec<Rule> {
     let outgoing =
         used.iter().filter(|network| network.reach == Reach::Outside).flat_map(|network| {
@@ -203,9 +213,18 @@ mod tests {
     #[test]
     fn without_containers_there_is_no_table() {
         let networks = [network("n", "10.0.0.0/24", Reach::Outside)];
-        assert!(chains(&networks, &[]).is_empty());
+        assert!(chains(&networks, &[], &[]).is_empty());
         let reserved = lease("a", "n", "10.0.0.2/24", Tenure::Reserved);
-        assert!(chains(&networks, &[reserved]).is_empty());
+        assert!(chains(&networks, &[reserved], &[]).is_empty());
+    }
+
+    #[test]
+    fn connections_stay_translated_while_their_container_is_away() {
+        let networks = [network("n", "10.0.0.0/24", Reach::Outside)];
+        let chains = chains(&networks, &[], &["10.0.0.2".parse().unwrap()]);
+        assert_eq!(rules_of(&chains, "rest").len(), 1);
+        let translating = chains.iter().filter_map(|chain| chain.hook.as_ref());
+        assert!(translating.filter(|hook| hook.kind == "nat").count() >= 2);
     }
 
     #[test]
@@ -218,7 +237,7 @@ mod tests {
             port: "80/tcp".parse().unwrap(),
         };
         lease.endpoint.ports = vec![published("0.0.0.0", 8080), published("127.0.0.1", 8081)];
-        let chains = chains(&networks, &[lease]);
+        let chains = chains(&networks, &[lease], &[]);
         assert_eq!(rules_of(&chains, "publish").len(), 1);
         assert_eq!(rules_of(&chains, "publish-local").len(), 1);
         assert_eq!(rules_of(&chains, "guard").len(), 1);
@@ -227,7 +246,7 @@ mod tests {
     #[test]
     fn internal_networks_are_not_masqueraded() {
         let networks = [network("n", "10.0.0.0/24", Reach::Internal)];
-        let chains = chains(&networks, &[lease("a", "n", "10.0.0.2/24", Tenure::Passing)]);
+        let chains = chains(&networks, &[lease("a", "n", "10.0.0.2/24", Tenure::Passing)], &[]);
         assert!(rules_of(&chains, "postrouting").is_empty());
         assert_eq!(rules_of(&chains, "forward").len(), 5);
     }

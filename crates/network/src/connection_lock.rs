@@ -1,0 +1,120 @@
+//! Keeping TCP segments away from sockets that must not hear anything for a while.
+//!
+//! The rules stand in a table that has an owner (`NFT_TABLE_F_OWNER`, Linux 5.12): the kernel removes it
+//! with the netlink socket that made it, so nothing is left of whoever is killed.
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    os::fd::BorrowedFd,
+};
+
+use ipnet::IpNet;
+use netlink_packet_netfilter::nftables::InetHookNumber;
+
+use crate::{
+    error::{Context, Error, Result},
+    namespace::within,
+    netlink::Netlink,
+    nftables::{Chain, ChainHook, Rule, own_table},
+};
+
+/// Before anything else that sees segments, such as the tracking of connections.
+const FIRST: i32 = -400;
+
+/// Connections of a network namespace.
+#[derive(Clone, Copy, Debug)]
+pub enum Segments<'a> {
+    All,
+    /// Of these connections: local and remote end.
+    Of(&'a [(SocketAddr, SocketAddr)]),
+}
+
+/// TCP segments are dropped as long as it lives.
+pub struct ConnectionLock {
+    _owner: Netlink,
+}
+
+impl ConnectionLock {
+    /// Drops segments on their way into and out of the sockets of a network namespace, but for those
+    /// that bear the mark.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] by the kernel, for instance because it has no nftables.
+    pub fn new(
+        namespace: BorrowedFd<'_>,
+        segments: Segments<'_>,
+        passing_mark: u32,
+    ) -> Result<ConnectionLock> {
+        let chains = chains(segments, passing_mark);
+        let owner = within(namespace, || {
+            let mut netlink = Netlink::netfilter().context("open", "a packet filter socket")?;
+            let name = format!("stasis-lock-{}", netlink.inode().context("look at", "a socket")?);
+            own_table(&mut netlink, &name, &chains).map_err(explained)?;
+            Ok(netlink)
+        })?;
+        Ok(ConnectionLock { _owner: owner })
+    }
+}
+
+fn explained(error: Error) -> Error {
+    match error {
+        Error::Refused { source, .. } if lacks_nftables(&source) => Error::invalid(format!(
+            "this kernel has no nftables with tables that have an owner (Linux 5.12, \
+             CONFIG_NF_TABLES_INET): {source}"
+        )),
+        other => other,
+    }
+}
+
+fn lacks_nftables(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    [Errno::OPNOTSUPP, Errno::PROTONOSUPPORT, Errno::AFNOSUPPORT, Errno::INVAL]
+        .iter()
+        .any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+}
+
+fn chains(segments: Segments<'_>, passing_mark: u32) -> Vec<Chain> {
+    let rules = |rule: fn(&(SocketAddr, SocketAddr)) -> Rule| {
+        let mut rules = vec![Rule::new().marked(passing_mark).accept()];
+        match segments {
+            Segments::All => rules.push(Rule::new().of_tcp().drop()),
+            Segments::Of(connections) => rules.extend(connections.iter().map(rule)),
+        }
+        rules
+    };
+    let chain = |name, at, rules| {
+        let hook = Some(ChainHook { kind: "filter", at, priority: FIRST });
+        Chain { name, hook, rules }
+    };
+    vec![
+        chain("input", InetHookNumber::LocalIn, rules(|(local, remote)| between(remote, local))),
+        chain("output", InetHookNumber::LocalOut, rules(|(local, remote)| between(local, remote))),
+    ]
+}
+
+/// Drops what is sent from one end to the other.
+fn between(from: &SocketAddr, to: &SocketAddr) -> Rule {
+    // On an IPv6 socket, IPv4 addresses wear a cloak that packets do not have.
+    let net = |address: IpAddr| IpNet::from(address.to_canonical());
+    Rule::new()
+        .source_in(net(from.ip()))
+        .destination_in(net(to.ip()))
+        .between_tcp_ports(from.port(), to.port())
+        .drop()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_connection_has_a_rule_in_each_direction() {
+        let ends = ("10.0.0.1:80".parse().unwrap(), "[::ffff:10.0.0.2]:99".parse().unwrap());
+        let chains = chains(Segments::Of(&[ends]), 7);
+        let plain: SocketAddr = "10.0.0.2:99".parse().unwrap();
+        assert_eq!(chains[0].rules[1], between(&plain, &ends.0));
+        assert_eq!(chains[1].rules[1], between(&ends.0, &plain));
+        assert_eq!(chains[0].rules.len(), 2);
+    }
+}
