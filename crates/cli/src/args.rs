@@ -4,6 +4,7 @@ mod build;
 pub mod change;
 mod checkpoint;
 pub mod clone;
+mod connections;
 pub mod health;
 pub mod host;
 mod image;
@@ -24,6 +25,7 @@ pub use checkpoint::{
     CheckpointImportArgs, CheckpointInspectArgs, CheckpointLsArgs, CheckpointPruneArgs,
     CheckpointRmArgs, CheckpointTagArgs, CheckpointVerifyArgs, RewindArgs,
 };
+pub use connections::ConnectionArgs;
 pub use image::{
     HistoryArgs, ImageCommand, ImageInspectArgs, ImageLsArgs, ImagePruneArgs, ImageRmArgs,
     ImagesCommand, ImportArgs, LoadArgs, SaveArgs, SaveFormat, TagArgs, TopImageCommand,
@@ -329,6 +331,12 @@ pub struct StartArgs {
     /// How much of the processor must be as it was: none, fpu, ins or cpu
     #[arg(long, value_name = "WHAT", default_value = "ins", value_parser = host::cpu_check)]
     pub cpu_cap: stasis_engine::CpuCheck,
+    /// Keep all TCP connections of the checkpoint, or fail; else they are kept where that is possible
+    #[arg(long, requires = "checkpoint", conflicts_with = "tcp_close")]
+    pub tcp_established: bool,
+    /// Close all TCP connections of the checkpoint with a reset
+    #[arg(long, requires = "checkpoint")]
+    pub tcp_close: bool,
     #[arg(required = true, value_name = "CONTAINER")]
     pub containers: Vec<String>,
 }
@@ -511,6 +519,8 @@ pub struct DumpArgs {
     #[arg(short = 's', long)]
     pub leave_stopped: bool,
     #[command(flatten)]
+    pub connections: ConnectionArgs,
+    #[command(flatten)]
     pub common: ProcessArgs,
 }
 
@@ -528,6 +538,8 @@ pub struct RestoreArgs {
     #[command(flatten)]
     pub host: host::HostArgs,
     #[command(flatten)]
+    pub connections: ConnectionArgs,
+    #[command(flatten)]
     pub common: ProcessArgs,
 }
 
@@ -536,6 +548,8 @@ pub struct CheckArgs {
     /// Root of the tree
     #[arg(short, long, value_name = "PID")]
     pub tree: i32,
+    #[command(flatten)]
+    pub connections: ConnectionArgs,
 }
 
 #[derive(Debug, Args)]

@@ -148,8 +148,17 @@ fn ways(kind: &Kind) -> &'static [(&'static str, Way)] {
 }
 
 fn play(zoo: &Path, program: &Program, way: Way) -> anyhow::Result<()> {
-    let mut play = Play::start(zoo, &[&program.name])?;
+    let mut play = Play::start(zoo, &[&program.name])?.with_options(options(&program.name));
     way(&mut play, &program.kind).with_context(|| format!("goal: {}", program.goal))
+}
+
+/// Connections are only kept if somebody says so.
+fn options(program: &str) -> &'static [&'static str] {
+    match program {
+        "sockets/tcp_reset" => &["--tcp-close"],
+        name if name.starts_with("sockets/tcp_") => &["--tcp-established"],
+        _ => &[],
+    }
 }
 
 fn plain(play: &mut Play, _: &Kind) -> anyhow::Result<()> {

@@ -14,6 +14,7 @@ mod cleanup;
 mod commit;
 pub mod config;
 mod confinement;
+mod connection_lock;
 mod copy;
 mod disk_usage;
 mod error;
@@ -56,6 +57,7 @@ pub use checkpoint::{
     Rewound, Sizes, Staged, Stored, Tags, Wanted, Wish,
 };
 pub use commit::{Commit, Pausing};
+pub use connection_lock::PacketFilter;
 pub use copy::{Links, Owners};
 pub use error::{Error, Result};
 pub use exec::ExecOptions;

@@ -54,6 +54,8 @@ pub(crate) enum Order {
     Start(Mode),
     /// Init may execute its program.
     Release,
+    /// The connections of a restored tree are in place: the network may come to them.
+    Unlock,
     /// The restored tree runs and is the container from now on.
     Commit,
 }
@@ -66,6 +68,8 @@ pub(crate) enum Notice {
         pid: i32,
         notes: Vec<Note>,
     },
+    /// The network is there.
+    Unlocked,
     /// The program was executed, or the commit is written down.
     Started,
     Failed {

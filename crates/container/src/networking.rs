@@ -6,12 +6,13 @@ mod files;
 
 use std::{
     fs::File,
-    os::fd::{AsFd, OwnedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::PathBuf,
 };
 
 use stasis_network::{
-    DEFAULT_NETWORK, Endpoint, Former, HeldPort, Joining, Ledger, Note, Owner, Publish, Tenancy,
+    ConnectionLock, DEFAULT_NETWORK, Endpoint, Former, HeldPort, Joining, Ledger, Note, Owner,
+    Publish, Segments, Tenancy,
 };
 
 use crate::{
@@ -71,6 +72,8 @@ pub(crate) struct Joined {
     pub held_ports: Vec<HeldPort>,
     /// What the user should hear.
     pub notes: Vec<Note>,
+    /// Keeps peers of connections that are to be restored away until these are there.
+    pub lock: Option<ConnectionLock>,
 }
 
 /// Brings a container whose init waits into its networks.
@@ -84,6 +87,7 @@ pub(crate) fn join(container: &Container, mode: &Mode, init: i32) -> Result<Join
         return Ok(Joined::default());
     };
     let namespace = open_namespace(init)?;
+    let lock = lock_for(mode, namespace.as_fd())?;
     let before = container.state()?.endpoints;
     let former = match mode {
         Mode::Program => Former::Prefer(&before),
@@ -106,7 +110,18 @@ pub(crate) fn join(container: &Container, mode: &Mode, init: i32) -> Result<Join
     files::tell_everybody(&ledger, home)?;
     let mut notes = ledger.take_notes();
     notes.extend(files::missing_name_server(&config));
-    Ok(Joined { held_ports: held, notes })
+    Ok(Joined { held_ports: held, notes, lock })
+}
+
+/// An empty network namespace would answer the peers of connections with resets.
+fn lock_for(mode: &Mode, namespace: BorrowedFd<'_>) -> Result<Option<ConnectionLock>> {
+    match mode {
+        Mode::Program => Ok(None),
+        Mode::Restore { .. } => {
+            let mark = stasis_engine::REPAIR_MARK;
+            Ok(Some(ConnectionLock::new(namespace, Segments::All, mark)?))
+        }
+    }
 }
 
 fn remember(container: &Container, endpoints: &[Endpoint]) -> Result<()> {
@@ -138,6 +153,23 @@ pub(crate) fn reserve(container: &Container) -> Result<()> {
     change(container, |ledger| Ok(ledger.reserve(&container.config.id)?))
 }
 
+/// Notes that a checkpoint is going to stop the container, if it publishes ports: who is connected to
+/// them waits.
+///
+/// # Errors
+/// [`Error::Network`] by the disk.
+pub(crate) fn rest(container: &Container) -> Result<()> {
+    change(container, |ledger| Ok(ledger.rest(&container.config.id)?))
+}
+
+/// Takes [`rest`] back.
+///
+/// # Errors
+/// [`Error::Network`] by the disk.
+pub(crate) fn wake(container: &Container) -> Result<()> {
+    change(container, |ledger| Ok(ledger.wake(&container.config.id)?))
+}
+
 /// As [`leave`], and gives back what was reserved for it.
 ///
 /// # Errors
@@ -154,10 +186,10 @@ pub(crate) fn renamed(container: &Container, name: &str) -> Result<()> {
     change(container, |ledger| Ok(ledger.rename(&container.config.id, name)?))
 }
 
-/// Does something to the leases of a container, if it has any.
+/// Does something to what a container has in its networks, if it has anything.
 fn change(container: &Container, act: impl FnOnce(&mut Ledger) -> Result<()>) -> Result<()> {
     let networks = container.home.networks();
-    if !networks.leases()?.iter().any(|lease| lease.owner.id == container.config.id) {
+    if !networks.knows(&container.config.id)? {
         return Ok(());
     }
     let mut ledger = networks.lock()?;

@@ -4,8 +4,8 @@ use std::{collections::HashMap, os::fd::AsFd, time::Instant};
 
 use stasis_files::{DumpStats, Facts, PageOwner, Writer};
 use stasis_model::{
-    ClockReadings, GhostContent, Loss, NamespaceKind, NsPid, Process, State, Subject, TableId,
-    Time, Tree,
+    ClockReadings, FileKind, GhostContent, Loss, NamespaceKind, NsPid, Process, State, Subject,
+    TableId, Time, Tree,
 };
 use stasis_objects::{
     Gathering, epoll,
@@ -19,6 +19,7 @@ use stasis_plan::Job;
 use stasis_tracee::{Patient, Sleepers, StopKind, StoppedTree};
 
 use crate::{
+    connections::Frozen,
     contents::{Ghost, Pages},
     cpuid,
     deadline::Deadline,
@@ -53,7 +54,8 @@ fn attempt(options: &mut CheckpointOptions<'_>) -> Result<Report, Error> {
         true => survey::outside_of_job(options.root, &options.externals),
         false => survey::outside(&options.externals),
     };
-    let findings = survey::look(options.root, &options.externals, &outside, Between::Processes)?;
+    let wanted = (Between::Processes, options.connections.surveyed());
+    let findings = survey::look(options.root, &options.externals, &outside, wanted)?;
     if !findings.obstacles.is_empty() {
         return Err(Error::Obstacles(findings.obstacles));
     }
@@ -65,14 +67,18 @@ fn attempt(options: &mut CheckpointOptions<'_>) -> Result<Report, Error> {
     phases.end("stop");
     let written = freeze_and_write(&mut tree, &sleepers, (options, outside), &mut phases);
     // Only a checkpoint that is wholly on disk may cost the tree its life.
-    let settled = match (&written, options.fate) {
-        (Ok(_), Fate::Kill) => tree.kill(),
-        (Ok(_), Fate::LeaveStopped) => leave_stopped(tree),
-        (Ok(_), Fate::LeaveRunning) | (Err(_), _) => tree.resume(),
+    let settled = match (written, options.fate) {
+        (Ok((report, connections)), fate) => {
+            settle(tree, connections, fate).map(|losses| with_losses(report, losses))
+        }
+        (Err(error), _) => {
+            // The failure that led here is the one to tell.
+            let _ = tree.resume();
+            Err(error)
+        }
     };
     phases.end("settle");
-    let mut report = written?;
-    settled?;
+    let mut report = settled?;
     for loss in findings.losses {
         if !report.losses.contains(&loss) {
             report.losses.push(loss);
@@ -81,6 +87,33 @@ fn attempt(options: &mut CheckpointOptions<'_>) -> Result<Report, Error> {
     report.stats.stopped = stopped_since.elapsed();
     report.stats.phases = phases.into_vec();
     Ok(report)
+}
+
+/// Gives a tree whose checkpoint is on disk its fate. Its connections end after it has died: should we
+/// die before it, no socket of a living task is in another mode than it was.
+fn settle(tree: StoppedTree, connections: Frozen<'_>, fate: Fate) -> Result<Vec<Loss>, Error> {
+    let mut losses = Vec::new();
+    match fate {
+        Fate::Kill => {
+            let killed = tree.kill();
+            losses = connections.end();
+            killed?;
+        }
+        Fate::LeaveStopped => {
+            drop(connections);
+            leave_stopped(tree)?;
+        }
+        Fate::LeaveRunning => {
+            drop(connections);
+            tree.resume()?;
+        }
+    }
+    Ok(losses)
+}
+
+fn with_losses(mut report: Report, losses: Vec<Loss>) -> Report {
+    report.losses.extend(losses);
+    report
 }
 
 fn leave_stopped(tree: StoppedTree) -> stasis_tracee::Result<()> {
@@ -92,16 +125,17 @@ fn leave_stopped(tree: StoppedTree) -> stasis_tracee::Result<()> {
     tree.resume()
 }
 
-fn freeze_and_write(
+fn freeze_and_write<'a>(
     tree: &mut StoppedTree,
     sleepers: &Sleepers,
-    (options, outside): (&mut CheckpointOptions<'_>, Outside),
+    (options, outside): (&mut CheckpointOptions<'a>, Outside),
     phases: &mut Phases,
-) -> Result<Report, Error> {
-    let mut gathering = freeze(tree, sleepers, options, outside)?;
+) -> Result<(Report, Frozen<'a>), Error> {
+    let (mut gathering, connections) = freeze(tree, sleepers, options, outside)?;
     phases.end("freeze");
     let writer = Writer::create(&options.images_dir)?;
-    let written = write(tree, &mut gathering, &writer, options, phases);
+    let facts = Facts { run_id: connections.run_id(), ..facts() };
+    let written = write(tree, &mut gathering, (&writer, facts), options, phases);
     let (nr_pages, bytes_written) = match written {
         Ok(numbers) => numbers,
         Err(error) => {
@@ -111,16 +145,14 @@ fn freeze_and_write(
         }
     };
     settle_links(&mut gathering, options.fate);
-    Ok(Report {
-        stats: Stats {
-            nr_tasks: gathering.tree.processes.len(),
-            nr_threads: gathering.tree.nr_threads(),
-            nr_pages,
-            bytes_written,
-            ..Stats::default()
-        },
-        losses: gathering.losses,
-    })
+    let stats = Stats {
+        nr_tasks: gathering.tree.processes.len(),
+        nr_threads: gathering.tree.nr_threads(),
+        nr_pages,
+        bytes_written,
+        ..Stats::default()
+    };
+    Ok((Report { stats, losses: gathering.losses }, connections))
 }
 
 /// Writes everything, and calls the caller who has more to save. Tells how many pages and how many
@@ -128,13 +160,13 @@ fn freeze_and_write(
 fn write(
     tree: &StoppedTree,
     gathering: &mut Gathering,
-    writer: &Writer,
+    (writer, facts): (&Writer, Facts),
     options: &mut CheckpointOptions<'_>,
     phases: &mut Phases,
 ) -> Result<(u64, u64), Error> {
     let owns_ipc = gathering.tree.namespaces.owns(NamespaceKind::Ipc);
     let sysctls = if owns_ipc { Some(ipc::read_sysctls(options.root)?) } else { None };
-    let facts = Facts { ipc: sysctls, ..facts() };
+    let facts = Facts { ipc: sysctls, ..facts };
     let stored = std::mem::take(&mut gathering.stored);
     let frozen = &gathering.tree;
     // Contents are slow to move and trees of many tasks have many files: each on a processor of its own.
@@ -199,12 +231,12 @@ fn facts() -> Facts {
 }
 
 /// Freezes all processes into the model.
-fn freeze(
+fn freeze<'a>(
     tree: &mut StoppedTree,
     sleepers: &Sleepers,
-    options: &CheckpointOptions<'_>,
+    options: &CheckpointOptions<'a>,
     outside: Outside,
-) -> Result<Gathering, Error> {
+) -> Result<(Gathering, Frozen<'a>), Error> {
     let clocks = read_clocks();
     let mut gathering = Gathering::new(options.externals.files.clone());
     gathering.tree.clocks = Some(clocks);
@@ -239,6 +271,7 @@ fn freeze(
         let process = describe(patient, live, options)?;
         gathering.tree.processes.push(process);
     }
+    let connections = Frozen::freeze(&mut gathering, options.connections, options.root)?;
     unix_socket::check_peers(&mut gathering);
     epoll::resolve(&mut gathering, &|table| tables.get(&table).copied())?;
     add_zombies(tree, &mut gathering);
@@ -252,7 +285,7 @@ fn freeze(
     gathering.tree.validate().map_err(|invalid| {
         Error::Failed(format!("internal error: the frozen tree contradicts itself: {invalid}"))
     })?;
-    Ok(gathering)
+    Ok((gathering, connections))
 }
 
 /// What could never be made again is not frozen.
@@ -387,6 +420,11 @@ fn write_stored(
                 let mut sink = Pages { pages, deadline };
                 segment::store(file.as_fd(), size, &mut sink).map_err(failed)?;
                 sink.pages.finish()?;
+            }
+            Stored::Connection { file, received, outgoing } => {
+                let FileKind::Inet(socket) = &frozen.files[&file].kind else { continue };
+                let Some(connection) = &socket.connection else { continue };
+                writer.tcp_stream(socket.socket, connection, (&received, &outgoing))?;
             }
         }
     }

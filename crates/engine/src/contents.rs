@@ -6,9 +6,9 @@ use std::{
 };
 
 use stasis_files::{GhostWriter, PageOwner, PageReader, PageWriter, Reader};
-use stasis_model::{GhostId, PageRun, SegmentId};
+use stasis_model::{GhostId, PageRun, SegmentId, SocketId};
 use stasis_objects::{
-    content::{GhostSink, PageSink, PageSource, StoredRun, write_all_at},
+    content::{GhostSink, PageSink, PageSource, StoredQueues, StoredRun, write_all_at},
     thawing::Contents,
 };
 
@@ -114,5 +114,16 @@ impl Contents for Directory<'_> {
     fn segment(&self, id: SegmentId) -> io::Result<Option<Box<dyn PageSource>>> {
         let pages = self.0.pages(PageOwner::Segment(id)).map_err(io::Error::other)?;
         Ok(pages.map(|reader| Box::new(StoredPages::new(reader)) as Box<dyn PageSource>))
+    }
+
+    fn tcp_queues(&self, id: SocketId) -> io::Result<StoredQueues> {
+        let stored = self.0.tcp_stream(id).map_err(io::Error::other)?;
+        let queues = stored.queues();
+        Ok(StoredQueues {
+            file: stored.file().try_clone()?,
+            start: queues.start,
+            received_bytes: queues.received_bytes,
+            outgoing_bytes: queues.outgoing_bytes,
+        })
     }
 }

@@ -9,6 +9,11 @@ use std::{
 use stasis_model::{Loss, NamespaceKind, Obstacle};
 use stasis_plan::CpuCheck;
 
+pub use crate::connections::{
+    FrozenConnections, LockError, LockGuard, Locked, Locking, NetworkLock, SurveyedConnections,
+    ThawedConnections,
+};
+
 /// What to freeze and how.
 pub struct CheckpointOptions<'a> {
     /// Root of the tree, as a pid of the caller's pid namespace.
@@ -21,6 +26,7 @@ pub struct CheckpointOptions<'a> {
     pub externals: Externals,
     /// A checkpoint that is not wholly written by then is given up.
     pub deadline: Option<Instant>,
+    pub connections: FrozenConnections<'a>,
     /// Called while everything stands still, after the tasks are on disk and before their fate is
     /// settled; an error lets the tree run on and fails the checkpoint.
     pub while_stopped: Option<WhileStopped<'a>>,
@@ -64,6 +70,7 @@ pub struct RestoreOptions<'a> {
     pub pages: Pages,
     /// External files: key to the descriptor number that the root blank has it under.
     pub inherited: InheritedFds,
+    pub connections: ThawedConnections<'a>,
 }
 
 /// Whether the kernel may let equal pages of several trees be one (`MADV_MERGEABLE` of madvise(2)).

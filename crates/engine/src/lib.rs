@@ -6,6 +6,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod checkpoint;
+mod connections;
 mod contents;
 mod cpuid;
 mod deadline;
@@ -28,13 +29,15 @@ mod visit;
 
 pub use checkpoint::checkpoint;
 pub use facade::{
-    CheckpointOptions, Error, ExternalKey, Externals, Fate, InheritedFds, Pages, Report,
-    RestoreOptions, RestoreRoot, Restored, Stats, WhileStopped,
+    CheckpointOptions, Error, ExternalKey, Externals, Fate, FrozenConnections, InheritedFds,
+    LockError, LockGuard, Locked, Locking, NetworkLock, Pages, Report, RestoreOptions, RestoreRoot,
+    Restored, Stats, SurveyedConnections, ThawedConnections, WhileStopped,
 };
 pub use host::{Fitness, check_restore};
 pub use own_limit::raise as raise_own_limit;
 pub use reading::{MemoryDifference, compare_memory, read, verify};
 pub use restore::restore;
+pub use stasis_objects::tcp_connection::{Keeping, REPAIR_MARK};
 pub use stasis_plan::CpuCheck;
 pub use stasis_tracee::blank_program;
 pub use survey::check;

@@ -10,12 +10,14 @@ use rustix::fs::OFlags;
 use stasis_files::Reader;
 use stasis_model::{Backing, FdNumber, NsPid, Process, State, TableId, Tree};
 use stasis_objects::{
-    Thawing, descriptor, file_lock, link, process, segment, signal, terminal, unix_socket,
+    Thawing, descriptor, file_lock, link, process, segment, signal, tcp_connection, terminal,
+    unix_socket,
 };
 use stasis_plan::{Job, Step};
 use stasis_tracee::{Batch, Birth, Blank, Channel, FootholdPlan, Seed};
 
 use crate::{
+    connections::{self, Thawed},
     contents::Directory,
     facade::{Error, Pages, Report, RestoreOptions, RestoreRoot, Restored, Stats},
     host, ipc, morph, namespaces, own_limit,
@@ -41,6 +43,7 @@ pub fn restore(options: RestoreOptions<'_>) -> Result<Restored, Error> {
     let patches = vdso::adapt(&mut tree, &reader)?;
     let is_new = matches!(options.root, RestoreRoot::New);
     let mut obstacles = host::obstacles(&tree, &facts, options.cpu);
+    obstacles.extend(connections::obstacles(&tree, options.connections));
     if is_new {
         obstacles.extend(namespaces::obstacles_to_restore(&tree));
     }
@@ -61,6 +64,7 @@ pub fn restore(options: RestoreOptions<'_>) -> Result<Restored, Error> {
     let (root, channel, inherited) =
         make_root(&tree, &options.inherited, options.root, processor.as_ref())?;
     let host_root = root.pid();
+    let connections = Thawed::prepare(&tree, &facts, options.connections, host_root)?;
     let mut family = Family { blanks: BTreeMap::from([(root.own_pid(), root)]) };
     let namespace_root = open_root(host_root)?;
     let shell = if options.shell_job { terminal::own_terminal() } else { None };
@@ -70,6 +74,12 @@ pub fn restore(options: RestoreOptions<'_>) -> Result<Restored, Error> {
     let contents = Directory(&reader);
     let mut thawing = Thawing::new(&tree, &contents, namespace_root, inherited);
     family.give_terminals(&tree, &channel, &mut thawing, &mut terminals)?;
+    if let Some(connections) = &connections {
+        let namespace = connections.namespace.try_clone().map_err(failed)?;
+        thawing.keep_connections(connections.keeping, namespace);
+    }
+    // They may be on their way through unix sockets.
+    descriptor::thaw_internet_sockets(&mut thawing, family.blank(tree.root().pid)?)?;
     // While the root blank's directories are those of the namespace, where names are looked up.
     unix_socket::thaw_all(&mut thawing, family.blank(tree.root().pid)?)?;
     let lost = ipc::thaw(host_root, &tree, &contents)?;
@@ -96,7 +106,6 @@ pub fn restore(options: RestoreOptions<'_>) -> Result<Restored, Error> {
     phases.end("threads");
     let by_own = family.host_ids();
     descriptor::thaw_owners(&thawing, &|own: NsPid| by_own.get(&own.0).copied())?;
-    let losses = std::mem::take(&mut thawing.losses);
     drop(terminals);
     for process in live_processes(&tree) {
         let blank = family.blank(process.pid)?;
@@ -107,6 +116,11 @@ pub fn restore(options: RestoreOptions<'_>) -> Result<Restored, Error> {
         morph::stop(blank, process)?;
     }
     link::remove(&thawing)?;
+    if let Some(connections) = connections {
+        connections.release()?;
+        tcp_connection::settle(&mut thawing)?;
+    }
+    let losses = std::mem::take(&mut thawing.losses);
     drop(thawing);
     phases.end("leave");
     family.let_go(&tree, processor.as_ref())?;
@@ -140,6 +154,10 @@ fn let_merge(tree: &mut Tree) {
 pub fn job_of(tree: &Tree, wanted: Job) -> Job {
     let root = tree.root();
     if root.session == root.pid { Job::Own } else { wanted }
+}
+
+fn failed(error: std::io::Error) -> Error {
+    Error::Failed(error.to_string())
 }
 
 fn live_processes(tree: &Tree) -> impl Iterator<Item = &Process> {

@@ -7,13 +7,15 @@ use stasis_objects::{
     address_space, descriptor, file_lock, inet_socket, inotify, interrupted_call,
     sharing::{self, Between},
     system_v::attachment,
+    tcp_connection,
     terminal::{self, Outside, ShellTerminal},
     unix_socket,
 };
 use stasis_tracee::{ProcDir, Sleepers};
 
 use crate::{
-    facade::{Error, Externals},
+    connections,
+    facade::{Error, Externals, SurveyedConnections},
     ipc, namespaces, patience,
 };
 
@@ -22,9 +24,13 @@ use crate::{
 ///
 /// # Errors
 /// [`Error::Failed`] if the tree cannot be looked at, for instance because the root does not exist.
-pub fn check(root: i32, externals: &Externals) -> Result<(Vec<Obstacle>, Vec<Loss>), Error> {
+pub fn check(
+    root: i32,
+    externals: &Externals,
+    connections: SurveyedConnections,
+) -> Result<(Vec<Obstacle>, Vec<Loss>), Error> {
     let findings = patience::until_passed(
-        || look(root, externals, &outside(externals), Between::ProcessesAndThreads),
+        || look(root, externals, &outside(externals), (Between::ProcessesAndThreads, connections)),
         |looked| looked.as_ref().map_or(Vec::new(), |found| found.obstacles.clone()),
     )?;
     Ok((findings.obstacles, findings.losses))
@@ -69,13 +75,14 @@ pub fn look(
     root: i32,
     externals: &Externals,
     outside: &Outside,
-    between: Between,
+    (between, connections): (Between, SurveyedConnections),
 ) -> Result<Findings, Error> {
     let tree = open_tree(root)?;
     let others: Vec<&ProcDir> = tree.iter().skip(1).collect();
     let (own, nested) = namespaces::survey(&tree[0], &others)?;
     let mut survey = Survey {
         externals,
+        connections,
         own,
         obstacles: Vec::new(),
         pipes: Vec::new(),
@@ -121,6 +128,7 @@ fn open_tree(root: i32) -> Result<Vec<ProcDir>, Error> {
 
 struct Survey<'a> {
     externals: &'a Externals,
+    connections: SurveyedConnections,
     /// Kinds of namespaces that the tree has for itself.
     own: Vec<NamespaceKind>,
     obstacles: Vec<Obstacle>,
@@ -182,7 +190,10 @@ impl Survey<'_> {
                         self.losses
                             .extend(loss.map(|reason| Loss { subject: open.subject(), reason }));
                     }
-                    Err(reason) => self.obstacle(open.subject(), reason),
+                    Err((reason, hint)) => {
+                        let subject = open.subject();
+                        self.obstacles.push(Obstacle::lasting(subject, reason, hint));
+                    }
                 },
                 descriptor::Kind::Inotify => {
                     let taken = proc.take_fd(fd)?;
@@ -211,10 +222,33 @@ impl Survey<'_> {
     /// A socket is taken into our own table for a moment, which nobody notices.
     ///
     /// Tells what of it is not kept; fails if nothing of it can be.
-    fn socket(&self, proc: &ProcDir, fd: i32) -> Result<Option<String>, String> {
-        let taken = proc.take_fd(fd).map_err(|error| error.to_string())?;
-        let family = descriptor::socket_obstacle_or_family(taken.as_fd())?;
-        Ok(if family == 1 { None } else { inet_socket::loss(taken.as_fd()) })
+    fn socket(
+        &self,
+        proc: &ProcDir,
+        fd: i32,
+    ) -> Result<Option<String>, (String, Option<&'static str>)> {
+        let taken = proc.take_fd(fd).map_err(|error| (error.to_string(), None))?;
+        let socket = taken.as_fd();
+        let family =
+            descriptor::socket_obstacle_or_family(socket).map_err(|reason| (reason, None))?;
+        if family == 1 {
+            return Ok(None);
+        }
+        if !tcp_connection::is_connection(socket) {
+            return Ok(inet_socket::loss(socket));
+        }
+        match self.connections {
+            SurveyedConnections::Refused => {
+                Err((tcp_connection::describe(socket), Some(connections::HINT)))
+            }
+            SurveyedConnections::Kept => match tcp_connection::obstacle(socket) {
+                Some(reason) => Err((reason, None)),
+                None => Ok(None),
+            },
+            SurveyedConnections::Closed => {
+                Ok(Some(format!("{}, which is closed", tcp_connection::describe(socket))))
+            }
+        }
     }
 
     fn obstacle(&mut self, subject: Subject, reason: String) {

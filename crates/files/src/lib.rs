@@ -4,7 +4,7 @@
 //!   ([`wire::extension`]).
 //! - [`convert`]: a tree as messages and messages as a tree, without touching a disk.
 //! - [`Writer`] and [`Reader`]: a checkpoint as a directory, with the streams that are no part of the
-//!   tree: contents of pages, of unlinked files and of tmpfs.
+//!   tree: contents of pages, of unlinked files, of tmpfs and of the queues of TCP connections.
 //!
 //! Whatever is read is taken for hostile until it is a tree that [`stasis_model::Tree::validate`]
 //! accepts: lengths are bounded, links are not followed, and what the model cannot express is refused
@@ -20,7 +20,8 @@ pub mod wire;
 pub use convert::{Facts, IdMap, IpcSysctls, SecurityModule, namespace_id};
 pub use directory::{
     DumpStats, GhostChunk, GhostReader, GhostWriter, PageOwner, PageReader, PageWriter, PagemapRun,
-    ReadAt, Reader, StoredRun, Writer, decode_pagemap, ghost_chunks,
+    ReadAt, Reader, StoredRun, TcpQueues, TcpStreamReader, Writer, decode_pagemap, ghost_chunks,
+    tcp_queues,
 };
 pub use error::{Error, Result};
 

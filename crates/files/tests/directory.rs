@@ -12,7 +12,9 @@ use std::{
 
 use checkpoints::{data, kitchen};
 use stasis_files::{Facts, PageOwner, Reader, Result, Writer};
-use stasis_model::{GhostContent, NamespaceKind, SeccompMode, Tree};
+use stasis_model::{
+    FileKind, GhostContent, NamespaceKind, SeccompMode, SocketId, TcpConnection, Tree,
+};
 
 /// Writes what was read, streams included.
 fn write_again(reader: &Reader, tree: &Tree, facts: &Facts) -> Result<tempfile::TempDir> {
@@ -41,6 +43,10 @@ fn write_again(reader: &Reader, tree: &Tree, facts: &Facts) -> Result<tempfile::
             to.chunk(chunk.offset, &mut bytes.as_slice(), chunk.len)?;
         }
     }
+    for (socket, connection) in connections(tree) {
+        let (received, outgoing) = queues(reader, socket);
+        writer.tcp_stream(socket, &connection, (&received, &outgoing))?;
+    }
     for tmpfs in tree.namespaces.mounts.iter().filter_map(|mount| mount.tmpfs) {
         let mut bytes = Vec::new();
         reader.tmpfs(tmpfs.device)?.read_to_end(&mut bytes).unwrap();
@@ -55,6 +61,26 @@ fn owners(tree: &Tree) -> Vec<PageOwner> {
     let live = tree.processes.iter().filter(|process| process.live().is_some());
     let segments = tree.segment_sizes().map(|(id, _)| PageOwner::Segment(id));
     live.map(|process| PageOwner::Process(process.pid)).chain(segments).collect()
+}
+
+fn connections(tree: &Tree) -> Vec<(SocketId, TcpConnection)> {
+    let sockets = tree.files.values().filter_map(|file| match &file.kind {
+        FileKind::Inet(socket) => Some((socket.socket, socket.connection?)),
+        _ => None,
+    });
+    sockets.collect()
+}
+
+/// What is in the receive queue and in the send queue of a connection.
+fn queues(reader: &Reader, socket: SocketId) -> (Vec<u8>, Vec<u8>) {
+    let stored = reader.tcp_stream(socket).unwrap();
+    let queues = stored.queues();
+    let mut received = vec![0; queues.received_bytes as usize];
+    let mut outgoing = vec![0; queues.outgoing_bytes as usize];
+    stored.file().read_exact_at(&mut received, queues.start).unwrap();
+    let after = queues.start + u64::from(queues.received_bytes);
+    stored.file().read_exact_at(&mut outgoing, after).unwrap();
+    (received, outgoing)
 }
 
 /// All stored pages of all owners: where they belong, and their bytes.
@@ -130,6 +156,23 @@ fn nearly_every_kind_of_file() {
 }
 
 #[test]
+fn connections_are_written_as_they_were_read() {
+    let (original, names) = (data("kitchen"), ["tcp-stream-4debf5.img", "tcp-stream-4debf6.img"]);
+    let dir = kitchen();
+    let reader = Reader::open(dir.path()).unwrap();
+    let (tree, facts) = (reader.tree().unwrap(), reader.facts().unwrap());
+    let found = connections(&tree);
+    assert_eq!(found.len(), 2);
+    let read: Vec<Vec<u8>> = found.iter().map(|(socket, _)| queues(&reader, *socket).0).collect();
+    assert!(read.contains(&b"tcp-payload".to_vec()), "{read:?}");
+    let written = write_again(&reader, &tree, &facts).unwrap();
+    for name in names {
+        let (before, after) = (fs::read(original.join(name)), fs::read(written.path().join(name)));
+        assert_eq!(before.unwrap(), after.unwrap(), "{name}");
+    }
+}
+
+#[test]
 fn a_container_of_podman() {
     use NamespaceKind::{Ipc, Mount, Net, Pid, Uts};
     let tree = check_round_trip(&data("podman-counter"));
@@ -149,6 +192,6 @@ fn a_container_of_podman() {
 #[test]
 fn what_cannot_be_restored_is_named() {
     let error = Reader::open(&data("kitchen")).unwrap().tree().unwrap_err();
-    let expect = "TCP socket 127.0.0.1:41482 -> 127.0.0.1:18765";
+    let expect = "netlink socket (process 24096, descriptor 32)";
     assert!(error.to_string().starts_with(expect), "{error}");
 }

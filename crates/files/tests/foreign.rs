@@ -25,7 +25,7 @@ use stasis_files::{
         seccomp::{SeccompEntry, SeccompFilter},
     },
 };
-use stasis_model::{Backing, NsPid, PAGE_SIZE, PageRun, SeccompMode, SegmentId, Tree};
+use stasis_model::{Backing, FileKind, NsPid, PAGE_SIZE, PageRun, SeccompMode, SegmentId, Tree};
 
 const LEADER: NsPid = NsPid(19086);
 
@@ -290,12 +290,36 @@ fn required_fields_must_be_there() {
     assert_eq!(error(dir.path()), expect);
 }
 
+/// Connections of a tree: how many are there, and of how many more than the addresses is known.
+fn connections(tree: &Tree) -> (usize, usize) {
+    let sockets = tree.files.values().filter_map(|file| match &file.kind {
+        FileKind::Inet(socket) if socket.is_connection() => Some(socket),
+        _ => None,
+    });
+    let sockets: Vec<_> = sockets.collect();
+    (sockets.len(), sockets.iter().filter(|socket| socket.connection.is_some()).count())
+}
+
 #[test]
 fn connections_may_come_back_closed() {
-    let dir = copy(&data("kitchen"));
+    let dir = kitchen();
+    assert_eq!(connections(&tree(dir.path())), (2, 2));
+    let missing = "checkpoint file tcp-stream-4debf5.img is missing (a TCP connection needs it)";
+    fs::remove_file(dir.path().join("tcp-stream-4debf5.img")).unwrap();
+    assert_eq!(error(dir.path()), missing);
+    fs::remove_file(dir.path().join("tcp-stream-4debf6.img")).unwrap();
     change(dir.path(), "inventory.img", |entry: &mut InventoryEntry| entry.tcp_close = Some(true));
-    let expect = "netlink socket (process 24096, descriptor 32): \
-                  this kind of file cannot be restored";
+    assert_eq!(connections(&tree(dir.path())), (2, 0));
+}
+
+#[test]
+fn queues_of_connections_must_be_whole() {
+    let dir = kitchen();
+    let path = dir.path().join("tcp-stream-4debf6.img");
+    let bytes = fs::read(&path).unwrap();
+    fs::write(&path, &bytes[..bytes.len() - 1]).unwrap();
+    let expect = "checkpoint file tcp-stream-4debf6.img, record 1, field outq_len: \
+                  queues are cut short";
     assert_eq!(error(dir.path()), expect);
 }
 

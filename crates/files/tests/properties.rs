@@ -16,9 +16,10 @@ use std::{
 use checkpoints::{data, kitchen};
 use proptest::prelude::*;
 use stasis_files::{
-    Facts, PageOwner, Reader, Writer, convert, decode_pagemap, ghost_chunks, wire::any::recode,
+    Facts, PageOwner, Reader, Writer, convert, decode_pagemap, ghost_chunks, tcp_queues,
+    wire::any::recode,
 };
-use stasis_model::{GhostContent, Tree};
+use stasis_model::{FileKind, GhostContent, InetSocket, Tree};
 
 /// Words of all sizes, so that lists are short as often as numbers are large.
 fn words() -> impl Strategy<Value = Vec<u64>> {
@@ -37,6 +38,12 @@ fn write(dir: &Path, tree: &Tree, facts: &Facts) -> stasis_files::Result<()> {
     for (id, ghost) in &tree.ghosts {
         if matches!(ghost.content, GhostContent::Regular { .. }) {
             writer.ghost(*id, ghost)?;
+        }
+    }
+    for file in tree.files.values() {
+        if let FileKind::Inet(InetSocket { socket, connection: Some(connection), .. }) = &file.kind
+        {
+            writer.tcp_stream(*socket, connection, (&[], &[]))?;
         }
     }
     for tmpfs in tree.namespaces.mounts.iter().filter_map(|mount| mount.tmpfs) {
@@ -143,6 +150,9 @@ fn decode_all(files: &Files, name: &str) {
     }
     if name.starts_with("ghost-file-") {
         let _ = ghost_chunks(name, bytes.as_slice(), bytes.len() as u64);
+    }
+    if name.starts_with("tcp-stream-") {
+        let _ = tcp_queues(name, bytes.as_slice(), bytes.len() as u64);
     }
     if let Ok((tree, facts)) = convert::decode(files) {
         tree.validate().unwrap();

@@ -39,8 +39,8 @@ pub use processor::{FEATURE_WORDS, FeatureWord, Processor, Register, Vendor};
 pub use registers::{FpuState, GeneralRegisters, Registers, XsaveComponents};
 pub use signal::{PendingSignal, SIGINFO_SIZE, SignalAction, SignalMask};
 pub use socket::{
-    Ancillary, FurtherOption, InetSocket, IpOptions, SocketOptions, SocketState, TcpOptions,
-    UnixName, UnixPacket, UnixSocket,
+    Ancillary, FurtherOption, InetSocket, IpOptions, SocketOptions, SocketState, TcpConnection,
+    TcpOptions, TcpWindow, UnixName, UnixPacket, UnixSocket,
 };
 pub use system_v::{IpcObject, Message, MessageQueue, SemaphoreSet, SystemV, SystemVMemory};
 pub use task::{

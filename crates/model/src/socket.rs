@@ -1,4 +1,4 @@
-//! Sockets, as far as they are not connections to elsewhere.
+//! Sockets.
 
 use std::path::PathBuf;
 
@@ -143,6 +143,50 @@ pub struct InetSocket {
     /// Interface of a scoped IPv6 address.
     pub interface: Option<Vec<u8>>,
     pub shutdown: u32,
+    /// What a TCP connection is beside its two ends. Without it, a TCP socket with a remote port is
+    /// one whose connection ends with the checkpoint.
+    pub connection: Option<TcpConnection>,
+}
+
+impl InetSocket {
+    /// Has it, or had it, a peer on the other side of a TCP connection?
+    pub fn is_connection(&self) -> bool {
+        const SOCK_STREAM: u32 = 1;
+        self.socket_type == SOCK_STREAM && self.remote_port != 0
+    }
+}
+
+/// The state of a TCP connection, as `TCP_REPAIR` gives it (tcp(7)). Contents of queues are elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TcpConnection {
+    /// What comes next from the peer; a FIN that was received counts.
+    pub receive_sequence: u32,
+    /// What comes next after all that is in the send queue; a FIN of ours counts.
+    pub send_sequence: u32,
+    /// Received and not yet read.
+    pub received_bytes: u32,
+    /// Sent and not acknowledged, or not yet sent.
+    pub outgoing_bytes: u32,
+    /// How many of those, at their end, were not yet sent.
+    pub unsent_bytes: u32,
+    /// Largest segment, bytes.
+    pub mss: u32,
+    pub selective_acks: bool,
+    /// Shifts of the peer's window and of ours.
+    pub window_scale: Option<(u8, u8)>,
+    /// The clock in our segments, if both sides use timestamps.
+    pub timestamp: Option<u32>,
+    pub window: Option<TcpWindow>,
+}
+
+/// `TCP_REPAIR_WINDOW`, with the kernel's names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TcpWindow {
+    pub snd_wl1: u32,
+    pub snd_wnd: u32,
+    pub max_window: u32,
+    pub rcv_wnd: u32,
+    pub rcv_wup: u32,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::{
-    Backing, FileId, FileKind, Live, NamespaceKind, NsPid, PAGE_SIZE, Process, Remap, SeccompMode,
-    Tree,
+    Backing, FileId, FileKind, InetSocket, Live, NamespaceKind, NsPid, PAGE_SIZE, Process, Remap,
+    SeccompMode, Tree,
 };
 
 /// A tree that cannot be, and why.
@@ -193,6 +193,7 @@ impl Tree {
                         format!("file {id} needs terminal {}, which is not there", file.terminal)
                     })?
                 }
+                FileKind::Inet(socket) => socket.validate(*id)?,
                 FileKind::Pipe(_)
                 | FileKind::Fifo(_)
                 | FileKind::Eventfd(_)
@@ -201,7 +202,6 @@ impl Tree {
                 | FileKind::Signalfd(_)
                 | FileKind::Inotify(_)
                 | FileKind::Unix(_)
-                | FileKind::Inet(_)
                 | FileKind::Namespace { .. }
                 | FileKind::Pidfd { .. } => {}
             }
@@ -225,6 +225,25 @@ impl Tree {
         check(open.is_some_and(|open| matches!(open.kind, FileKind::Path(_))), || {
             format!("{} refers to file {file}, which is no path", what())
         })
+    }
+}
+
+/// Largest shift of a window (RFC 7323, 2.3).
+const MAX_WINDOW_SCALE: u8 = 14;
+
+impl InetSocket {
+    fn validate(&self, id: FileId) -> Result<(), Invalid> {
+        let Some(connection) = &self.connection else { return Ok(()) };
+        check(self.is_connection(), || format!("socket {id} has a connection without a peer"))?;
+        check(connection.unsent_bytes <= connection.outgoing_bytes, || {
+            format!("more of the send queue of socket {id} was not sent than there is in it")
+        })?;
+        check(
+            connection
+                .window_scale
+                .is_none_or(|(send, receive)| send.max(receive) <= MAX_WINDOW_SCALE),
+            || format!("the window of socket {id} is scaled by more than {MAX_WINDOW_SCALE} bits"),
+        )
     }
 }
 

@@ -16,7 +16,7 @@ use crate::{
     error::{Context, Error, Result},
     namespace::within,
     netlink::Netlink,
-    nftables::{Chain, ChainHook, Rule, own_table},
+    nftables::{Chain, ChainHook, Rule, own_table, replace_table, tables},
 };
 
 /// Before anything else that sees segments, such as the tracking of connections.
@@ -55,6 +55,31 @@ impl ConnectionLock {
         })?;
         Ok(ConnectionLock { _owner: owner })
     }
+}
+
+/// The same with a table that lasts until [`lift_lock`], or the host's end.
+///
+/// # Errors
+/// As [`ConnectionLock::new`].
+pub fn lock_lastingly(
+    namespace: BorrowedFd<'_>,
+    name: &str,
+    segments: Segments<'_>,
+    passing_mark: u32,
+) -> Result<()> {
+    let chains = chains(segments, passing_mark);
+    within(namespace, || replace_table(name, &chains).map_err(explained))
+}
+
+/// Removes the table; that there is none is fine.
+///
+/// # Errors
+/// [`Error::Refused`] by the kernel.
+pub fn lift_lock(namespace: BorrowedFd<'_>, name: &str) -> Result<()> {
+    within(namespace, || match tables()?.iter().any(|table| table == name) {
+        true => replace_table(name, &[]),
+        false => Ok(()),
+    })
 }
 
 fn explained(error: Error) -> Error {

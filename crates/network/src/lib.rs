@@ -31,7 +31,7 @@ mod publish;
 pub mod resolver;
 mod ruleset;
 
-pub use connection_lock::{ConnectionLock, Segments};
+pub use connection_lock::{ConnectionLock, Segments, lift_lock, lock_lastingly};
 pub use create::{Creation, Families};
 pub use endpoint::{Connection, Former};
 pub use error::{Error, Result};

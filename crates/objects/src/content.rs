@@ -1,6 +1,6 @@
 //! Where contents go to and come from; the engine fills these in.
 
-use std::{io, os::fd::BorrowedFd};
+use std::{fs::File, io, os::fd::BorrowedFd};
 
 use rustix::io::Errno;
 use stasis_model::PageRun;
@@ -46,6 +46,16 @@ pub struct StoredChunk {
     pub len: u64,
     /// Offset in the file it is stored in.
     pub stored_at: u64,
+}
+
+/// The queues of a TCP connection in a file: what was received, and behind it what is to be sent.
+#[derive(Debug)]
+pub struct StoredQueues {
+    pub file: File,
+    /// Offset of the first byte.
+    pub start: u64,
+    pub received_bytes: u32,
+    pub outgoing_bytes: u32,
 }
 
 /// Writes all bytes where the file stands, or at its end.

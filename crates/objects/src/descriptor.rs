@@ -21,7 +21,7 @@ use crate::{
     error::{Error, Result},
     eventfd, fifo, file_lock,
     gathering::{Gathering, OpenFd, file_of},
-    inet_socket, inotify, memfd, path_file, pipe, signalfd, terminal,
+    inet_socket, inotify, memfd, path_file, pipe, signalfd, tcp_connection, terminal,
     thawing::Thawing,
     timerfd, unix_socket,
 };
@@ -230,8 +230,15 @@ fn freeze_file(open: &OpenFd, table: TableId, gathering: &mut Gathering) -> Resu
         FileKind::Unix(socket) => socket.state != SocketState::Listening,
         _ => false,
     };
+    let connection = match &kind {
+        FileKind::Inet(socket) if socket.is_connection() => Some(socket.clone()),
+        _ => None,
+    };
     let id = gathering.add_file(OpenFile { flags: open.flags(), owner, kind });
     gathering.remember_file(open, id);
+    if let Some(socket) = connection {
+        tcp_connection::resolve_later(open, id, &socket, gathering)?;
+    }
     if queue {
         unix_socket::freeze_queue(open, id, gathering)?;
     }
@@ -337,6 +344,9 @@ pub fn thaw_file(id: FileId, thawing: &mut Thawing, nursery: &mut Blank) -> Resu
         FileKind::Signalfd(signalfd) => signalfd::thaw(signalfd, file, nursery)?,
         FileKind::Memfd(memfd) => memfd::thaw(memfd, file, thawing)?,
         FileKind::Inotify(inotify) => inotify::thaw(inotify, file, thawing)?,
+        FileKind::Inet(inet) if inet.is_connection() => {
+            tcp_connection::thaw(id, inet, file, thawing, nursery)?
+        }
         FileKind::Inet(inet) => inet_socket::thaw(inet, file, nursery)?,
         FileKind::Unix(_)
         | FileKind::Terminal(_)
@@ -350,6 +360,20 @@ pub fn thaw_file(id: FileId, thawing: &mut Thawing, nursery: &mut Blank) -> Resu
     };
     thawing.keep_file(id, made);
     Ok(())
+}
+
+/// Makes all internet sockets. Listening ones come before connections, which share their ports: those
+/// may always take a port, but not the other way round.
+///
+/// # Errors
+/// Whatever stands in the way of one of them.
+pub fn thaw_internet_sockets(thawing: &mut Thawing, nursery: &mut Blank) -> Result<()> {
+    let sockets = thawing.tree().files.iter().filter_map(|(id, file)| match &file.kind {
+        FileKind::Inet(socket) => Some((*id, socket.is_connection())),
+        _ => None,
+    });
+    let (connections, others): (Vec<_>, Vec<_>) = sockets.partition(|(_, connects)| *connects);
+    others.into_iter().chain(connections).try_for_each(|(id, _)| thaw_file(id, thawing, nursery))
 }
 
 /// Sets who gets `SIGIO`, when all tasks exist; `host` finds a task by its own id.

@@ -52,8 +52,21 @@ impl OpenFd {
 /// Contents that are stored apart from the model, once the tree is known.
 #[derive(Debug)]
 pub enum Stored {
-    Ghost { id: GhostId, file: OwnedFd },
-    Segment { id: SegmentId, size: u64, file: OwnedFd },
+    Ghost {
+        id: GhostId,
+        file: OwnedFd,
+    },
+    Segment {
+        id: SegmentId,
+        size: u64,
+        file: OwnedFd,
+    },
+    /// The queues of a TCP connection: what was received and not read, and what is to be sent.
+    Connection {
+        file: FileId,
+        received: Vec<u8>,
+        outgoing: Vec<u8>,
+    },
 }
 
 /// The state of a freeze.
@@ -81,6 +94,8 @@ pub struct Gathering {
     pub(crate) epolls: Vec<crate::epoll::Unresolved>,
     /// All unix sockets of the tree's network namespace, if it has any.
     pub unix_sockets: HashMap<u32, stasis_proctext::unix_diag::UnixSocket>,
+    /// Connections that are frozen when the network leaves them alone.
+    pub connections: Vec<crate::tcp_connection::Met>,
     pub terminals: crate::terminal::Gathered,
     /// Paths by inode, for watches; filled when first needed.
     pub(crate) inodes: HashMap<u64, PathBuf>,

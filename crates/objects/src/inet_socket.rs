@@ -1,4 +1,5 @@
-//! TCP and UDP sockets that are not connected to elsewhere: new, bound, listening; and connected UDP.
+//! TCP and UDP sockets: new, bound, listening; and connected UDP. What TCP connections are beside is in
+//! `tcp_connection`.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6},
@@ -12,7 +13,7 @@ use stasis_tracee::{Batch, Blank};
 use crate::{
     error::{Error, Result},
     gathering::{Gathering, OpenFd, file_of},
-    socket_options,
+    socket_options, tcp_connection,
 };
 
 const AF_INET6: i32 = 10;
@@ -25,16 +26,50 @@ const UDP: i32 = 17;
 const IPPROTO_IP: i32 = 0;
 const IPPROTO_IPV6: i32 = 41;
 const TCP_LISTEN: u8 = 10;
-const TCP_CLOSE: u8 = 7;
+const TCP_SYN_SENT: u8 = 2;
 
-/// What a TCP socket is doing (`TCP_INFO`): state, connections that wait to be accepted, backlog.
-fn tcp_info(what: &str, fd: BorrowedFd<'_>) -> Result<(u8, u32, u32)> {
+/// What the kernel tells of a TCP socket (`TCP_INFO`).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TcpInfo([u8; 104]);
+
+impl TcpInfo {
+    pub fn state(&self) -> u8 {
+        self.0[0]
+    }
+
+    pub fn has_timestamps(&self) -> bool {
+        self.0[5] & 1 != 0
+    }
+
+    pub fn has_selective_acks(&self) -> bool {
+        self.0[5] & 2 != 0
+    }
+
+    /// Shifts of the peer's window and of ours, half a byte each.
+    pub fn window_scale(&self) -> Option<(u8, u8)> {
+        (self.0[5] & 4 != 0).then_some((self.0[6] & 0xf, self.0[6] >> 4))
+    }
+
+    /// For a listening socket: connections that wait to be accepted (`tcpi_unacked`).
+    pub fn waiting(&self) -> u32 {
+        self.word(24)
+    }
+
+    /// For a listening socket: how many may wait (`tcpi_sacked`).
+    pub fn backlog(&self) -> u32 {
+        self.word(28)
+    }
+
+    fn word(&self, at: usize) -> u32 {
+        u32::from_ne_bytes(self.0[at..at + 4].try_into().expect("four bytes"))
+    }
+}
+
+pub(crate) fn tcp_info(what: &str, fd: BorrowedFd<'_>) -> Result<TcpInfo> {
     let mut bytes = [0; 104];
     socket::get_bytes(fd, TCP, libc::TCP_INFO, &mut bytes)
         .map_err(Error::at(what, "getsockopt(TCP_INFO)"))?;
-    let word = |at: usize| u32::from_ne_bytes(bytes[at..at + 4].try_into().expect("four bytes"));
-    // For a listening socket `tcpi_unacked` and `tcpi_sacked` count the accept queue.
-    Ok((bytes[0], word(24), word(28)))
+    Ok(TcpInfo(bytes))
 }
 
 /// Why a socket cannot be kept, if so.
@@ -43,13 +78,7 @@ pub fn obstacle(fd: BorrowedFd<'_>) -> Option<String> {
     let family = int(libc::SO_DOMAIN)?;
     let kind = (int(libc::SO_TYPE)?, int(libc::SO_PROTOCOL)?);
     match kind {
-        (STREAM, TCP) => {
-            let (state, ..) = tcp_info("socket", fd).ok()?;
-            (state != TCP_LISTEN && state != TCP_CLOSE).then(|| {
-                let peer = address(fd, End::Remote).map(|a| format!(" to {a}")).unwrap_or_default();
-                format!("a TCP connection{peer}; close it, or wait until it is closed")
-            })
-        }
+        (STREAM, TCP) => None,
         (DATAGRAM, UDP) => {
             let corked = socket::get_int(fd, UDP, UDP_CORK).is_ok_and(|on| on != 0);
             corked.then(|| "a UDP socket that holds a datagram back (UDP_CORK)".into())
@@ -68,9 +97,13 @@ pub fn loss(fd: BorrowedFd<'_>) -> Option<String> {
         let waiting = stasis_sys::ioctl::readable_bytes(fd).unwrap_or(0) > 0;
         return waiting.then(|| "datagrams that wait in it".into());
     }
-    let (state, waiting, _) = tcp_info("socket", fd).ok()?;
-    (state == TCP_LISTEN && waiting > 0)
-        .then(|| format!("{waiting} connection(s) not yet accepted are closed"))
+    let info = tcp_info("socket", fd).ok()?;
+    let waiting = info.waiting();
+    if info.state() == TCP_LISTEN {
+        return (waiting > 0)
+            .then(|| format!("{waiting} connection(s) not yet accepted are closed"));
+    }
+    tcp_connection::loss_of_ended(fd)
 }
 
 pub fn freeze(open: &OpenFd, gathering: &mut Gathering) -> Result<Option<FileKind>> {
@@ -86,17 +119,30 @@ pub fn freeze(open: &OpenFd, gathering: &mut Gathering) -> Result<Option<FileKin
     let socket_type = int(libc::SOL_SOCKET, libc::SO_TYPE)?;
     let protocol = int(libc::SOL_SOCKET, libc::SO_PROTOCOL)?;
     let local = address(fd, End::Local);
-    let remote = address(fd, End::Remote);
+    let mut remote = address(fd, End::Remote);
     let (mut state, mut backlog) = (SocketState::Closed, 0);
     if protocol == TCP {
-        let (number, _, limit) = tcp_info(&what, fd)?;
-        state = SocketState::from_number(u32::from(number));
-        backlog = limit;
+        let info = tcp_info(&what, fd)?;
+        state = SocketState::from_number(info.state().into());
+        backlog = if info.state() == TCP_LISTEN { info.backlog() } else { 0 };
+        if info.state() == TCP_SYN_SENT {
+            remote = remote.or_else(|| future_peer(open));
+            if remote.is_none() {
+                let reason = "a TCP connection that is being made, nobody says to whom";
+                gathering.obstacle(open.subject(), reason, None);
+                return Ok(None);
+            }
+        }
     } else if remote.is_some() {
         state = SocketState::Established;
     }
     if let Some(reason) = loss(fd) {
         gathering.loss(open.subject(), reason);
+    }
+    let mut options = socket_options::freeze(&what, fd)?;
+    if remote.is_some() {
+        // Of a connected socket it tells where the last packet came in, not what a program wants.
+        options.further.retain(|option| option.name != libc::SO_INCOMING_CPU);
     }
     let unbound = unspecified(family);
     let local = local.unwrap_or(unbound);
@@ -112,13 +158,30 @@ pub fn freeze(open: &OpenFd, gathering: &mut Gathering) -> Result<Option<FileKin
         local_address: octets(local.ip()),
         remote_address: octets(remote.ip()),
         backlog,
-        options: socket_options::freeze(&what, fd)?,
+        options,
         v6_only: family == AF_INET6 && int(IPPROTO_IPV6, libc::IPV6_V6ONLY)? != 0,
         ip: ip_options(family, fd),
         tcp: (protocol == TCP).then(|| tcp_options(fd)),
         interface: scope(local),
-        shutdown: 0,
+        shutdown: if is_tcp_and_ended(protocol, state, fd) { NO_MORE } else { 0 },
+        connection: None,
     })))
+}
+
+/// Whom a socket is about to connect to; getpeername(2) does not tell yet.
+fn future_peer(open: &OpenFd) -> Option<SocketAddr> {
+    ["tcp", "tcp6"].iter().find_map(|table| {
+        let text = std::fs::read(format!("/proc/{}/net/{table}", open.pid)).ok()?;
+        stasis_proctext::tcp_table::remote_end(&text, open.stat.st_ino)
+    })
+}
+
+/// Shut down in both directions (`InetSocket::shutdown`).
+const NO_MORE: u32 = 3;
+
+/// Whether a closed socket is at the end of a connection that it had.
+fn is_tcp_and_ended(protocol: i32, state: SocketState, fd: BorrowedFd<'_>) -> bool {
+    protocol == TCP && state == SocketState::Closed && tcp_connection::has_ended(fd)
 }
 
 fn ip_options(family: i32, fd: BorrowedFd<'_>) -> IpOptions {
@@ -146,13 +209,13 @@ fn tcp_options(fd: BorrowedFd<'_>) -> TcpOptions {
     }
 }
 
-enum End {
+pub(crate) enum End {
     Local,
     Remote,
 }
 
 /// The bound or connected address; `None` if there is none.
-fn address(fd: BorrowedFd<'_>, end: End) -> Option<SocketAddr> {
+pub(crate) fn address(fd: BorrowedFd<'_>, end: End) -> Option<SocketAddr> {
     let answer = match end {
         End::Local => rustix::net::getsockname(fd).ok()?,
         End::Remote => rustix::net::getpeername(fd).ok()??,
@@ -186,21 +249,15 @@ fn scope(address: SocketAddr) -> Option<Vec<u8>> {
     names.next().map(|entry| entry.file_name().into_encoded_bytes())
 }
 
-/// Makes the socket in a blank, so that it is in the tree's network namespace, and binds it.
+/// Makes the socket and binds it.
 pub fn thaw(inet: &InetSocket, file: &OpenFile, nursery: &mut Blank) -> Result<OwnedFd> {
-    const SOCKET: i64 = 41;
     let local = socket_address(&inet.local_address, inet.local_port, inet)?;
-    let remote = socket_address(&inet.remote_address, inet.remote_port, inet)?;
     let what = describe(inet, local);
-    let mut batch = Batch::new();
-    let arguments = [inet.family.into(), inet.socket_type.into(), inet.protocol.into()];
-    let made = batch.call("socket", SOCKET, arguments);
-    let fd = nursery.run(&batch)?.result(made).map_err(Error::at(&what, "socket"))?;
-    let made = crate::descriptor::take_over(nursery, fd)?;
-    socket_options::thaw_before_bind(&what, &inet.options, made.as_fd())?;
+    let made = make(inet, nursery, &what)?;
     thaw_ip_options(inet, made.as_fd(), &what)?;
     let unspecified = local.ip().is_unspecified() && local.port() == 0;
-    if !unspecified {
+    // Whose connection has ended holds no port any more, though it still knows which it was.
+    if !unspecified && !has_ended(inet) {
         rustix::net::bind(&made, &local).map_err(Error::at(&what, "bind"))?;
     }
     if inet.state == SocketState::Listening {
@@ -208,16 +265,43 @@ pub fn thaw(inet: &InetSocket, file: &OpenFile, nursery: &mut Blank) -> Result<O
         rustix::net::listen(&made, backlog).map_err(Error::at(&what, "listen"))?;
     }
     if inet.state == SocketState::Established {
-        if inet.protocol.cast_signed() == TCP {
-            let reason = "a TCP connection, which cannot be restored yet".into();
-            return Err(Error::Unsupported { object: what, reason });
-        }
+        let remote = socket_address(&inet.remote_address, inet.remote_port, inet)?;
         rustix::net::connect(&made, &remote).map_err(Error::at(&what, "connect"))?;
     }
     socket_options::thaw(&what, &inet.options, made.as_fd())?;
+    if has_ended(inet) {
+        // Says that there is no connection, and shuts down all the same (`inet_shutdown`).
+        let _ = rustix::net::shutdown(&made, rustix::net::Shutdown::Both);
+    }
     stasis_sys::fcntl::set_status_flags(made.as_fd(), file.flags)
         .map_err(Error::at(&what, "F_SETFL"))?;
     Ok(made)
+}
+
+/// Makes a socket in a blank, so that it is in the tree's network namespace, with all that must be said
+/// before it gets an address.
+pub(crate) fn make(inet: &InetSocket, nursery: &mut Blank, what: &str) -> Result<OwnedFd> {
+    const SOCKET: i64 = 41;
+    let mut batch = Batch::new();
+    let arguments = [inet.family.into(), inet.socket_type.into(), inet.protocol.into()];
+    let made = batch.call("socket", SOCKET, arguments);
+    let fd = nursery.run(&batch)?.result(made).map_err(Error::at(what, "socket"))?;
+    let made = crate::descriptor::take_over(nursery, fd)?;
+    socket_options::thaw_before_bind(what, &inet.options, made.as_fd())?;
+    let set = |level, name, value: i32| {
+        socket::set_int(made.as_fd(), level, name, value).map_err(Error::at(what, "setsockopt"))
+    };
+    if inet.family.cast_signed() == AF_INET6 {
+        set(IPPROTO_IPV6, libc::IPV6_V6ONLY, i32::from(inet.v6_only))?;
+    }
+    if inet.ip.freebind {
+        set(IPPROTO_IP, libc::IP_FREEBIND, 1)?;
+    }
+    Ok(made)
+}
+
+fn has_ended(inet: &InetSocket) -> bool {
+    inet.shutdown == NO_MORE && inet.state == SocketState::Closed
 }
 
 fn describe(inet: &InetSocket, local: SocketAddr) -> String {
@@ -225,17 +309,11 @@ fn describe(inet: &InetSocket, local: SocketAddr) -> String {
     format!("{protocol} socket {local}")
 }
 
-fn thaw_ip_options(inet: &InetSocket, fd: BorrowedFd<'_>, what: &str) -> Result<()> {
+pub(crate) fn thaw_ip_options(inet: &InetSocket, fd: BorrowedFd<'_>, what: &str) -> Result<()> {
     let set = |level, name, value: i32| {
         socket::set_int(fd, level, name, value).map_err(Error::at(what, "setsockopt"))
     };
     let v6 = inet.family.cast_signed() == AF_INET6;
-    if v6 {
-        set(IPPROTO_IPV6, libc::IPV6_V6ONLY, i32::from(inet.v6_only))?;
-    }
-    if inet.ip.freebind {
-        set(IPPROTO_IP, libc::IP_FREEBIND, 1)?;
-    }
     if inet.ip.packet_info && v6 {
         set(IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, 1)?;
     }
@@ -268,7 +346,7 @@ fn thaw_ip_options(inet: &InetSocket, fd: BorrowedFd<'_>, what: &str) -> Result<
     Ok(())
 }
 
-fn socket_address(bytes: &[u8], port: u16, inet: &InetSocket) -> Result<SocketAddr> {
+pub(crate) fn socket_address(bytes: &[u8], port: u16, inet: &InetSocket) -> Result<SocketAddr> {
     if let Ok(v4) = <[u8; 4]>::try_from(bytes) {
         return Ok(SocketAddr::new(Ipv4Addr::from(v4).into(), port));
     }

@@ -39,6 +39,7 @@ pub mod signal;
 pub mod signalfd;
 pub mod socket_options;
 pub mod system_v;
+pub mod tcp_connection;
 pub mod terminal;
 pub mod thawing;
 pub mod thread;

@@ -74,6 +74,14 @@ const FURTHER: &[(i32, i32)] = &[
     (TCP, libc::TCP_NOTSENT_LOWAT),
 ];
 
+/// A stream has these, since packets came to it with some hop limit, but they cannot be set.
+const MULTICAST: &[(i32, i32)] = &[
+    (IP, libc::IP_MULTICAST_TTL),
+    (IP, libc::IP_MULTICAST_LOOP),
+    (IPV6, libc::IPV6_MULTICAST_HOPS),
+    (IPV6, libc::IPV6_MULTICAST_LOOP),
+];
+
 /// Those that differ from a new socket's.
 fn further(fd: BorrowedFd<'_>) -> Vec<FurtherOption> {
     let int = |name| socket::get_int(fd, SOCKET, name).ok();
@@ -86,7 +94,11 @@ fn further(fd: BorrowedFd<'_>) -> Vec<FurtherOption> {
         return Vec::new();
     }
     let Ok(fresh) = socket::create(family, kind, protocol) else { return Vec::new() };
+    let is_stream = kind == libc::SOCK_STREAM;
     let differing = |&(level, name): &(i32, i32)| {
+        if is_stream && MULTICAST.contains(&(level, name)) {
+            return None;
+        }
         let value = socket::get_int(fd, level, name).ok()?;
         let usual = socket::get_int(fresh.as_fd(), level, name).ok()?;
         (value != usual).then_some(FurtherOption { level, name, value })
@@ -143,9 +155,7 @@ pub fn thaw_before_bind(what: &str, options: &SocketOptions, fd: BorrowedFd<'_>)
     let set = |name, value: i32| {
         socket::set_int(fd, SOCKET, name, value).map_err(Error::at(what, "setsockopt"))
     };
-    // The kernel doubles what it is given.
-    set(libc::SO_SNDBUFFORCE, (options.send_buffer / 2).cast_signed())?;
-    set(libc::SO_RCVBUFFORCE, (options.receive_buffer / 2).cast_signed())?;
+    thaw_buffer_sizes(what, options, fd)?;
     if options.reuse_address {
         set(libc::SO_REUSEADDR, 1)?;
     }
@@ -157,6 +167,27 @@ pub fn thaw_before_bind(what: &str, options: &SocketOptions, fd: BorrowedFd<'_>)
             .map_err(Error::at(what, "setsockopt(SO_BINDTODEVICE)"))?;
     }
     Ok(())
+}
+
+fn thaw_buffer_sizes(what: &str, options: &SocketOptions, fd: BorrowedFd<'_>) -> Result<()> {
+    // The kernel doubles what it is given.
+    let sizes = [
+        (libc::SO_SNDBUFFORCE, options.send_buffer / 2),
+        (libc::SO_RCVBUFFORCE, options.receive_buffer / 2),
+    ];
+    for (name, bytes) in sizes {
+        socket::set_int(fd, SOCKET, name, bytes.cast_signed())
+            .map_err(Error::at(what, "setsockopt"))?;
+    }
+    Ok(())
+}
+
+/// Gives the buffers their sizes again, and whether the kernel may change them.
+pub fn thaw_buffers(what: &str, options: &SocketOptions, fd: BorrowedFd<'_>) -> Result<()> {
+    thaw_buffer_sizes(what, options, fd)?;
+    let Some(lock) = options.buffer_lock else { return Ok(()) };
+    socket::set_int(fd, SOCKET, SO_BUF_LOCK, lock.cast_signed())
+        .map_err(Error::at(what, "setsockopt(SO_BUF_LOCK)"))
 }
 
 /// Sets all others.

@@ -7,11 +7,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use stasis_model::{FileId, GhostFile, GhostId, Loss, OpenFile, PipeId, SegmentId, Subject, Tree};
+use stasis_model::{
+    FileId, GhostFile, GhostId, Loss, OpenFile, PipeId, SegmentId, SocketId, Subject, Tree,
+};
 
 use crate::{
-    content::PageSource,
+    content::{PageSource, StoredQueues},
     error::{Error, Result},
+    tcp_connection::{Keeping, Unsettled},
 };
 
 /// Where contents come from; filled in by the engine.
@@ -20,6 +23,8 @@ pub trait Contents {
     fn fill_ghost(&self, id: GhostId, file: BorrowedFd<'_>) -> io::Result<()>;
     /// The pages of a shared segment.
     fn segment(&self, id: SegmentId) -> io::Result<Option<Box<dyn PageSource>>>;
+    /// The queues of a TCP connection.
+    fn tcp_queues(&self, id: SocketId) -> io::Result<StoredQueues>;
 }
 
 /// The state of a thaw.
@@ -35,6 +40,10 @@ pub struct Thawing<'a> {
     ghosts: HashMap<GhostId, OwnedFd>,
     segments: HashMap<SegmentId, OwnedFd>,
     links: BTreeSet<PathBuf>,
+    keeping: Keeping,
+    /// The tree's network namespace, if it has connections.
+    network: Option<OwnedFd>,
+    pub(crate) unsettled: Vec<Unsettled>,
     pub losses: Vec<Loss>,
 }
 
@@ -55,8 +64,29 @@ impl<'a> Thawing<'a> {
             ghosts: HashMap::new(),
             segments: HashMap::new(),
             links: BTreeSet::new(),
+            keeping: Keeping::Nothing,
+            network: None,
+            unsettled: Vec::new(),
             losses: Vec::new(),
         }
+    }
+
+    /// Says which connections are kept, and where they are made.
+    pub fn keep_connections(&mut self, keeping: Keeping, network: OwnedFd) {
+        self.keeping = keeping;
+        self.network = Some(network);
+    }
+
+    pub(crate) fn keeping(&self) -> Keeping {
+        self.keeping
+    }
+
+    /// The network namespace in which connections are made; without it, nobody asked for any.
+    pub(crate) fn network(&self) -> Result<BorrowedFd<'_>> {
+        self.network.as_ref().map(AsFd::as_fd).ok_or_else(|| Error::Unsupported {
+            object: "network namespace".into(),
+            reason: "no connections were to be kept".into(),
+        })
     }
 
     pub fn tree(&self) -> &'a Tree {

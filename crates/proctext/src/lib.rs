@@ -14,6 +14,7 @@ pub mod stat;
 pub mod status;
 pub mod syscall;
 pub mod sysvipc;
+pub mod tcp_table;
 pub mod timers;
 pub mod unix_diag;
 pub mod vdso;

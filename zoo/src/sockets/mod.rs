@@ -11,9 +11,19 @@ crate::programs! { "sockets";
     raw_ip
     stream_pair
     tcp_accepting_queue
+    tcp_connecting
+    tcp_end_waits
+    tcp_ended
     tcp_established
+    tcp_families
+    tcp_half_closed
     tcp_listening
+    tcp_one_end_closed
     tcp_options
+    tcp_peer_outside
+    tcp_peer_speaks
+    tcp_queues
+    tcp_reset
     tcp_shared_port
     tcp_unconnected
     udp
@@ -31,14 +41,87 @@ crate::programs! { "sockets";
     unix_unconnected
 }
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::{
+    net::{TcpListener, TcpStream},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+};
 
 use rustix::net::{self, AddressFamily, SocketFlags, SocketType};
 
-use crate::{program::Verdict, raw};
+use crate::{program::Verdict, raw, stage::Stage};
 
 fn pair(kind: SocketType) -> anyhow::Result<(OwnedFd, OwnedFd)> {
     Ok(net::socketpair(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)?)
+}
+
+/// Two ends of a TCP connection.
+fn tcp_pair(address: &str) -> anyhow::Result<(TcpStream, TcpStream)> {
+    let listener = TcpListener::bind((address, 0))?;
+    let client = TcpStream::connect(listener.local_addr()?)?;
+    Ok((client, listener.accept()?.0))
+}
+
+/// Starts a process that is not of the tree: a grandchild whose parent has ended.
+fn stranger(stage: &Stage, body: impl FnOnce(&Stage) -> Verdict) -> Verdict {
+    let child = raw::fork(stage, |stage| {
+        raw::fork(stage, |stage| {
+            // Nothing of the tree is its own, so that the ids of the tree are free for a restore.
+            rustix::process::setsid()?;
+            body(stage)
+        })?;
+        Ok(())
+    })?;
+    child.join(stage)
+}
+
+/// The state of a connection (tcp(7), `TCP_INFO`).
+fn tcp_state(stream: &TcpStream) -> anyhow::Result<u8> {
+    let (mut info, mut len) = ([0_u8; 8], 8_u32);
+    let arguments = [
+        stream.as_raw_fd() as usize,
+        libc::IPPROTO_TCP as usize,
+        libc::TCP_INFO as usize,
+        raw::into(&mut info),
+        raw::into(&mut len),
+    ];
+    raw::syscall(libc::SYS_getsockopt, &arguments)?;
+    Ok(info[0])
+}
+
+/// Byte number `at` of a stream that nobody can take for another one.
+fn tcp_byte(at: usize) -> u8 {
+    (at % 251) as u8 ^ (at / 251 % 256) as u8
+}
+
+/// Writes until the other side takes no more; tells how much that was.
+fn tcp_stuff(mut stream: &TcpStream) -> anyhow::Result<usize> {
+    use std::io::Write;
+    let mut written = 0;
+    stream.set_nonblocking(true)?;
+    // Memory for segments on their way comes back in a moment.
+    for _ in 0..10 {
+        loop {
+            let chunk: Vec<u8> = (written..written + 4096).map(tcp_byte).collect();
+            match stream.write(&chunk) {
+                Ok(count) => written += count,
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    stream.set_nonblocking(false)?;
+    Ok(written)
+}
+
+/// Reads what [`tcp_stuff`] wrote, from byte `start` on.
+fn tcp_check(mut stream: &TcpStream, (start, end): (usize, usize)) -> Verdict {
+    use std::io::Read;
+    let mut bytes = vec![0; end - start];
+    stream.read_exact(&mut bytes)?;
+    let wrong = bytes.iter().zip(start..).find(|(byte, at)| **byte != tcp_byte(*at));
+    anyhow::ensure!(wrong.is_none(), "byte {wrong:?} of {end} is wrong");
+    Ok(())
 }
 
 fn send_fds(socket: impl AsFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> Verdict {

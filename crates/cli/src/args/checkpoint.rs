@@ -45,6 +45,9 @@ pub struct CheckpointCreateArgs {
     /// Print time per phase, bytes and tasks as JSON
     #[arg(long)]
     pub stats: bool,
+    /// Keep established TCP connections (always done)
+    #[arg(long)]
+    pub tcp_established: bool,
     pub container: String,
     #[arg(value_name = "CHECKPOINT")]
     pub name: String,

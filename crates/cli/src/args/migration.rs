@@ -39,7 +39,7 @@ pub struct ContainerCheckpointArgs {
     /// Print what it took, as JSON
     #[arg(long)]
     pub print_stats: bool,
-    /// Keep established TCP connections
+    /// Keep established TCP connections (always done)
     #[arg(long)]
     pub tcp_established: bool,
     #[arg(short = 'P', long, hide = true)]
@@ -98,10 +98,11 @@ pub struct ContainerRestoreArgs {
     /// Print what it took, as JSON
     #[arg(long)]
     pub print_stats: bool,
-    /// Keep established TCP connections
-    #[arg(long)]
+    /// Keep all TCP connections, or fail; else they are kept where that is possible
+    #[arg(long, conflicts_with_all = ["tcp_close", "name"])]
     pub tcp_established: bool,
-    #[arg(long, hide = true)]
+    /// Close all TCP connections with a reset
+    #[arg(long)]
     pub tcp_close: bool,
     #[arg(long, hide = true)]
     pub pod: Option<String>,

@@ -15,6 +15,7 @@ pub use transfer::unpack;
 use stasis_container::{
     Container, Existing, Fate, LeftOut, Restoring, Store, Wanted, Wish, attach::Session,
 };
+use stasis_engine::Keeping;
 
 use shelf::Shelf;
 
@@ -146,5 +147,11 @@ pub fn start_attached(container: &Container, name: &str, args: &StartArgs) -> Re
 
 fn begin<'a>(container: &'a Container, name: &str, args: &StartArgs) -> Result<Restoring<'a>> {
     let stored = container.find_checkpoint(name, args.checkpoint_dir.as_deref())?;
-    Ok(container.begin_restore(&stored, Wish { cpu: args.cpu_cap, ..Wish::default() })?)
+    let keeping = match (args.tcp_established, args.tcp_close) {
+        (true, _) => Keeping::Everything,
+        (false, true) => Keeping::Nothing,
+        (false, false) => Keeping::Possible,
+    };
+    let wish = Wish { cpu: args.cpu_cap, keeping, ..Wish::default() };
+    Ok(container.begin_restore(&stored, wish)?)
 }

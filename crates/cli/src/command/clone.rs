@@ -1,7 +1,7 @@
 //! `clone`: new containers from a checkpoint, or from a container as it is now.
 
 use stasis_container::{Cloned, Clones, Hostnames, LeftOut, Store, Wish};
-use stasis_engine::Pages;
+use stasis_engine::{Keeping, Pages};
 
 use super::process;
 use crate::{
@@ -20,6 +20,7 @@ pub fn run(store: &Store, args: &CloneArgs) -> Result<i32> {
         wish: Wish {
             left_out: LeftOut { rootfs: args.ignore_rootfs, volumes: args.ignore_volumes },
             cpu: args.cpu_cap,
+            keeping: Keeping::Inner,
             pages: if args.merge_memory { Pages::Mergeable } else { Pages::Own },
         },
     };

@@ -13,7 +13,7 @@ use stasis_container::{
     Stored, VolumesOf, Wanted, Wish,
     config::{Network, Rootfs},
 };
-use stasis_engine::Report;
+use stasis_engine::{Keeping, Report};
 use stasis_model::Obstacle;
 use stasis_network::{Connection, Publish};
 
@@ -33,7 +33,6 @@ pub fn checkpoint(store: &Store, args: &ContainerCheckpointArgs) -> Result<i32> 
         (args.pre_checkpoint, "--pre-checkpoint"),
         (args.with_previous, "--with-previous"),
         (args.create_image.is_some(), "--create-image"),
-        (args.tcp_established, "--tcp-established"),
     ])?;
     let begun = Instant::now();
     let is_up = |container: &Container| container.state().is_ok_and(|state| state.status.is_up());
@@ -90,8 +89,6 @@ pub fn restore(store: &Store, args: &ContainerRestoreArgs) -> Result<i32> {
     refuse_unmade(&[
         (args.pod.is_some(), "--pod"),
         (args.import_previous.is_some(), "--import-previous"),
-        (args.tcp_established, "--tcp-established"),
-        (args.tcp_close, "--tcp-close"),
     ])?;
     let begun = Instant::now();
     let mut figures = Vec::new();
@@ -307,6 +304,16 @@ fn left_out(args: &ContainerRestoreArgs) -> LeftOut {
     LeftOut { rootfs: args.ignore_rootfs, volumes: args.ignore_volumes }
 }
 
+/// The connections belong to the container that had them.
+fn keeping(args: &ContainerRestoreArgs) -> Keeping {
+    match (args.tcp_established, args.tcp_close, args.name.is_some()) {
+        (true, ..) => Keeping::Everything,
+        (false, true, _) => Keeping::Nothing,
+        (false, false, true) => Keeping::Inner,
+        (false, false, false) => Keeping::Possible,
+    }
+}
+
 fn restore_one(
     container: &Container,
     stored: &Stored,
@@ -314,7 +321,8 @@ fn restore_one(
     figures: &mut Vec<Value>,
 ) -> Result<()> {
     let since = Instant::now();
-    let wish = Wish { left_out: left_out(args), cpu: args.host.cpu_cap, ..Wish::default() };
+    let (cpu, keeping) = (args.host.cpu_cap, keeping(args));
+    let wish = Wish { left_out: left_out(args), cpu, keeping, ..Wish::default() };
     let report = container.begin_restore(stored, wish)?.finish()?;
     process::tell(&report, false);
     figures.push(restore_figures(container, &report, since.elapsed()));

@@ -9,13 +9,15 @@ use std::{
 
 use rustix::process::{Pid, WaitOptions, getpid, set_child_subreaper, waitpid};
 use serde_json::{Value, json};
+use stasis_container::PacketFilter;
 use stasis_engine::{
-    CheckpointOptions, Externals, Fate, Pages, Report, RestoreOptions, RestoreRoot,
+    CheckpointOptions, Externals, Fate, FrozenConnections, Keeping, Pages, Report, RestoreOptions,
+    RestoreRoot, SurveyedConnections, ThawedConnections,
 };
 use stasis_model::Obstacle;
 
 use crate::{
-    args::{CheckArgs, DumpArgs, ProcessArgs, ProcessCommand, RestoreArgs},
+    args::{CheckArgs, ConnectionArgs, DumpArgs, ProcessArgs, ProcessCommand, RestoreArgs},
     failure::{Failure, Result},
 };
 
@@ -42,10 +44,24 @@ fn dump(args: &DumpArgs, level: tracing::Level) -> Result<i32> {
         shell_job: args.common.shell_job,
         externals: Externals::default(),
         deadline: None,
+        connections: match surveyed(&args.connections) {
+            SurveyedConnections::Refused => FrozenConnections::Refused,
+            SurveyedConnections::Kept => FrozenConnections::Kept(&PacketFilter),
+            SurveyedConnections::Closed => FrozenConnections::Closed,
+        },
         while_stopped: None,
     })?;
     tell(&report, args.common.stats);
     Ok(0)
+}
+
+/// What the user wants of connections.
+fn surveyed(args: &ConnectionArgs) -> SurveyedConnections {
+    match (args.tcp_established, args.tcp_close) {
+        (true, _) => SurveyedConnections::Kept,
+        (false, true) => SurveyedConnections::Closed,
+        (false, false) => SurveyedConnections::Refused,
+    }
 }
 
 fn make_images_dir(dir: &Path) -> Result<PathBuf> {
@@ -78,6 +94,13 @@ fn restore(args: &RestoreArgs, level: tracing::Level) -> Result<i32> {
         cpu: args.host.cpu_cap,
         pages: Pages::Own,
         inherited: std::collections::BTreeMap::new(),
+        connections: match surveyed(&args.connections) {
+            SurveyedConnections::Refused => ThawedConnections::Refused,
+            SurveyedConnections::Kept => {
+                ThawedConnections::Kept(Keeping::Everything, &PacketFilter)
+            }
+            SurveyedConnections::Closed => ThawedConnections::Closed(&PacketFilter),
+        },
     })?;
     if let Some(path) = &args.pidfile {
         write_pidfile(path, restored.root)?;
@@ -118,7 +141,8 @@ fn wait_for(root: i32) -> Result<i32> {
 
 /// Prints all that would stand in the way; exit code 1 if anything would.
 fn check(args: &CheckArgs) -> Result<i32> {
-    let (obstacles, losses) = stasis_engine::check(args.tree, &Externals::default())?;
+    let (obstacles, losses) =
+        stasis_engine::check(args.tree, &Externals::default(), surveyed(&args.connections))?;
     for obstacle in &obstacles {
         say!("obstacle: {obstacle}");
     }

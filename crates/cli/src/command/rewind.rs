@@ -1,6 +1,7 @@
 //! `rewind`: a container goes back to a checkpoint in one step.
 
 use stasis_container::{Container, LeftOut, Present, Rewind, Store, Stored, Wish};
+use stasis_engine::Keeping;
 
 use super::process;
 use crate::{
@@ -16,7 +17,8 @@ pub fn run(store: &Store, args: &RewindArgs) -> Result<i32> {
         None => Present::Passing,
     };
     let left_out = LeftOut { rootfs: false, volumes: args.ignore_volumes };
-    let wish = Wish { left_out, ..Wish::default() };
+    // Its peers have gone on.
+    let wish = Wish { left_out, keeping: Keeping::Inner, ..Wish::default() };
     let rewound = container.rewind(&stored, &Rewind { wish, present });
     let rewound = rewound.map_err(|error| advise(error, &container, args))?;
     process::tell(&rewound.report, args.stats);

@@ -5,9 +5,13 @@
 use std::{
     fs::{self, File},
     io::{Read, Write},
-    net::{TcpListener, TcpStream, UdpSocket},
+    net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
     os::fd::AsFd,
     process::{Child, Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread::JoinHandle,
     time::{Duration, Instant},
 };
@@ -30,6 +34,65 @@ while True:
 const ASK: &str = "import socket, sys
 host, port = sys.argv[1].rsplit(':', 1)
 s = socket.create_connection((host, int(port)), 1.5); print(s.recv(100).decode(), end='')";
+
+/// Counts on each connection: answers each byte with the next number, in a line.
+pub const SERVE_COUNT: &str = "import socket, threading
+def serve(c):
+    n = 0
+    try:
+        while c.recv(1):
+            n += 1; c.sendall(b'%d\\n' % n)
+    except OSError as error:
+        print('lost', error.errno, flush=True)
+s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); s.bind(('', 80))
+s.listen(50); print('ready', flush=True)
+while True:
+    c, _ = s.accept(); threading.Thread(target=serve, args=(c,)).start()";
+
+/// A connection to [`SERVE_COUNT`].
+pub struct Counting {
+    stream: TcpStream,
+    next: u32,
+}
+
+impl Counting {
+    /// Asks once, and checks that nothing was lost and nothing came twice.
+    pub fn ask(&mut self) -> std::io::Result<()> {
+        let expect = format!("{}\n", self.next);
+        let mut answer = vec![0; expect.len()];
+        self.stream.write_all(b"x")?;
+        self.stream.read_exact(&mut answer)?;
+        assert_eq!(String::from_utf8_lossy(&answer), expect);
+        self.next += 1;
+        Ok(())
+    }
+
+    /// Asks without a pause until the returned value is told to stop, and then once more.
+    pub fn ask_all_the_time(mut self) -> AskingAllTheTime {
+        let stop = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&stop);
+        let asking = std::thread::spawn(move || {
+            while !told.load(Ordering::SeqCst) {
+                self.ask().unwrap();
+            }
+            self.ask().unwrap();
+            self
+        });
+        AskingAllTheTime { stop, asking }
+    }
+}
+
+pub struct AskingAllTheTime {
+    stop: Arc<AtomicBool>,
+    asking: JoinHandle<Counting>,
+}
+
+impl AskingAllTheTime {
+    pub fn stop(self) -> Counting {
+        self.stop.store(true, Ordering::SeqCst);
+        self.asking.join().unwrap()
+    }
+}
 
 /// Where something happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -219,6 +282,24 @@ impl Net {
         self.try_listen(place, address).unwrap()
     }
 
+    /// A connection on which the server counts: each byte is answered with the next number.
+    pub fn count(&self, place: Place, target: &str) -> Counting {
+        let target: SocketAddr = target.parse().unwrap();
+        let connect = move || {
+            let deadline = Instant::now() + Duration::from_secs(30);
+            loop {
+                match TcpStream::connect(target) {
+                    Ok(stream) => return stream,
+                    Err(error) => assert!(Instant::now() < deadline, "{target}: {error}"),
+                }
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        };
+        let stream = self.within(place, connect).join().unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        Counting { stream, next: 1 }
+    }
+
     /// Tells every client as whom it is seen, until the returned value is dropped.
     pub fn serve_who(&self, place: Place, address: &'static str) -> TcpListener {
         let listener = self.listen(place, address);
@@ -253,9 +334,21 @@ impl Net {
             .filter_map(|line| line.split(':').next())
             .map(|name| name.trim().to_owned())
             .collect();
-        let tables = self.within(HOST, || stasis_network::tables().unwrap()).join().unwrap();
-        found.extend(tables);
+        found.extend(self.tables());
         found
+    }
+
+    /// Names of the tables of the packet filter on the host of the engine.
+    pub fn tables(&self) -> Vec<String> {
+        self.within(HOST, || stasis_network::tables().unwrap()).join().unwrap()
+    }
+
+    /// Starts a program on the host of the engine, without a container; it leads a session.
+    pub fn start_process(&self, program: &[&str]) -> Child {
+        let mut command = Command::new("setsid");
+        command.arg("nsenter").arg(format!("--net={}", self.host.path())).args(program);
+        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap()).current_dir("/");
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
     }
 
     pub fn kill(&self, pid: &str) {

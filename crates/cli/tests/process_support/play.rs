@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    os::unix::fs::PermissionsExt,
+    os::{fd::AsFd, unix::fs::PermissionsExt},
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::{Duration, Instant},
@@ -22,6 +22,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(3);
 const SETTLE: Duration = Duration::from_millis(60);
 
 pub struct Play {
+    /// What `check`, `dump` and `restore` are told besides.
+    options: &'static [&'static str],
     dir: tempfile::TempDir,
     root: i32,
     /// For how long the tree stood still at least and at most.
@@ -44,6 +46,7 @@ impl Play {
         command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
         let root = i32::try_from(command.spawn().context("cannot start the program")?.id())?;
         let play = Play {
+            options: &[],
             dir,
             root,
             still: (Duration::ZERO, Duration::ZERO),
@@ -54,6 +57,12 @@ impl Play {
         ensure!(play.path("ready").exists(), "not even ready: {}", play.output());
         std::thread::sleep(SETTLE);
         Ok(play)
+    }
+
+    /// Sets options for `check`, `dump` and `restore`.
+    pub fn with_options(mut self, options: &'static [&'static str]) -> Play {
+        self.options = options;
+        self
     }
 
     pub fn root(&self) -> i32 {
@@ -129,7 +138,9 @@ impl Play {
 
     pub fn check(&mut self) -> anyhow::Result<Outcome> {
         let root = self.root.to_string();
-        self.stasis(&["check", "-t", &root])
+        let mut arguments = vec!["check", "-t", &root];
+        arguments.extend(self.options);
+        self.stasis(&arguments)
     }
 
     /// `stasis process dump`; whether it was refused is for the caller to judge.
@@ -140,6 +151,7 @@ impl Play {
         let (root, images) = (self.root.to_string(), images.display().to_string());
         let mut arguments = vec!["dump", "-t", &root, "-D", &images];
         arguments.extend(options);
+        arguments.extend(self.options);
         let outcome = self.stasis(&arguments)?;
         self.still.1 += outcome.ended - outcome.began;
         Ok(outcome)
@@ -173,7 +185,8 @@ impl Play {
     fn restore(&mut self) -> anyhow::Result<Outcome> {
         let (images, pidfile) = (self.images(), self.path(&format!("pid-{}", self.nr_dumps)));
         let (images, pidfile) = (images.display().to_string(), pidfile.display().to_string());
-        let arguments = ["restore", "-D", &images, "-d", "--pidfile", &pidfile];
+        let mut arguments = vec!["restore", "-D", &images, "-d", "--pidfile", &pidfile];
+        arguments.extend(self.options);
         let outcome = self.stasis(&arguments)?.expect_success()?;
         let pid = fs::read_to_string(&pidfile).context("no pid file")?;
         ensure!(pid.trim() == self.root.to_string(), "the root's pid is {pid}, not {}", self.root);
@@ -234,6 +247,21 @@ impl Drop for Play {
         if let Some(root) = Pid::from_raw(self.root) {
             let _ = waitpid(Some(root), WaitOptions::NOHANG);
         }
+        for number in 1..=self.nr_dumps {
+            lift_lock(&self.path(&format!("images-{number}/inventory.img")));
+        }
+    }
+}
+
+/// Who is on disk for ever needs no peers to be kept away.
+fn lift_lock(inventory: &Path) {
+    const UUID_BYTES: usize = 36;
+    let bytes = fs::read(inventory).unwrap_or_default();
+    let is_id = |part: &&[u8]| part.iter().all(|b| b.is_ascii_hexdigit() || *b == b'-');
+    let Some(id) = bytes.windows(UUID_BYTES).find(is_id) else { return };
+    let name = format!("CRIU-{}", String::from_utf8_lossy(id));
+    if let Ok(namespace) = File::open("/proc/self/ns/net") {
+        let _ = stasis_network::lift_lock(namespace.as_fd(), &name);
     }
 }
 

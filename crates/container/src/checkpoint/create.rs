@@ -16,7 +16,7 @@ use rustix::{
     pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, tee},
 };
 use stasis_enclosure::tar;
-use stasis_engine::{CheckpointOptions, Externals, Report};
+use stasis_engine::{CheckpointOptions, Externals, FrozenConnections, Report};
 use stasis_model::NamespaceKind;
 
 use super::{
@@ -29,11 +29,12 @@ use crate::{
     attach::Session,
     bundle,
     config::{MountKind, Network},
+    connection_lock::Momentary,
     error::{Context, Error, Result},
     frame::Frame,
     inside,
     lifecycle::KILL_TIMEOUT,
-    name, process, record, rootfs, spec,
+    name, networking, process, record, rootfs, spec,
     state::{Frozen, State, Status},
     store::Container,
 };
@@ -77,11 +78,14 @@ impl Container {
         let mut session = Session::connect(self)?;
         session.ask(&Frame::Hold)?;
         if fate == Fate::Stop {
+            networking::rest(self)?;
             self.update(|state| state.stop_requested = true)?;
         }
         let frozen = self.freeze_to(stage, wanted, &state, &mut session);
         if frozen.is_err() && fate == Fate::Stop {
+            // The failure that led here is the one to tell.
             let _ = self.update(|now| now.stop_requested = state.stop_requested);
+            let _ = networking::wake(self);
         }
         let made = frozen?;
         match fate {
@@ -215,6 +219,8 @@ impl Container {
             shell_job: false,
             externals: self.externals(state)?,
             deadline: wanted.deadline,
+            // What becomes of them is for each restore to say.
+            connections: FrozenConnections::Kept(&Momentary),
             while_stopped: Some(&mut while_stopped),
         });
         let report = match report {

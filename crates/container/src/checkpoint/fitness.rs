@@ -1,6 +1,6 @@
 //! Whether a checkpoint can be restored on this host: yes, or all reasons why not.
 
-use stasis_engine::{CpuCheck, Pages, check_restore};
+use stasis_engine::{CpuCheck, Keeping, Pages, check_restore};
 use stasis_model::{Obstacle, Subject};
 
 use super::{Host, IMAGES, LeftOut, Stored};
@@ -17,6 +17,8 @@ pub struct Wish {
     /// How much of the processor must be as it was.
     pub cpu: CpuCheck,
     pub pages: Pages,
+    /// Which TCP connections come back.
+    pub keeping: Keeping,
 }
 
 impl Store {

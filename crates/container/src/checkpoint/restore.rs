@@ -14,7 +14,10 @@ use std::{
 
 use rustix::process::{WaitOptions, wait};
 use stasis_enclosure::tar;
-use stasis_engine::{CpuCheck, InheritedFds, Pages, Report, RestoreOptions, RestoreRoot};
+use stasis_engine::{
+    CpuCheck, InheritedFds, Keeping, NetworkLock, Pages, Report, RestoreOptions, RestoreRoot,
+    ThawedConnections,
+};
 
 use super::{
     Checkpoint, DELETED, DESCRIPTORS, Disk, Held, IMAGES, LeftOut, Maker, ROOTFS_DIFF, STDIN,
@@ -24,6 +27,8 @@ use super::{
 };
 use crate::{
     attach::Session,
+    config::Network,
+    connection_lock::{Momentary, MonitorsLock},
     error::{Context, Error, Result},
     frame::{Frame, MAX_PAYLOAD_BYTES},
     inside,
@@ -46,6 +51,7 @@ const REAP_PERIOD: Duration = Duration::from_millis(5);
 pub(super) struct Prepared {
     stored: Stored,
     pages: Pages,
+    keeping: Keeping,
     held: Held,
 }
 
@@ -55,6 +61,7 @@ pub struct Restoring<'a> {
     path: PathBuf,
     starting: Starting,
     pages: Pages,
+    keeping: Keeping,
     /// Nobody removes the checkpoint meanwhile.
     _held: Held,
 }
@@ -119,7 +126,8 @@ impl Container {
         let Checked { stored, wish, .. } = checked;
         self.refuse_foreign(&stored.checkpoint)?;
         let held = stored.hold()?;
-        let prepared = Prepared { stored: (*stored).clone(), pages: wish.pages, held };
+        let Wish { pages, keeping, .. } = *wish;
+        let prepared = Prepared { stored: (*stored).clone(), pages, keeping, held };
         match self.build_disk(stored, wish.left_out) {
             Ok(()) => Ok(prepared),
             Err(error) => {
@@ -130,7 +138,7 @@ impl Container {
     }
 
     pub(super) fn begin_prepared(&self, lock: Lock, prepared: Prepared) -> Result<Restoring<'_>> {
-        let Prepared { stored, pages, held } = prepared;
+        let Prepared { stored, pages, keeping, held } = prepared;
         let checkpoint = &stored.checkpoint;
         let mode =
             Mode::Restore { checkpoint: stored.origin(), endpoints: checkpoint.endpoints.clone() };
@@ -143,6 +151,7 @@ impl Container {
             path: stored.dir.clone(),
             starting: begun?,
             pages,
+            keeping,
             _held: held,
         };
         match restoring.bring_back_memory_files(checkpoint) {
@@ -317,6 +326,12 @@ impl Restoring<'_> {
             wire::send(control, &Order::Release)
                 .map_err(|error| std::io::Error::other(error.to_string()))
         };
+        let monitors = MonitorsLock { control };
+        // In its networks the container can be reached already, but for the monitor's lock.
+        let lock: &dyn NetworkLock = match self.container.config.network {
+            Network::Named(_) => &monitors,
+            Network::None | Network::Host | Network::Container(_) => &Momentary,
+        };
         let restored = stasis_engine::restore(RestoreOptions {
             images_dir: self.path.join(IMAGES),
             root: RestoreRoot::Waiting { pid: self.starting.pid, release: &mut release },
@@ -325,6 +340,7 @@ impl Restoring<'_> {
             cpu: CpuCheck::None,
             pages: self.pages,
             inherited: self.inherited()?,
+            connections: ThawedConnections::Kept(self.keeping, lock),
         })?;
         self.container.keep_rootfs()?;
         self.container.keep_volumes()?;

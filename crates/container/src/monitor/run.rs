@@ -296,6 +296,12 @@ impl Run {
                     self.fail(125, &error.to_string());
                 }
             }
+            Ok(Some(Order::Unlock)) if self.phase == Phase::Restoring => {
+                self.network.lock = None;
+                if let Err(error) = wire::send(control, &Notice::Unlocked) {
+                    self.fail(125, &error.to_string());
+                }
+            }
             Ok(Some(Order::Commit)) if self.phase == Phase::Restoring => self.set_running(),
             Ok(Some(order)) => self.fail(125, &format!("unexpected order {order:?}")),
             // The command died before the container was its own master.
@@ -353,6 +359,7 @@ impl Run {
 
     fn set_running(&mut self) {
         self.phase = Phase::Running;
+        self.network.lock = None;
         let init = ProcessId::probe(self.init.as_raw_nonzero().get());
         let written = self.container.update(|state| {
             state.status = Status::Running;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use stasis_engine::{CpuCheck, Pages, Report};
+use stasis_engine::{CpuCheck, Keeping, Pages, Report};
 
 use super::{Saved, node, order::in_order};
 use crate::{
@@ -18,6 +18,7 @@ const ON_DISK: Wish = Wish {
     left_out: LeftOut { rootfs: true, volumes: true },
     cpu: CpuCheck::Ins,
     pages: Pages::Own,
+    keeping: Keeping::Possible,
 };
 
 /// What becomes of checkpoints that were used.

@@ -2,7 +2,9 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use stasis_model::{FileId, InetSocket, IpOptions, SocketId, SocketState, TcpOptions};
+use stasis_model::{
+    FileId, InetSocket, IpOptions, SocketId, SocketState, TcpConnection, TcpOptions,
+};
 
 use super::socket_options::{self, Family};
 use crate::{
@@ -26,9 +28,6 @@ pub(super) fn encode(
     socket: &InetSocket,
     network: u32,
 ) -> Result<InetSkEntry> {
-    if is_connection(socket) {
-        return Err(Error::unwritable(describe(socket), "its stream is not known"));
-    }
     Ok(InetSkEntry {
         id: id.0,
         ino: socket.socket.0,
@@ -53,8 +52,13 @@ pub(super) fn encode(
     })
 }
 
-/// Decodes a socket; `closed` tells that connections come back closed.
-pub(super) fn decode(place: Place, entry: &InetSkEntry, closed: bool) -> Result<InetSocket> {
+/// Decodes a socket; `connection` finds what else there is of a TCP connection, or tells that it comes
+/// back closed.
+pub(super) fn decode(
+    place: Place,
+    entry: &InetSkEntry,
+    connection: impl Fn(SocketId) -> Result<Option<TcpConnection>>,
+) -> Result<InetSocket> {
     let port = |field, port: u32| {
         u16::try_from(port).map_err(|_| place.field(field, format!("{port} is no port")))
     };
@@ -75,26 +79,39 @@ pub(super) fn decode(place: Place, entry: &InetSkEntry, closed: bool) -> Result<
         tcp: entry.tcp_opts.as_ref().map(decode_tcp).or_else(|| decode_old_tcp(&entry.opts)),
         interface: entry.ifname.clone(),
         shutdown: entry.shutdown.unwrap_or(0),
+        connection: None,
     };
     if socket.socket_type == SOCK_RAW {
         return Err(Error::unsupported(describe(&socket), "raw sockets cannot be restored"));
     }
-    if is_connection(&socket) {
-        if !closed {
-            let reason = "TCP connections cannot be restored";
-            return Err(Error::unsupported(describe(&socket), reason));
-        }
-        socket.state = SocketState::Closed;
-        socket.remote_port = 0;
-        socket.remote_address.fill(0);
+    if socket.socket_type == SOCK_STREAM {
+        check_state(place, &socket)?;
+    }
+    if socket.is_connection() {
+        socket.connection = connection(socket.socket)?;
     }
     Ok(socket)
 }
 
-/// Whether bytes are under way between the socket and another one.
-fn is_connection(socket: &InetSocket) -> bool {
-    let idle = matches!(socket.state, SocketState::Closed | SocketState::Listening);
-    socket.socket_type == SOCK_STREAM && (!idle || socket.remote_port != 0)
+/// A socket is on its way to another one, or idle.
+fn check_state(place: Place, socket: &InetSocket) -> Result<()> {
+    const SYN_RECV: u32 = 3;
+    const TIME_WAIT: u32 = 6;
+    const CLOSING: u32 = 11;
+    let has_peer = socket.remote_port != 0;
+    match socket.state {
+        SocketState::Closed => Ok(()),
+        SocketState::Listening if !has_peer => Ok(()),
+        SocketState::Other(SYN_RECV | TIME_WAIT) => {
+            let reason = "a connection in this state cannot be restored";
+            Err(Error::unsupported(describe(socket), reason))
+        }
+        SocketState::Established | SocketState::Other(1..=CLOSING) if has_peer => Ok(()),
+        SocketState::Listening | SocketState::Established | SocketState::Other(_) => {
+            let state = socket.state.number();
+            Err(place.field("state", format!("{state} does not fit the addresses")))
+        }
+    }
 }
 
 fn describe(socket: &InetSocket) -> String {

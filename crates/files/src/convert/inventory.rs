@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use stasis_model::{NamespaceKind, TableId, Tree};
+use stasis_model::{FileKind, NamespaceKind, TableId, Tree};
 
 use super::{
     Facts, cgroup,
@@ -45,6 +45,7 @@ pub(super) fn encode(tree: &Tree, facts: &Facts, out: &mut Output) {
         root_ids: Some(namespaces::encode_ids(None, ids)),
         ns_per_id: Some(true),
         root_cg_set: Some(cgroup::supervisors_set(&tree.namespaces)),
+        tcp_close: has_closed_connections(tree).then_some(true),
         lsmtype: Some(facts.security_module.number()),
         dump_uptime: facts.uptime_us,
         network_lock_method: Some(NETWORK_NOT_LOCKED),
@@ -53,6 +54,13 @@ pub(super) fn encode(tree: &Tree, facts: &Facts, out: &mut Output) {
         ..Default::default()
     };
     out.single(FILE, &entry);
+}
+
+fn has_closed_connections(tree: &Tree) -> bool {
+    tree.files.values().any(|file| match &file.kind {
+        FileKind::Inet(socket) => socket.is_connection() && socket.connection.is_none(),
+        _ => false,
+    })
 }
 
 /// A table that no process of the tree has.

@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use stasis_model::{
     AsyncOwner, AsyncOwnerKind, Fifo, FileId, FileKind, Memfd, NamespaceKind, NsPid, OpenFile,
-    PathFile, PipeEnd, PipeId, Remap, SegmentId, TerminalFile, Tree, TtyId,
+    PathFile, PipeEnd, PipeId, Remap, SegmentId, SocketId, TcpConnection, TerminalFile, Tree,
+    TtyId,
 };
 
 use super::{
@@ -262,8 +263,8 @@ pub(super) struct Surroundings<'a> {
     pub remaps: &'a BTreeMap<FileId, Remap>,
     /// The segment of each memfd inode.
     pub inodes: &'a BTreeMap<u64, SegmentId>,
-    /// Connections come back closed.
-    pub tcp_close: bool,
+    /// What there is of a TCP connection beside its socket; nothing if it comes back closed.
+    pub connection: &'a dyn Fn(SocketId) -> Result<Option<TcpConnection>>,
     /// Says in the user's words who has the file open.
     pub describe: &'a dyn Fn(FileId) -> String,
 }
@@ -375,7 +376,7 @@ impl Decoder<'_> {
             }
             fd_type::INETSK => {
                 let isk = place.need(entry.isk.as_ref(), "isk")?;
-                let kind = FileKind::Inet(inet_socket::decode(place, isk, self.around.tcp_close)?);
+                let kind = FileKind::Inet(inet_socket::decode(place, isk, self.around.connection)?);
                 (isk.flags, isk.fown.clone(), kind)
             }
             fd_type::NS => {

@@ -15,7 +15,7 @@ use super::{
     process::{self, Raw},
     processor, remap, seccomp, segments,
     source::{Input, Output, Source},
-    terminals,
+    tcp_stream, terminals,
 };
 use crate::{
     Error, Result,
@@ -25,8 +25,8 @@ use crate::{
 
 const SECCOMP: &str = "seccomp.img";
 
-/// Encodes a tree as checkpoint files: all of them but the streams, which are page contents, ghosts
-/// and tmpfs contents.
+/// Encodes a tree as checkpoint files: all of them but the streams, which are page contents, ghosts,
+/// tmpfs contents and the queues of TCP connections.
 ///
 /// # Errors
 /// [`Error::Invalid`] if the tree cannot be, [`Error::Unwritable`] if the format cannot hold it.
@@ -78,7 +78,10 @@ pub fn decode(source: &dyn Source) -> Result<(Tree, Facts)> {
     let around = Surroundings {
         remaps: &remaps,
         inodes: &inodes,
-        tcp_close: inventory.tcp_close,
+        connection: &|socket| match inventory.tcp_close {
+            true => tcp_stream::decode_if_there(input, socket),
+            false => tcp_stream::decode(input, socket).map(Some),
+        },
         describe: &|file| describe(&raws, &tables, file),
     };
     let files = open_file::decode(input, &around)?;

@@ -6,6 +6,7 @@ mod page_reader;
 mod page_writer;
 mod reader;
 mod stats;
+mod tcp_stream;
 mod writer;
 
 use stasis_model::{NsPid, SegmentId};
@@ -15,6 +16,7 @@ pub use page_reader::{PageReader, PagemapRun, StoredRun, decode_pagemap};
 pub use page_writer::PageWriter;
 pub use reader::Reader;
 pub use stats::DumpStats;
+pub use tcp_stream::{TcpQueues, TcpStreamReader, tcp_queues};
 pub use writer::Writer;
 
 /// Whose memory pages are.

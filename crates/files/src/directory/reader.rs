@@ -6,9 +6,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use stasis_model::{GhostId, Tree};
+use stasis_model::{GhostId, SocketId, Tree};
 
-use super::{DumpStats, GhostReader, PageOwner, PageReader, open, stats};
+use super::{DumpStats, GhostReader, PageOwner, PageReader, TcpStreamReader, open, stats};
 use crate::{
     Error, Facts, Result,
     convert::{self, Source, tmpfs_file},
@@ -76,6 +76,14 @@ impl Reader {
     /// [`Error::Missing`], [`Error::Corrupt`], [`Error::Io`]
     pub fn ghost(&self, id: GhostId) -> Result<GhostReader> {
         GhostReader::open(&self.dir, id)
+    }
+
+    /// The queues of a TCP connection.
+    ///
+    /// # Errors
+    /// [`Error::Missing`], [`Error::Corrupt`], [`Error::Io`]
+    pub fn tcp_stream(&self, socket: SocketId) -> Result<TcpStreamReader> {
+        TcpStreamReader::open(&self.dir, socket)
     }
 
     /// The content of a tmpfs: a gzip-compressed tar.

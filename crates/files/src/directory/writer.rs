@@ -9,17 +9,19 @@ use std::{
 };
 
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
-use stasis_model::{GhostContent, GhostFile, GhostId, Tree};
+use stasis_model::{
+    FileKind, GhostContent, GhostFile, GhostId, InetSocket, SocketId, TcpConnection, Tree,
+};
 
-use super::{DumpStats, GhostWriter, PageOwner, PageWriter, open, stats};
+use super::{DumpStats, GhostWriter, PageOwner, PageWriter, open, stats, tcp_stream};
 use crate::{
     Error, FEW, Facts, Result,
-    convert::{self, ghost_file, tmpfs_file},
+    convert::{self, ghost_file, tcp_stream_file, tmpfs_file},
 };
 
 /// Writes a checkpoint into an empty directory. No file that exists is ever touched.
 ///
-/// Streams (pages, ghosts, tmpfs contents) and the tree may be written in any order and at the same
+/// Streams (pages, ghosts, tmpfs contents, queues of connections) and the tree may be written in any order and at the same
 /// time; [`Writer::finish`] tells whether all belongs together. Nothing is flushed to the disk.
 #[derive(Debug)]
 pub struct Writer {
@@ -69,6 +71,20 @@ impl Writer {
     /// [`Error::Io`]
     pub fn tmpfs(&self, device: u32) -> Result<File> {
         open::create(&self.dir, &tmpfs_file(device))
+    }
+
+    /// Writes a TCP connection with what is in its receive queue and in its send queue.
+    ///
+    /// # Errors
+    /// [`Error::Unwritable`] if the queues are longer or shorter than the connection says,
+    /// [`Error::Io`].
+    pub fn tcp_stream(
+        &self,
+        socket: SocketId,
+        connection: &TcpConnection,
+        (received, outgoing): (&[u8], &[u8]),
+    ) -> Result<()> {
+        tcp_stream::write(&self.dir, socket, connection, (received, outgoing))
     }
 
     /// Writes everything that is no stream.
@@ -148,5 +164,10 @@ fn streams_of(tree: &Tree) -> Vec<String> {
     let ghosts = tree.ghosts.keys().map(|id| ghost_file(*id));
     let tmpfs = tree.namespaces.mounts.iter().filter_map(|mount| mount.tmpfs);
     let tmpfs = tmpfs.map(|tmpfs| tmpfs_file(tmpfs.device));
-    processes.chain(segments).chain(ghosts).chain(tmpfs).collect()
+    let connections = tree.files.values().filter_map(|file| match &file.kind {
+        FileKind::Inet(InetSocket { socket, connection: Some(_), .. }) => Some(*socket),
+        _ => None,
+    });
+    let connections = connections.map(tcp_stream_file);
+    processes.chain(segments).chain(ghosts).chain(tmpfs).chain(connections).collect()
 }

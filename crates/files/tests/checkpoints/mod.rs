@@ -15,10 +15,9 @@ pub fn data(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name)
 }
 
-/// The kitchen sink without what cannot be restored: a netlink socket and two ends of a connection.
+/// The kitchen sink without what cannot be restored: a netlink socket.
 pub fn kitchen() -> tempfile::TempDir {
     const NETLINKSK: u32 = 13;
-    const CONNECTION: [u32; 2] = [35, 36];
     fn filter<M: prost::Message + Default>(dir: &Path, name: &str, keep: impl Fn(&M) -> bool) {
         let format = format_of(name).unwrap();
         let bytes = fs::read(dir.join(name)).unwrap();
@@ -30,12 +29,12 @@ pub fn kitchen() -> tempfile::TempDir {
         }
         fs::write(dir.join(name), written.into_bytes()).unwrap();
     }
-    let keep = |kind, id: u32| kind != NETLINKSK && !CONNECTION.contains(&id);
+    let keep = |kind| kind != NETLINKSK;
     let dir = copy(&data("kitchen"));
-    filter(dir.path(), "files.img", |entry: &FileEntry| keep(entry.r#type, entry.id));
+    filter(dir.path(), "files.img", |entry: &FileEntry| keep(entry.r#type));
     for table in 2..=4 {
         let name = format!("fdinfo-{table}.img");
-        filter(dir.path(), &name, |entry: &FdinfoEntry| keep(entry.r#type, entry.id));
+        filter(dir.path(), &name, |entry: &FdinfoEntry| keep(entry.r#type));
     }
     dir
 }

@@ -765,6 +765,7 @@ fn unix_socket(draw: &mut Draw) -> UnixSocket {
 fn inet_socket(draw: &mut Draw) -> InetSocket {
     let (family, len) = draw.pick(&[(2, 4), (10, 16)]);
     let stream = draw.flag();
+    let connection = if stream { draw.option(tcp_connection) } else { None };
     let address = |draw: &mut Draw| draw.words(len, |draw| draw.u64() as u8);
     InetSocket {
         socket: SocketId(draw.u32()),
@@ -772,12 +773,19 @@ fn inet_socket(draw: &mut Draw) -> InetSocket {
         socket_type: if stream { 1 } else { 2 },
         protocol: draw.u32(),
         state: match (stream, draw.flag()) {
+            _ if connection.is_some() => {
+                SocketState::from_number(draw.pick(&[1, 2, 4, 5, 7, 8, 9, 11]))
+            }
             (true, true) => SocketState::Listening,
             (false, true) => SocketState::Established,
             _ => SocketState::Closed,
         },
         local_port: draw.u16(),
-        remote_port: if stream { 0 } else { draw.u16() },
+        remote_port: match stream {
+            true if connection.is_some() => draw.u16().max(1),
+            true => 0,
+            false => draw.u16(),
+        },
         local_address: address(draw),
         remote_address: address(draw),
         backlog: draw.u32(),
@@ -798,6 +806,29 @@ fn inet_socket(draw: &mut Draw) -> InetSocket {
         }),
         interface: draw.option(|draw| draw.bytes(8)),
         shutdown: draw.below(4) as u32,
+        connection,
+    }
+}
+
+/// Its queues are empty, since their contents are not part of a tree.
+fn tcp_connection(draw: &mut Draw) -> TcpConnection {
+    TcpConnection {
+        receive_sequence: draw.u32(),
+        send_sequence: draw.u32(),
+        received_bytes: 0,
+        outgoing_bytes: 0,
+        unsent_bytes: 0,
+        mss: draw.u32(),
+        selective_acks: draw.flag(),
+        window_scale: draw.option(|draw| (draw.below(15) as u8, draw.below(15) as u8)),
+        timestamp: draw.option(Draw::u32),
+        window: draw.option(|draw| TcpWindow {
+            snd_wl1: draw.u32(),
+            snd_wnd: draw.u32(),
+            max_window: draw.u32(),
+            rcv_wnd: draw.u32(),
+            rcv_wup: draw.u32(),
+        }),
     }
 }
 
