@@ -21,9 +21,9 @@ use clap_complete::Shell;
 
 pub use build::{BuildArgs, BuilderCommand, BuilderPruneArgs, ProgressStyle};
 pub use checkpoint::{
-    CheckpointCommand, CheckpointCreateArgs, CheckpointDiffArgs, CheckpointExportArgs,
-    CheckpointImportArgs, CheckpointInspectArgs, CheckpointLsArgs, CheckpointPruneArgs,
-    CheckpointRmArgs, CheckpointTagArgs, CheckpointVerifyArgs, RewindArgs,
+    CheckpointCheckArgs, CheckpointCommand, CheckpointCreateArgs, CheckpointDiffArgs,
+    CheckpointExportArgs, CheckpointImportArgs, CheckpointInspectArgs, CheckpointLsArgs,
+    CheckpointPruneArgs, CheckpointRmArgs, CheckpointTagArgs, CheckpointVerifyArgs, RewindArgs,
 };
 pub use connections::ConnectionArgs;
 pub use image::{

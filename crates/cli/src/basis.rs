@@ -78,6 +78,16 @@ fn provide(store: &Store, name: &str, policy: PullPolicy, args: &PullingArgs) ->
     })
 }
 
+/// Brings an image of this name here, unless the user does not want that.
+pub fn fetch(store: &Store, name: &str, args: &PullingArgs) -> Result<()> {
+    match pull_policy(&args.pull)? {
+        PullPolicy::Never => Ok(()),
+        policy @ (PullPolicy::Missing | PullPolicy::Always) => {
+            provide(store, name, policy, args).map(|_| ())
+        }
+    }
+}
+
 /// Sees to it that an image is here that is known by its id, and had this name.
 pub fn provide_known(store: &Store, id: &Digest, name: &str, args: &PullingArgs) -> Result<()> {
     let images = store.images();

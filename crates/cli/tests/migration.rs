@@ -234,6 +234,10 @@ fn another_host_says_no_with_all_reasons_before_anything_is_made() {
     let unfit = engine.try_run(&["container", "restore", "--dry-run", "new"]);
     assert_eq!(unfit.code, 1, "{unfit:?}");
     assert!(unfit.out.contains("it lacks what Wonder had"), "{unfit:?}");
+    let reference = engine.run(&["checkpoint", "ls", "-q"]);
+    let reference = reference.lines().next().unwrap();
+    assert_eq!(engine.try_run(&["checkpoint", "check", reference]).code, 1);
+    engine.run(&["checkpoint", "check", "--cpu-cap", "fpu", reference]);
     let forced = engine.try_run(&["container", "restore", "--dry-run", "--cpu-cap=none", "new"]);
     assert_eq!(forced.code, 0, "{forced:?}");
 }

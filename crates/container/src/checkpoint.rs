@@ -46,7 +46,7 @@ use stasis_network::Endpoint;
 
 use crate::{config::Config, error::Error, name::check_name, store::is_id};
 
-pub use archive::{Compression, Staged};
+pub use archive::{Compression, Fetch, Staged};
 pub use clones::{Cloned, Clones, Hostnames, Passing};
 pub use contents::Sizes;
 pub use create::Made;

@@ -52,9 +52,9 @@ pub use bundle::check_cwd;
 pub use changes::{Change, ChangeKind};
 pub use checkpoint::retention;
 pub use checkpoint::{
-    Addresses, Cgroups, Checkpoint, Checkpoints, Cloned, Clones, Compression, Existing, Fate, Held,
-    Host, Hostnames, LeftOut, Made, Origin, Passing, Present, Remade, Remake, Restoring, Rewind,
-    Rewound, Sizes, Staged, Stored, Tags, Wanted, Wish,
+    Addresses, Cgroups, Checkpoint, Checkpoints, Cloned, Clones, Compression, Existing, Fate,
+    Fetch, Held, Host, Hostnames, LeftOut, Made, Origin, Passing, Present, Remade, Remake,
+    Restoring, Rewind, Rewound, Sizes, Staged, Stored, Tags, Wanted, Wish,
 };
 pub use commit::{Commit, Pausing};
 pub use connection_lock::PacketFilter;

@@ -4,6 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use stasis_container::Compression;
+use stasis_engine::CpuCheck;
+
+use super::host::cpu_check;
 
 #[derive(Debug, Subcommand)]
 pub enum CheckpointCommand {
@@ -29,6 +32,8 @@ pub enum CheckpointCommand {
     Import(CheckpointImportArgs),
     /// Compare all files with their sums, and decode them
     Verify(CheckpointVerifyArgs),
+    /// Tell whether checkpoints can be restored on this host, and why not
+    Check(CheckpointCheckArgs),
     /// Show which processes, pages of memory and files differ between two checkpoints: those that were
     /// added (A), deleted (D) and changed (C)
     Diff(CheckpointDiffArgs),
@@ -162,6 +167,15 @@ pub struct CheckpointVerifyArgs {
     pub quiet: bool,
     /// References as for inspect; all if there is none
     #[arg(value_name = "CHECKPOINT")]
+    pub checkpoints: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct CheckpointCheckArgs {
+    /// How much of the processor must be as it was: none, fpu, ins or cpu
+    #[arg(long, value_name = "WHAT", default_value = "ins", value_parser = cpu_check)]
+    pub cpu_cap: CpuCheck,
+    #[arg(required = true, value_name = "CHECKPOINT", help = REFERENCE)]
     pub checkpoints: Vec<String>,
 }
 

@@ -29,7 +29,7 @@ pub struct CloneArgs {
     /// How much of the processor must be as it was: none, fpu, ins or cpu
     #[arg(long, value_name = "WHAT", default_value = "ins", value_parser = cpu_check)]
     pub cpu_cap: CpuCheck,
-    /// A checkpoint, or a running container
+    /// CONTAINER/NAME, a name, a tag or an id of a checkpoint; or a running container
     #[arg(value_name = "CHECKPOINT|CONTAINER")]
     pub source: String,
 }

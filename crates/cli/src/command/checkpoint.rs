@@ -10,7 +10,7 @@ mod transfer;
 mod tree;
 mod verify;
 
-pub use transfer::unpack;
+pub use transfer::{unpack, unpack_fetching};
 
 use stasis_container::{
     Container, Existing, Fate, LeftOut, Restoring, Store, Wanted, Wish, attach::Session,
@@ -22,7 +22,8 @@ use shelf::Shelf;
 use super::process;
 use crate::{
     args::{
-        CheckpointCommand, CheckpointCreateArgs, CheckpointRmArgs, CheckpointTagArgs, StartArgs,
+        CheckpointCheckArgs, CheckpointCommand, CheckpointCreateArgs, CheckpointRmArgs,
+        CheckpointTagArgs, StartArgs,
     },
     failure::{Failure, Result},
 };
@@ -41,8 +42,20 @@ pub fn run(store: &Store, command: CheckpointCommand) -> Result<i32> {
         CheckpointCommand::Export(args) => transfer::export(store, &args),
         CheckpointCommand::Import(args) => transfer::import(store, &args),
         CheckpointCommand::Verify(args) => verify::run(store, &args),
+        CheckpointCommand::Check(args) => check(store, &args),
         CheckpointCommand::Diff(args) => diff::run(store, &args),
     }
+}
+
+/// Exit code 1 if one of them cannot be restored here.
+fn check(store: &Store, args: &CheckpointCheckArgs) -> Result<i32> {
+    let mut code = 0;
+    for reference in &args.checkpoints {
+        let stored = store.checkpoints().find(reference)?;
+        let obstacles = store.obstacles_here(&stored, args.cpu_cap)?;
+        code |= process::tell_fitness(&format!("checkpoint {reference}"), &obstacles);
+    }
+    Ok(code)
 }
 
 fn create(store: &Store, args: &CheckpointCreateArgs) -> Result<i32> {

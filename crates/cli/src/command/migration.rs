@@ -17,7 +17,10 @@ use stasis_engine::{Keeping, Report};
 use stasis_model::Obstacle;
 use stasis_network::{Connection, Publish};
 
-use super::{checkpoint::unpack, process};
+use super::{
+    checkpoint::{unpack, unpack_fetching},
+    process,
+};
 use crate::{
     args::migration::{ContainerCheckpointArgs, ContainerRestoreArgs},
     basis,
@@ -98,7 +101,11 @@ pub fn restore(store: &Store, args: &ContainerRestoreArgs) -> Result<i32> {
             tell_fitness(store, &staged.stored, args)?
         }
         Some(archive) => {
-            let staged = unpack(store, archive)?;
+            let fetch = |name: &str| {
+                basis::fetch(store, name, &args.pulling)
+                    .map_err(|failure| failure.cause.unwrap_or(failure.message))
+            };
+            let staged = unpack_fetching(store, archive, &fetch)?;
             let container = remake(store, &staged.stored, args, &mut figures)?;
             if !args.print_stats {
                 say!("{}", container.config.id);

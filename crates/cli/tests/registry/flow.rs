@@ -103,3 +103,37 @@ fn run_pulls_what_is_missing_and_what_is_always_wanted() {
     assert_eq!(gone.code, 125);
     assert!(gone.err.contains("manifest unknown"), "{}", gone.err);
 }
+
+#[test]
+fn a_checkpoint_brings_its_image_from_the_registry() {
+    let registry = Registry::open();
+    let (here, elsewhere) = (User::new(), User::new());
+    let context = context(&here);
+    let name = format!("{}/me/counter:1", registry.name());
+    here.run(&["build", context.to_str().unwrap(), "--tag", &name]);
+    here.run(&["push", &name]);
+    here.run(&["run", "-d", "--network", "none", "--name", "c", &name]);
+    here.engine.await_log("c", "3\n");
+    let archive = here.engine.dir.path().join("c.tar");
+    let archive = archive.to_str().unwrap();
+    here.run(&["container", "checkpoint", "c", "-e", archive]);
+    let restore = ["container", "restore", "-i", archive];
+    let told = elsewhere.try_run(&[&restore[..], &["--dry-run"]].concat());
+    assert_eq!(told.code, 1, "{told:?}");
+    assert!(told.out.contains(&format!("image {name}: ")), "{}", told.out);
+    let refused = elsewhere.try_run(&[&restore[..], &["--pull", "never"]].concat());
+    assert!(refused.err.contains("cannot restore here"), "{}", refused.err);
+    elsewhere.run(&restore);
+    elsewhere.engine.await_more("c");
+    elsewhere.engine.assert_counts("c");
+    assert_eq!(id_of(&elsewhere, &name), id_of(&here, &name));
+
+    // What bears the name now is not what the checkpoint stands on.
+    let other = User::new();
+    std::fs::write(context.join("run.sh"), "#!/bin/sh\n").unwrap();
+    here.run(&["build", context.to_str().unwrap(), "--tag", &name]);
+    here.run(&["push", &name]);
+    let refused = other.try_run(&restore);
+    assert!(refused.err.contains("is another one now"), "{}", refused.err);
+    assert_eq!(other.run(&["ps", "-aq"]), "");
+}

@@ -20,7 +20,7 @@ pub(super) mod log;
 mod podman;
 
 pub use export::Compression;
-pub use import::Staged;
+pub use import::{Fetch, Staged};
 
 const CONFIG_DUMP: &str = "config.dump";
 const NETWORK_STATUS: &str = "network.status";

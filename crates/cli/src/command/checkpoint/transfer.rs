@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-use stasis_container::{Staged, Store};
+use stasis_container::{Fetch, Staged, Store};
 
 use crate::{
     args::{CheckpointExportArgs, CheckpointImportArgs},
@@ -38,13 +38,18 @@ pub fn import(store: &Store, args: &CheckpointImportArgs) -> Result<i32> {
 
 /// The checkpoint in an archive; - is standard input.
 pub fn unpack(store: &Store, archive: &Path) -> Result<Staged> {
+    unpack_fetching(store, archive, &|_| Ok(()))
+}
+
+/// As [`unpack`]; `fetch` brings the image that one of Podman's stands on.
+pub fn unpack_fetching(store: &Store, archive: &Path, fetch: Fetch<'_>) -> Result<Staged> {
     let checkpoints = store.checkpoints();
     if archive == Path::new("-") {
-        return Ok(checkpoints.unpack(io::stdin())?);
+        return Ok(checkpoints.unpack_fetching(io::stdin(), fetch)?);
     }
     let file = File::open(archive).map_err(|error| Failure {
         cause: Some(error.to_string()),
         ..Failure::new(format!("cannot open {}", archive.display()))
     })?;
-    Ok(checkpoints.unpack(file)?)
+    Ok(checkpoints.unpack_fetching(file, fetch)?)
 }

@@ -32,6 +32,9 @@ const DEFAULT_NAME: &str = "imported";
 /// Members that are made anew for every archive.
 const DERIVED: [&str; 4] = [CONFIG_DUMP, NETWORK_STATUS, STATS_DUMP, LOG];
 
+/// Brings an image of this name here, or says why not.
+pub type Fetch<'a> = &'a dyn Fn(&str) -> std::result::Result<(), String>;
+
 /// A whole checkpoint that nobody sees yet; it goes with this value unless it is kept.
 pub struct Staged {
     pub stored: Stored,
@@ -45,6 +48,15 @@ impl Checkpoints {
     /// [`Error::Damaged`] and [`Error::Enclosure`] for an archive that is not whole or hostile,
     /// [`Error::Invalid`] for one that is none of a container. Nothing is left then.
     pub fn unpack(&self, input: impl Read + Send) -> Result<Staged> {
+        self.unpack_fetching(input, &|_| Ok(()))
+    }
+
+    /// As [`Checkpoints::unpack`]; an image that the archive knows by its name alone, as Podman's do,
+    /// and that is not here is asked for.
+    ///
+    /// # Errors
+    /// As [`Checkpoints::unpack`]. Why an image could not be fetched is told with it.
+    pub fn unpack_fetching(&self, input: impl Read + Send, fetch: Fetch<'_>) -> Result<Staged> {
         let stage = Stage::new(self)?;
         unpack(input, &stage.dir)?;
         let dir = &stage.dir;
@@ -52,7 +64,7 @@ impl Checkpoints {
             return Err(Error::invalid("the archive holds no checkpoint of a container"));
         }
         if !dir.join(CONFIG).is_file() {
-            let mut checkpoint = self.understand_podmans(dir)?;
+            let mut checkpoint = self.understand_podmans(dir, fetch)?;
             checkpoint.size_bytes = manifest::size_bytes(dir)?;
             record::write(&dir.join(CONFIG), &checkpoint)?;
             manifest::seal(dir)?;
@@ -101,18 +113,23 @@ impl Checkpoints {
         }
     }
 
-    fn understand_podmans(&self, dir: &Path) -> Result<Checkpoint> {
+    fn understand_podmans(&self, dir: &Path, fetch: Fetch<'_>) -> Result<Checkpoint> {
         let dump: podman::ConfigDump = record::read(&dir.join(CONFIG_DUMP))?;
         let spec: Spec = record::read(&dir.join(SPEC_DUMP))?;
         let images = self.home.images();
-        let image =
-            images.find(&dump.rootfs_image_id).or_else(|_| images.find(&dump.rootfs_image_name));
-        let image = image.map_err(|_| {
-            Error::invalid(format!(
-                "the checkpoint stands on image {}, which is not here: pull or load it first",
-                dump.rootfs_image_name
-            ))
-        })?;
+        let name = &dump.rootfs_image_name;
+        let find = || images.find(&dump.rootfs_image_id).or_else(|_| images.find(name));
+        let missing = |reason: &str| {
+            let what = format!("the checkpoint stands on image {name}, which is not here");
+            Error::invalid(format!("{what}{reason}: pull or load it first"))
+        };
+        let image = match find() {
+            Ok(image) => image,
+            Err(_) => {
+                fetch(name).map_err(|reason| missing(&format!(" ({reason})")))?;
+                find().map_err(|_| missing(""))?
+            }
+        };
         let rootfs = Rootfs::Image { image: image.id, name: dump.rootfs_image_name.clone() };
         let status = fs::read(dir.join(NETWORK_STATUS)).unwrap_or_default();
         let connections = podman::connections(&status);
