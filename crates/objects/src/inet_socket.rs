@@ -99,11 +99,14 @@ pub fn loss(fd: BorrowedFd<'_>) -> Option<String> {
     }
     let info = tcp_info("socket", fd).ok()?;
     let waiting = info.waiting();
-    if info.state() == TCP_LISTEN {
-        return (waiting > 0)
-            .then(|| format!("{waiting} connection(s) not yet accepted are closed"));
+    match info.state() {
+        TCP_LISTEN if waiting > 0 => {
+            Some(format!("{waiting} connection(s) not yet accepted are closed"))
+        }
+        TCP_CLOSE => tcp_connection::loss_of_ended(fd),
+        // Of a connection everything is kept, or nothing, which its freeze tells.
+        _ => None,
     }
-    tcp_connection::loss_of_ended(fd)
 }
 
 pub fn freeze(open: &OpenFd, gathering: &mut Gathering) -> Result<Option<FileKind>> {
