@@ -366,3 +366,26 @@ fn interface_index(name: &[u8]) -> u32 {
     let text = std::fs::read_to_string(format!("/sys/class/net/{name}/ifindex"));
     text.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::Write,
+        net::{TcpListener, TcpStream},
+    };
+
+    use super::*;
+
+    #[test]
+    fn only_what_nobody_keeps_is_a_loss() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let waiting = loss(listener.as_fd()).unwrap_or_default();
+        assert!(waiting.starts_with("1 connection(s)"), "{waiting}");
+        let (server, _) = listener.accept().unwrap();
+        assert_eq!(loss(listener.as_fd()), None);
+        client.write_all(b"unread").unwrap();
+        server.peek(&mut [0]).unwrap();
+        assert_eq!(loss(server.as_fd()), None, "a connection is kept with what it has received");
+    }
+}
