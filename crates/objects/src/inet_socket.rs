@@ -26,6 +26,7 @@ const UDP: i32 = 17;
 const IPPROTO_IP: i32 = 0;
 const IPPROTO_IPV6: i32 = 41;
 const TCP_LISTEN: u8 = 10;
+const TCP_CLOSE: u8 = 7;
 const TCP_SYN_SENT: u8 = 2;
 
 /// What the kernel tells of a TCP socket (`TCP_INFO`).
