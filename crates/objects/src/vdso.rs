@@ -247,8 +247,8 @@ mod tests {
             name: None,
         };
         let at = 0x7ffd_0000_2000;
-        let mut memory = AddressSpace::default();
-        memory.vmas = vec![vma(0x1000..0x2000), vma(at - 0x2000..at)];
+        let vmas = vec![vma(0x1000..0x2000), vma(at - 0x2000..at)];
+        let mut memory = AddressSpace { vmas, ..AddressSpace::default() };
         assert_eq!(find_room(&memory, at, 0x8000), Some(at));
         memory.vmas.push(vma(at + 0x1000..at + 0x3000));
         assert_eq!(find_room(&memory, at, 0x8000), Some(at + 0x3000));
