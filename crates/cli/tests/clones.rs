@@ -118,6 +118,11 @@ fn memory_may_be_merged_and_monitors_are_small() {
     assert!(of("c").is_empty());
     assert!(of("c1").iter().any(|line| line.ends_with("[heap]")), "{:?}", of("c1"));
     let monitor = engine.inspect("c1", "{{.State.MonitorPid}}");
+    let limit = |pid: &str| {
+        let limits = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+        limits.lines().find(|line| line.starts_with("Max open files")).unwrap().to_owned()
+    };
+    assert_eq!(limit(&monitor), limit("self"));
     let smaps = fs::read_to_string(format!("/proc/{monitor}/smaps")).unwrap();
     let heap = smaps.split("[heap]").nth(1).unwrap();
     let dirty = heap.lines().find_map(|line| line.strip_prefix("Private_Dirty:")).unwrap();

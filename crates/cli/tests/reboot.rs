@@ -84,6 +84,35 @@ fn what_ran_goes_on_after_a_reboot() {
     assert!(!net.engine.run(&["ps", "-a"]).contains("once"), "--rm holds again");
 }
 
+/// Answers each line with the next number, over connections that stay.
+const ANSWER: &str = "import socket
+s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); s.bind(('', 80))
+s.listen(5); print('ready', flush=True); n = 0
+c, _ = s.accept()
+while c.recv(1): c.sendall(f'{n}\\n'.encode()); n += 1";
+
+/// Prints the answers to one question after the other.
+const QUESTION: &str = "import socket, sys, time
+s = socket.create_connection((sys.argv[1], 80)); answers = s.makefile()
+while True: s.sendall(b'?'); print(answers.readline(), end='', flush=True); time.sleep(0.05)";
+
+#[test]
+fn containers_stay_connected_with_each_other() {
+    let mut net = Net::new();
+    net.start_python("server", &[], ANSWER, &[]);
+    let address = net.engine.inspect("server", "{{.NetworkSettings.IPAddress}}");
+    let client = ["run", "-d", "--name", "client", "--network", "bridge", "--rootfs", "/:O"];
+    net.engine.run(&[&client[..], &["python3", "-c", QUESTION, &address]].concat());
+    net.engine.await_log("client", "3\n");
+    let saved = net.engine.run(&["system", "save", "--format", RESULTS]);
+    assert_eq!(results(&saved), [("client", "frozen"), ("server", "frozen")]);
+    net.reboot();
+    let resumed = net.engine.run(&["system", "resume", "--format", RESULTS]);
+    assert_eq!(results(&resumed), [("client", "resumed"), ("server", "resumed")]);
+    net.engine.await_more("client");
+    net.engine.assert_counts("client");
+}
+
 #[test]
 fn without_time_all_are_stopped_and_named() {
     let engine = Engine::new();

@@ -11,6 +11,7 @@ use std::{
     thread::available_parallelism,
 };
 
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use stasis_engine::Report;
 
 use super::{
@@ -98,6 +99,17 @@ impl Container {
     }
 }
 
+impl Container {
+    /// Its monitor was born while our own limit was raised, and passes it on if it starts the program anew.
+    fn limit_monitor(&self, usual: &Rlimit) {
+        let monitor = self.state().ok().and_then(|state| state.monitor);
+        if let Some(pid) = monitor.and_then(|monitor| Pid::from_raw(monitor.pid)) {
+            // Without success the program has a higher limit than it would have had.
+            let _ = prlimit(Some(pid), Resource::Nofile, usual.clone());
+        }
+    }
+}
+
 impl Store {
     /// Makes clones of a checkpoint, several at a time, in the order of their names.
     ///
@@ -110,7 +122,8 @@ impl Store {
         }
         let names = self.names_of(&stored.checkpoint, clones)?;
         let checked = stored.check(self, clones.wish)?;
-        // All of it at once: each thread lowers its own limit when it is done.
+        let usual = getrlimit(Resource::Nofile);
+        // For all of them: each thread would lower it for the others when it is done.
         let _limit = stasis_engine::raise_own_limit();
         let queue: Mutex<VecDeque<(usize, String)>> =
             Mutex::new(names.into_iter().enumerate().collect());
@@ -119,6 +132,9 @@ impl Store {
             let mut done = Vec::new();
             while let Some((index, name)) = next() {
                 let outcome = self.clone_one(&checked, &name, clones);
+                if let Ok((container, _)) = &outcome {
+                    container.limit_monitor(&usual);
+                }
                 done.push((index, Cloned { name, outcome }));
             }
             done
