@@ -23,12 +23,17 @@ pub type Patches = BTreeMap<NsPid, Vec<Patch>>;
 pub fn adapt(tree: &mut Tree, reader: &Reader) -> Result<Patches, Error> {
     let mut patches = Patches::new();
     let Some(ours) = vdso::probe()? else { return Ok(patches) };
+    // One kernel ran them all, so it is read once.
+    let mut stored: Option<Vec<u8>> = None;
     for process in &mut tree.processes {
         let State::Live { live, .. } = &mut process.state else { continue };
         let Some(place) = vdso::place(&live.memory) else { continue };
-        let Some(stored) = read(reader, process.pid, place)? else { continue };
+        if stored.as_ref().is_none_or(|stored| stored.len() as u64 != place.len_bytes()) {
+            stored = read(reader, process.pid, place)?;
+        }
+        let Some(stored) = &stored else { continue };
         let what = format!("process {}", process.pid);
-        let changed = vdso::adapt(&what, live, &stored, &ours)?;
+        let changed = vdso::adapt(&what, live, stored, &ours)?;
         if !changed.is_empty() {
             patches.insert(process.pid, changed);
         }

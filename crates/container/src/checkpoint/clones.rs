@@ -105,7 +105,7 @@ impl Container {
         let monitor = self.state().ok().and_then(|state| state.monitor);
         if let Some(pid) = monitor.and_then(|monitor| Pid::from_raw(monitor.pid)) {
             // Without success the program has a higher limit than it would have had.
-            let _ = prlimit(Some(pid), Resource::Nofile, usual.clone());
+            let _ = prlimit(Some(pid), Resource::Nofile, *usual);
         }
     }
 }
