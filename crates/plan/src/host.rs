@@ -62,25 +62,25 @@ fn kernel(tree: &Tree, (major, minor): (u32, u32)) -> Vec<Obstacle> {
     let live = || tree.processes.iter().filter_map(Process::live);
     let is_droppable = |vma: &stasis_model::Vma| vma.backing == stasis_model::Backing::Droppable;
     let needs = [
-        (true, ANYTHING, "a restore"),
+        (true, ANYTHING, "a restore needs"),
         (
             live().any(|live| live.memory.vmas.iter().any(is_droppable)),
             DROPPABLE,
-            "droppable memory",
+            "droppable memory needs",
         ),
-        (live().any(|live| !live.memory.guards.is_empty()), GUARDS, "guard pages"),
-        (live().any(|live| !live.posix_timers.is_empty()), TIMER_IDS, "timers of timer_create(2)"),
+        (live().any(|live| !live.memory.guards.is_empty()), GUARDS, "guard pages need"),
+        (
+            live().any(|live| !live.posix_timers.is_empty()),
+            TIMER_IDS,
+            "timers of timer_create(2) need",
+        ),
     ];
     let too_old =
         needs.iter().filter(|(is_needed, since, _)| *is_needed && (major, minor) < *since);
     too_old
         .map(|(_, since, what)| {
-            let reason = format!(
-                "{what} need{} Linux {}.{}, and this is {major}.{minor}",
-                if *since == ANYTHING || *since == DROPPABLE { "s" } else { "" },
-                since.0,
-                since.1
-            );
+            let reason =
+                format!("{what} Linux {}.{}, and this is {major}.{minor}", since.0, since.1);
             obstacle("the kernel", reason, None)
         })
         .collect()
