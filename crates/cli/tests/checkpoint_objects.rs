@@ -49,6 +49,8 @@ fn they_outlive_their_container_and_a_later_one_of_its_name_has_none() {
     assert!(refused.err.contains("container c has no checkpoint x"), "{}", refused.err);
     let foreign = engine.try_run(&["checkpoint", "rm", "c", "x"]);
     assert_eq!(foreign.code, 1, "{foreign:?}");
+    let alone = engine.try_run(&["checkpoint", "rm", "c"]);
+    assert!(alone.err.contains("c is a container and no checkpoint"), "{}", alone.err);
     freeze(&engine, "c", "x");
     assert_ne!(id_of(&engine, "c/x"), id, "the container that is there goes first");
     for reference in [&id, &id[..12]] {
