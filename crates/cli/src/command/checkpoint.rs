@@ -10,14 +10,14 @@ mod transfer;
 mod tree;
 mod verify;
 
+pub use prune::remove as remove_superfluous;
+pub use shelf::{Ids, Shelf};
 pub use transfer::{unpack, unpack_fetching};
 
 use stasis_container::{
     Container, Existing, Fate, LeftOut, Restoring, Store, Wanted, Wish, attach::Session,
 };
 use stasis_engine::Keeping;
-
-use shelf::Shelf;
 
 use super::process;
 use crate::{
