@@ -9,13 +9,14 @@ use std::{
 
 use serde_json::{Value, json};
 use stasis_container::{
-    Addresses, Container, Error, Existing, Fate, LeftOut, Made, Remade, Remake, Removal, Store,
-    Stored, VolumesOf, Wanted, Wish,
+    Addresses, Container, Error, Existing, Fate, LeftOut, Made, Remade, Remake, Removal, Staged,
+    Store, Stored, VolumesOf, Wanted, Wish,
     config::{Network, Rootfs},
 };
 use stasis_engine::{Keeping, Report};
 use stasis_model::Obstacle;
 use stasis_network::{Connection, Publish};
+use stasis_oci::Reference;
 
 use super::{
     checkpoint::{unpack, unpack_fetching},
@@ -35,7 +36,6 @@ pub fn checkpoint(store: &Store, args: &ContainerCheckpointArgs) -> Result<i32> 
     refuse_unmade(&[
         (args.pre_checkpoint, "--pre-checkpoint"),
         (args.with_previous, "--with-previous"),
-        (args.create_image.is_some(), "--create-image"),
     ])?;
     let begun = Instant::now();
     let is_up = |container: &Container| container.state().is_ok_and(|state| state.status.is_up());
@@ -43,10 +43,14 @@ pub fn checkpoint(store: &Store, args: &ContainerCheckpointArgs) -> Result<i32> 
     if args.export.is_some() && chosen.len() > 1 {
         return Err(Failure::new("--export takes one container: an archive holds one"));
     }
+    if args.create_image.is_some() && chosen.len() > 1 {
+        return Err(Failure::new("--create-image takes one container: an image holds one"));
+    }
+    let image: Option<Reference> = args.create_image.as_deref().map(str::parse).transpose()?;
     let mut figures = Vec::new();
     let code = each(&chosen, |container, typed| {
         let since = Instant::now();
-        let report = checkpoint_one(store, container, args)?;
+        let report = checkpoint_one(store, container, image.as_ref(), args)?;
         process::tell(&report, false);
         figures.push(checkpoint_figures(container, &report, since.elapsed()));
         if !args.print_stats && !is_stdout(args.export.as_deref()) {
@@ -63,6 +67,7 @@ pub fn checkpoint(store: &Store, args: &ContainerCheckpointArgs) -> Result<i32> 
 fn checkpoint_one(
     store: &Store,
     container: &Container,
+    image: Option<&Reference>,
     args: &ContainerCheckpointArgs,
 ) -> Result<Report> {
     let left_out = LeftOut { rootfs: args.ignore_rootfs, volumes: args.ignore_volumes };
@@ -70,21 +75,27 @@ fn checkpoint_one(
     let existing = Existing::Replace;
     let wanted = Wanted { name: SLOT, dir: None, fate, left_out, existing, deadline: None };
     let Made { stored, report } = container.checkpoint(&wanted)?;
+    if let Some(name) = image {
+        let made = store.checkpoints().make_image(&stored, name);
+        made.map_err(|error| was_kept(error, container))?;
+    }
     let Some(target) = &args.export else { return Ok(report) };
     let compression = args.compress.unwrap_or_default();
     let exported = match is_stdout(Some(target)) {
         true => store.checkpoints().export(&stored, compression, &mut io::stdout()),
         false => store.checkpoints().export_to(&stored, compression, target),
     };
-    exported.map_err(|error| {
-        let name = &container.config.name;
-        Failure::from(error)
-            .hint(format!("the checkpoint is whole and was kept: stasis container restore {name}"))
-    })?;
+    exported.map_err(|error| was_kept(error, container))?;
     if !args.keep {
         store.checkpoints().remove(&stored)?;
     }
     Ok(report)
+}
+
+fn was_kept(error: Error, container: &Container) -> Failure {
+    let name = &container.config.name;
+    Failure::from(error)
+        .hint(format!("the checkpoint is whole and was kept: stasis container restore {name}"))
 }
 
 /// Brings containers back.
@@ -127,6 +138,8 @@ pub fn restore(store: &Store, args: &ContainerRestoreArgs) -> Result<i32> {
 struct Meant {
     stored: Stored,
     container: Option<Container>,
+    /// That of an image, which goes when it was used.
+    staged: Option<Staged>,
 }
 
 fn restore_stored(
@@ -174,11 +187,16 @@ fn meant(store: &Store, word: &str) -> Result<Meant> {
     match store.find(word) {
         Ok(container) => {
             let stored = container.find_checkpoint(SLOT, None)?;
-            Ok(Meant { stored, container: Some(container) })
+            Ok(Meant { stored, container: Some(container), staged: None })
         }
         Err(no_container) => match store.checkpoints().find(word) {
-            Ok(stored) => Ok(Meant { stored, container: None }),
-            Err(Error::NoSuchCheckpoint(_)) if !word.contains('/') => Err(no_container.into()),
+            Ok(stored) => Ok(Meant { stored, container: None, staged: None }),
+            Err(error @ Error::NoSuchCheckpoint(_)) => {
+                let error = if word.contains('/') { error } else { no_container };
+                let image = store.images().find(word).map_err(|_| error)?;
+                let staged = store.checkpoints().unpack_image(&image)?;
+                Ok(Meant { stored: staged.stored.clone(), container: None, staged: Some(staged) })
+            }
             Err(error) => Err(error.into()),
         },
     }
@@ -198,7 +216,7 @@ fn restore_meant(
     args: &ContainerRestoreArgs,
     figures: &mut Vec<Value>,
 ) -> Result<Done> {
-    let Meant { stored, container } = meant;
+    let Meant { stored, container, staged } = meant;
     if let (Some(container), None) = (container, &args.name) {
         restore_in_place(&container, &stored, args, figures)?;
         if !args.keep {
@@ -206,13 +224,17 @@ fn restore_meant(
         }
         return Ok(Done::InPlace);
     }
-    match store.find(&stored.checkpoint.container.id) {
+    let done = match store.find(&stored.checkpoint.container.id) {
         Ok(container) if args.name.is_none() => {
             restore_in_place(&container, &stored, args, figures)?;
             Ok(Done::InPlace)
         }
         _ => Ok(Done::Made(Box::new(remake(store, &stored, args, figures)?))),
+    };
+    if let (Ok(_), Some(staged), true) = (&done, staged, args.keep) {
+        store.checkpoints().keep(staged, None)?;
     }
+    done
 }
 
 /// As Podman does; but whoever gave it a tag wants it to stay.
