@@ -276,3 +276,53 @@ fn an_image_of_a_checkpoint_is_restored_here_and_elsewhere() {
     assert!(missing.err.contains("image box"), "{}", missing.err);
     assert_eq!(elsewhere.leftovers(), Vec::<String>::new());
 }
+
+#[test]
+fn what_is_left_out_stands_in_the_checkpoint() {
+    let engine = Engine::new();
+    let script = "import socket, time
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind(('127.0.0.1', 0))
+s.sendto(b'x', s.getsockname())
+print('ready', flush=True)
+time.sleep(1000)";
+    engine.run(&["run", "-d", "--name", "p", "--rootfs", "/:O", "python3", "-c", script]);
+    engine.await_log("p", "ready");
+    for (name, options) in [("runs", &["--leave-running"][..]), ("stops", &[])] {
+        let args = [&["checkpoint", "create"], options, &["p", name]].concat();
+        engine.run(&args);
+        let losses = engine.run(&["checkpoint", "inspect", "-f", "{{json .Losses}}", name]);
+        assert!(losses.contains("datagram"), "{name}: {losses}");
+    }
+}
+
+#[test]
+fn a_restored_container_is_a_full_one() {
+    let engine = Engine::new();
+    let root = format!("{}:O", engine.busybox().display());
+    let count =
+        "rm -f /end; i=0; until [ -e /end ]; do echo $i; i=$(expr $i + 1); sleep 0.05; done";
+    let options = ["--restart", "always", "--health-cmd", "test -e /well"];
+    let fast = ["--health-interval", "50ms", "--health-retries", "1"];
+    let head = ["run", "-d", "--name", "c", "--rootfs", &root];
+    engine.run(&[&head[..], &options, &fast, &["sh", "-c", count]].concat());
+    engine.await_log("c", "3\n");
+    engine.run(&["checkpoint", "create", "c", "x"]);
+    for (name, args) in [
+        ("c", &["start", "--checkpoint", "x", "c"][..]),
+        ("d", &["container", "restore", "c/x", "-n", "d"]),
+    ] {
+        engine.run(args);
+        let health = || engine.inspect(name, "{{.State.Health.Status}}");
+        engine.eventually("it is not well", || health() == "unhealthy");
+        engine.run(&["exec", name, "touch", "/well"]);
+        engine.eventually("it is well", || health() == "healthy");
+        engine.run(&["checkpoint", "create", "--leave-running", name, "second"]);
+        engine.assert_counts(name);
+        engine.run(&["exec", name, "touch", "/end"]);
+        engine.eventually("it starts again", || engine.inspect(name, "{{.RestartCount}}") == "1");
+        engine.eventually("from its beginning", || engine.logs(name).matches("\n0\n").count() == 1);
+        engine.run(&["stop", "-t", "0", name]);
+        assert_eq!(engine.inspect(name, "{{.State.Status}} {{.State.Restored}}"), "exited false");
+    }
+}
