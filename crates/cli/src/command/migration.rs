@@ -1,16 +1,14 @@
 //! `container checkpoint` and `container restore`: Podman's verbs, with one checkpoint per container
 //! that lies under a name of its own, and archives.
 
-use std::{
-    io,
-    path::Path,
-    time::{Duration, Instant},
-};
+mod figures;
 
-use serde_json::{Value, json};
+use std::{io, path::Path, time::Instant};
+
+use serde_json::Value;
 use stasis_container::{
-    Addresses, Container, Error, Existing, Fate, LeftOut, Made, Remade, Remake, Removal, Staged,
-    Store, Stored, VolumesOf, Wanted, Wish,
+    Addresses, Checkpoint, Container, Error, Existing, Fate, LeftOut, Made, Remade, Remake,
+    Removal, Restoring, Staged, Store, Stored, VolumesOf, Wanted, Wish,
     config::{Network, Rootfs},
 };
 use stasis_engine::{Keeping, Report};
@@ -52,14 +50,14 @@ pub fn checkpoint(store: &Store, args: &ContainerCheckpointArgs) -> Result<i32> 
         let since = Instant::now();
         let report = checkpoint_one(store, container, image.as_ref(), args)?;
         process::tell(&report, false);
-        figures.push(checkpoint_figures(container, &report, since.elapsed()));
+        figures.push(figures::of_checkpoint(container, &report, since.elapsed()));
         if !args.print_stats && !is_stdout(args.export.as_deref()) {
             say!("{typed}");
         }
         Ok(())
     });
     if args.print_stats {
-        print_figures("podman_checkpoint_duration", begun.elapsed(), &figures);
+        figures::print("podman_checkpoint_duration", begun.elapsed(), &figures);
     }
     Ok(code)
 }
@@ -129,7 +127,7 @@ pub fn restore(store: &Store, args: &ContainerRestoreArgs) -> Result<i32> {
         None => restore_stored(store, args, &mut figures)?,
     };
     if args.print_stats {
-        print_figures("podman_restore_duration", begun.elapsed(), &figures);
+        figures::print("podman_restore_duration", begun.elapsed(), &figures);
     }
     Ok(code)
 }
@@ -352,10 +350,30 @@ fn restore_one(
     let since = Instant::now();
     let (cpu, keeping) = (args.host.cpu_cap, keeping(args));
     let wish = Wish { left_out: left_out(args), cpu, keeping, ..Wish::default() };
-    let report = container.begin_restore(stored, wish)?.finish()?;
+    let restored = container.begin_restore(stored, wish).and_then(Restoring::finish);
+    let report = restored.map_err(|error| taken(error, stored, args))?;
     process::tell(&report, false);
-    figures.push(restore_figures(container, &report, since.elapsed()));
+    figures.push(figures::of_restore(container, &report, since.elapsed()));
     Ok(())
+}
+
+/// What to do about an address or a port that somebody else has. The monitor tells of it in words.
+fn taken(error: Error, stored: &Stored, args: &ContainerRestoreArgs) -> Failure {
+    let is_taken = error.to_string().contains("is already in use by");
+    let failure = Failure::from(error);
+    let Checkpoint { container, name, .. } = &stored.checkpoint;
+    match (is_taken, &args.name, &args.import) {
+        (false, _, _) => failure,
+        (true, Some(_), _) => failure.hint("choose other ports with --publish"),
+        (true, None, Some(_)) => failure.hint(
+            "stop who has it, or use --ignore-static-ip, --publish, or --name for a new container",
+        ),
+        (true, None, None) => failure.hint(format!(
+            "stop who has it, or make a new container: stasis container restore {}/{name} --name NEW, \
+             with --publish for other ports",
+            container.name
+        )),
+    }
 }
 
 /// Options of Podman's that are not there yet are not passed over in silence.
@@ -405,50 +423,4 @@ fn each(
 
 fn is_stdout(path: Option<&Path>) -> bool {
     path == Some(Path::new("-"))
-}
-
-/// Podman's fields, in microseconds, and ours beside them.
-fn checkpoint_figures(container: &Container, report: &Report, took: Duration) -> Value {
-    let stats = &report.stats;
-    json!({
-        "Id": container.config.id,
-        "runtime_checkpoint_duration": micros(took),
-        "criu_statistics": {
-            "freezing_time": phase(report, "stop"),
-            "frozen_time": micros(stats.stopped),
-            "memdump_time": phase(report, "pages"),
-            "memwrite_time": phase(report, "write"),
-            "pages_scanned": stats.nr_pages,
-            "pages_written": stats.nr_pages,
-        },
-        "stasis_statistics": process::stats(report),
-    })
-}
-
-fn restore_figures(container: &Container, report: &Report, took: Duration) -> Value {
-    let all: u64 = report.stats.phases.iter().map(|(_, time)| micros(*time)).sum();
-    json!({
-        "Id": container.config.id,
-        "runtime_restore_duration": micros(took),
-        "criu_statistics": {
-            "forking_time": phase(report, "births"),
-            "restore_time": all,
-            "pages_restored": report.stats.nr_pages,
-        },
-        "stasis_statistics": process::stats(report),
-    })
-}
-
-fn phase(report: &Report, name: &str) -> u64 {
-    let times = report.stats.phases.iter().filter(|(phase, _)| *phase == name);
-    times.map(|(_, time)| micros(*time)).sum()
-}
-
-fn micros(time: Duration) -> u64 {
-    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
-}
-
-fn print_figures(duration: &str, took: Duration, figures: &[Value]) {
-    let all = json!({ duration: micros(took), "container_statistics": figures });
-    say!("{all:#}");
 }
