@@ -110,11 +110,7 @@ pub fn restore(store: &Store, args: &ContainerRestoreArgs) -> Result<i32> {
             tell_fitness(store, &staged.stored, args)?
         }
         Some(archive) => {
-            let fetch = |name: &str| {
-                basis::fetch(store, name, &args.pulling)
-                    .map_err(|failure| failure.cause.unwrap_or(failure.message))
-            };
-            let staged = unpack_fetching(store, archive, &fetch)?;
+            let staged = unpack_fetching(store, archive, &|name| fetch(store, name, args))?;
             let container = remake(store, &staged.stored, args, &mut figures)?;
             if !args.print_stats {
                 say!("{}", container.config.id);
@@ -130,6 +126,16 @@ pub fn restore(store: &Store, args: &ContainerRestoreArgs) -> Result<i32> {
         figures::print("podman_restore_duration", begun.elapsed(), &figures);
     }
     Ok(code)
+}
+
+/// The image that a checkpoint of Podman's stands on.
+fn fetch(
+    store: &Store,
+    name: &str,
+    args: &ContainerRestoreArgs,
+) -> std::result::Result<(), String> {
+    basis::fetch(store, name, &args.pulling)
+        .map_err(|failure| failure.cause.unwrap_or(failure.message))
 }
 
 /// What the user means by a word: a checkpoint, or a container with the one that Podman's verbs know.
@@ -154,7 +160,7 @@ fn restore_stored(
     };
     let mut code = 0;
     for word in &words {
-        let restored = meant(store, word).and_then(|meant| match args.host.dry_run {
+        let restored = meant(store, word, args).and_then(|meant| match args.host.dry_run {
             true => tell_fitness(store, &meant.stored, args).map(Done::Told),
             false => restore_meant(store, meant, args, figures),
         });
@@ -181,7 +187,7 @@ fn frozen_ones(store: &Store, which: (bool, bool)) -> Result<Vec<String>> {
     Ok(choose(store, &[], which, has_slot)?.into_iter().map(|(_, id)| id).collect())
 }
 
-fn meant(store: &Store, word: &str) -> Result<Meant> {
+fn meant(store: &Store, word: &str, args: &ContainerRestoreArgs) -> Result<Meant> {
     match store.find(word) {
         Ok(container) => {
             let stored = container.find_checkpoint(SLOT, None)?;
@@ -192,7 +198,8 @@ fn meant(store: &Store, word: &str) -> Result<Meant> {
             Err(error @ Error::NoSuchCheckpoint(_)) => {
                 let error = if word.contains('/') { error } else { no_container };
                 let image = store.images().find(word).map_err(|_| error)?;
-                let staged = store.checkpoints().unpack_image(&image)?;
+                let checkpoints = store.checkpoints();
+                let staged = checkpoints.unpack_image(&image, &|name| fetch(store, name, args))?;
                 Ok(Meant { stored: staged.stored.clone(), container: None, staged: Some(staged) })
             }
             Err(error) => Err(error.into()),

@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, fs, io::BufWriter};
 use stasis_oci::{Descriptor, History, ImageConfig, Manifest, ManifestKind, Reference, media_type};
 use stasis_store::{Image, Silent};
 
-use super::{Checkpoint, Checkpoints, Staged, Stored};
+use super::{Checkpoint, Checkpoints, Fetch, Staged, Stored};
 use crate::{
     config::Rootfs,
     error::{Context, Error, Result},
@@ -66,8 +66,8 @@ impl Checkpoints {
     /// The checkpoint that an image holds, verified as one of an archive.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if it holds none, otherwise as [`Checkpoints::unpack`].
-    pub fn unpack_image(&self, image: &Image) -> Result<Staged> {
+    /// [`Error::Invalid`] if it holds none, otherwise as [`Checkpoints::unpack_fetching`].
+    pub fn unpack_image(&self, image: &Image, fetch: Fetch<'_>) -> Result<Staged> {
         let name = image.display_name();
         if !is_of_checkpoint(image) {
             return Err(Error::invalid(format!("image {name} holds no checkpoint")));
@@ -78,7 +78,7 @@ impl Checkpoints {
                 "image {name} has {count} layers, and one of a checkpoint has one"
             )));
         };
-        self.unpack(self.home.images().open_blob(&layer.digest)?)
+        self.unpack_fetching(self.home.images().open_blob(&layer.digest)?, fetch)
     }
 
     fn annotations(&self, checkpoint: &Checkpoint) -> BTreeMap<String, String> {
