@@ -1,6 +1,6 @@
 //! What a container is made from: an image with its configuration, or a directory of the host.
 
-use stasis_container::{Store, config::Rootfs};
+use stasis_container::{Store, config::Rootfs, is_of_checkpoint};
 use stasis_oci::{Digest, RunConfig};
 use stasis_registry::{Progress, PullOptions, PullPolicy, Silent};
 use stasis_store::{Hold, Image};
@@ -36,6 +36,12 @@ pub fn of(store: &Store, args: &CreateArgs) -> Result<Basis> {
     };
     let hold = store.images().hold()?;
     let image = provide(store, name, policy, &args.pulling)?;
+    if is_of_checkpoint(&image) {
+        return Err(Failure::new(format!(
+            "image {name} holds a checkpoint, which goes on with what it ran"
+        ))
+        .hint(format!("stasis container restore {name}, with --name for a new container")));
+    }
     Ok(Basis {
         rootfs: Rootfs::Image { image: image.id, name: name.clone() },
         defaults: image.config.config,

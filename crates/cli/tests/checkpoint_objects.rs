@@ -7,6 +7,7 @@ mod container_support;
 use std::{fs, path::PathBuf};
 
 use container_support::Engine;
+use stasis_oci::RunConfig;
 
 const COUNT: &str = "i=0; while true; do echo $i; i=$(expr $i + 1); sleep 0.05; done";
 
@@ -49,6 +50,8 @@ fn they_outlive_their_container_and_a_later_one_of_its_name_has_none() {
     assert!(refused.err.contains("container c has no checkpoint x"), "{}", refused.err);
     let foreign = engine.try_run(&["checkpoint", "rm", "c", "x"]);
     assert_eq!(foreign.code, 1, "{foreign:?}");
+    let alone = engine.try_run(&["checkpoint", "rm", "c"]);
+    assert!(alone.err.contains("c is a container and no checkpoint"), "{}", alone.err);
     freeze(&engine, "c", "x");
     assert_ne!(id_of(&engine, "c/x"), id, "the container that is there goes first");
     for reference in [&id, &id[..12]] {
@@ -141,8 +144,19 @@ fn pruning_spares_what_is_needed() {
     assert_eq!(engine.inspect("c", "{{.State.Checkpointed}}"), "false");
     engine.run(&["rm", "-f", "c"]);
     assert_eq!(id_of(&engine, "golden").len(), 64);
+    let row = || {
+        let format = "{{.Type}} {{.TotalCount}} {{.Active}} {{.Reclaimable}}";
+        let rows = engine.run(&["system", "df", "--format", format]);
+        rows.lines().find(|row| row.starts_with("Checkpoints")).unwrap().to_owned()
+    };
+    assert_eq!(row(), "Checkpoints 1 1 0B (0%)");
+    assert!(engine.run(&["system", "df", "-v"]).contains("c/one"));
     engine.run(&["checkpoint", "untag", "golden"]);
-    engine.run(&["checkpoint", "prune", "-f"]);
+    assert!(row().starts_with("Checkpoints 1 0 ") && row().ends_with("(100%)"), "{}", row());
+    engine.run(&["system", "prune", "-f"]);
+    assert_eq!(names(), "one\n");
+    let pruned = engine.run(&["system", "prune", "-f", "--checkpoints"]);
+    assert!(pruned.contains("Deleted Checkpoints:\nc/one ("), "{pruned}");
     assert_eq!(names(), "");
 }
 
@@ -202,7 +216,8 @@ fn damage_and_differences_are_told() {
     let whole = engine.run(&["checkpoint", "verify"]);
     assert_eq!(whole.matches(": whole\n").count(), 2, "{whole}");
     let dir = engine.run(&["checkpoint", "inspect", "-f", "{{.Path}}", "c/y"]);
-    let pages = PathBuf::from(dir.trim()).join("checkpoint/pages-1.img");
+    let dir = PathBuf::from(dir.trim());
+    let pages = dir.join("checkpoint/pages-1.img");
     let file = fs::File::options().write(true).open(pages).unwrap();
     std::os::unix::fs::FileExt::write_all_at(&file, b"?", 777).unwrap();
     let found = engine.try_run(&["checkpoint", "verify", "-q"]);
@@ -212,4 +227,102 @@ fn damage_and_differences_are_told() {
         "{found:?}"
     );
     assert_eq!(found.out.lines().count(), 1, "{found:?}");
+    fs::write(dir.join("config.json"), "{").unwrap();
+    let checked = engine.try_run(&["system", "check"]);
+    assert!(checked.code == 1 && checked.out.contains("config.json"), "{checked:?}");
+}
+
+#[test]
+fn an_image_of_a_checkpoint_is_restored_here_and_elsewhere() {
+    let (engine, elsewhere) = (Engine::new(), Engine::new());
+    let config = RunConfig { env: vec!["PATH=/bin".into()], ..RunConfig::default() };
+    let base = engine.make_image("box", config);
+    engine.run(&["run", "-d", "--name", "c", "box", "sh", "-c", COUNT]);
+    engine.await_log("c", "3\n");
+    engine.run(&["container", "checkpoint", "--create-image", "frozen:1", "c"]);
+    let image = engine.images().find("frozen:1").unwrap();
+    assert_eq!(image.manifest.layers.len(), 1);
+    let annotation = |key: &str| image.manifest.annotations.get(key).map(String::as_str);
+    let podman = "io.podman.annotations.checkpoint";
+    assert_eq!(annotation(&format!("{podman}.name")), Some("c"));
+    assert_eq!(annotation(&format!("{podman}.rootfsImageID")), Some(&*base.id.hex()));
+    assert_eq!(annotation("org.criu.checkpoint.engine.name"), Some("stasis"));
+    let base_digest = base.manifest_digest.to_string();
+    assert_eq!(annotation("org.opencontainers.image.base.digest"), Some(&*base_digest));
+    let archive = engine.dir.path().join("both.tar");
+    let archive = archive.to_str().unwrap();
+    engine.run(&["save", "-o", archive, "frozen:1", "box"]);
+    let refused = engine.try_run(&["rmi", "box"]);
+    assert!(refused.err.contains("was made of it"), "{}", refused.err);
+    engine.run(&["container", "restore", "frozen:1"]);
+    engine.await_more("c");
+    engine.assert_counts("c");
+    let refused = engine.try_run(&["run", "frozen:1"]);
+    assert!(refused.err.contains("stasis container restore frozen:1"), "{}", refused.err);
+    let no_checkpoint = engine.try_run(&["container", "restore", "box", "-n", "d"]);
+    assert!(no_checkpoint.err.contains("image box"), "{}", no_checkpoint.err);
+
+    elsewhere.run(&["load", "-i", archive]);
+    for name in ["one", "two"] {
+        elsewhere.run(&["container", "restore", "frozen:1", "--name", name]);
+        elsewhere.await_more(name);
+        elsewhere.assert_counts(name);
+    }
+    assert_eq!(elsewhere.run(&["checkpoint", "ls", "-q"]), "");
+    elsewhere.run(&["rm", "-f", "one", "two"]);
+    elsewhere.run(&["rmi", "box"]);
+    let missing =
+        elsewhere.try_run(&["container", "restore", "--pull=never", "frozen:1", "-n", "x"]);
+    assert!(missing.err.contains("image box"), "{}", missing.err);
+    assert_eq!(elsewhere.leftovers(), Vec::<String>::new());
+}
+
+#[test]
+fn what_is_left_out_stands_in_the_checkpoint() {
+    let engine = Engine::new();
+    let script = "import socket, time
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind(('127.0.0.1', 0))
+s.sendto(b'x', s.getsockname())
+print('ready', flush=True)
+time.sleep(1000)";
+    engine.run(&["run", "-d", "--name", "p", "--rootfs", "/:O", "python3", "-c", script]);
+    engine.await_log("p", "ready");
+    for (name, options) in [("runs", &["--leave-running"][..]), ("stops", &[])] {
+        let args = [&["checkpoint", "create"], options, &["p", name]].concat();
+        engine.run(&args);
+        let losses = engine.run(&["checkpoint", "inspect", "-f", "{{json .Losses}}", name]);
+        assert!(losses.contains("datagram"), "{name}: {losses}");
+    }
+}
+
+#[test]
+fn a_restored_container_is_a_full_one() {
+    let engine = Engine::new();
+    let root = format!("{}:O", engine.busybox().display());
+    let count =
+        "rm -f /end; i=0; until [ -e /end ]; do echo $i; i=$(expr $i + 1); sleep 0.05; done";
+    let options = ["--restart", "always", "--health-cmd", "test -e /well"];
+    let fast = ["--health-interval", "50ms", "--health-retries", "1"];
+    let head = ["run", "-d", "--name", "c", "--rootfs", &root];
+    engine.run(&[&head[..], &options, &fast, &["sh", "-c", count]].concat());
+    engine.await_log("c", "3\n");
+    engine.run(&["checkpoint", "create", "c", "x"]);
+    for (name, args) in [
+        ("c", &["start", "--checkpoint", "x", "c"][..]),
+        ("d", &["container", "restore", "c/x", "-n", "d"]),
+    ] {
+        engine.run(args);
+        let health = || engine.inspect(name, "{{.State.Health.Status}}");
+        engine.eventually("it is not well", || health() == "unhealthy");
+        engine.run(&["exec", name, "touch", "/well"]);
+        engine.eventually("it is well", || health() == "healthy");
+        engine.run(&["checkpoint", "create", "--leave-running", name, "second"]);
+        engine.assert_counts(name);
+        engine.run(&["exec", name, "touch", "/end"]);
+        engine.eventually("it starts again", || engine.inspect(name, "{{.RestartCount}}") == "1");
+        engine.eventually("from its beginning", || engine.logs(name).matches("\n0\n").count() == 1);
+        engine.run(&["stop", "-t", "0", name]);
+        assert_eq!(engine.inspect(name, "{{.State.Status}} {{.State.Restored}}"), "exited false");
+    }
 }

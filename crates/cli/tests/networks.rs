@@ -514,3 +514,27 @@ server.serve_forever()";
     net.engine.run(&["start", "--checkpoint", "x", "criu-test"]);
     assert_eq!(count(&net, &target).as_deref(), Some("2"));
 }
+
+#[test]
+fn a_rewound_container_keeps_its_address_and_ports() {
+    let net = Net::new();
+    let before = net.devices_and_tables();
+    serve(&net, "web", &["-p", "8080:80"]);
+    let at = address(&net, "web");
+    net.engine.run(&["checkpoint", "create", "--leave-running", "web", "x"]);
+    for options in [&["rewind", "web", "x"][..], &["rewind", "--force", "web", "x"]] {
+        net.engine.run(options);
+        assert_eq!(address(&net, "web"), at);
+        assert_eq!(net.ask(HOST, &format!("{at}:80")).as_deref(), Some("web"));
+        assert_eq!(net.ask(OUTSIDE, "192.0.2.1:8080").as_deref(), Some("web"));
+    }
+    net.engine.run(&["container", "restore", "web/x", "--name", "twin", "--publish", "8081:80"]);
+    assert_ne!(address(&net, "twin"), at);
+    assert_eq!(net.ask(OUTSIDE, "192.0.2.1:8081").as_deref(), Some("web"));
+    let taken = net.engine.try_run(&["container", "restore", "web/x", "--name", "third"]);
+    assert!(taken.err.contains("8080/tcp is already in use by container web"), "{taken:?}");
+    assert!(taken.err.contains("--publish"), "{taken:?}");
+    assert_eq!(net.engine.run(&["ps", "-aq", "--filter", "name=third"]), "");
+    net.engine.run(&["rm", "-f", "web", "twin"]);
+    assert_eq!(net.devices_and_tables(), before);
+}

@@ -54,7 +54,7 @@ pub use checkpoint::retention;
 pub use checkpoint::{
     Addresses, Cgroups, Checkpoint, Checkpoints, Cloned, Clones, Compression, Existing, Fate,
     Fetch, Held, Host, Hostnames, LeftOut, Made, Origin, Passing, Present, Remade, Remake,
-    Restoring, Rewind, Rewound, Sizes, Staged, Stored, Tags, Wanted, Wish,
+    Restoring, Rewind, Rewound, Sizes, Staged, Stored, Tags, Wanted, Wish, is_of_checkpoint,
 };
 pub use commit::{Commit, Pausing};
 pub use connection_lock::PacketFilter;

@@ -65,7 +65,8 @@ fn attempt(options: &mut CheckpointOptions<'_>) -> Result<Report, Error> {
     let stopped_since = Instant::now();
     let mut tree = StoppedTree::stop(options.root)?;
     phases.end("stop");
-    let written = freeze_and_write(&mut tree, &sleepers, (options, outside), &mut phases);
+    let written =
+        freeze_and_write(&mut tree, (&sleepers, findings.losses), (options, outside), &mut phases);
     // Only a checkpoint that is wholly on disk may cost the tree its life.
     let settled = match (written, options.fate) {
         (Ok((report, connections)), fate) => {
@@ -79,11 +80,6 @@ fn attempt(options: &mut CheckpointOptions<'_>) -> Result<Report, Error> {
     };
     phases.end("settle");
     let mut report = settled?;
-    for loss in findings.losses {
-        if !report.losses.contains(&loss) {
-            report.losses.push(loss);
-        }
-    }
     report.stats.stopped = stopped_since.elapsed();
     report.stats.phases = phases.into_vec();
     Ok(report)
@@ -127,11 +123,16 @@ fn leave_stopped(tree: StoppedTree) -> stasis_tracee::Result<()> {
 
 fn freeze_and_write<'a>(
     tree: &mut StoppedTree,
-    sleepers: &Sleepers,
+    (sleepers, known_losses): (&Sleepers, Vec<Loss>),
     (options, outside): (&mut CheckpointOptions<'a>, Outside),
     phases: &mut Phases,
 ) -> Result<(Report, Frozen<'a>), Error> {
     let (mut gathering, connections) = freeze(tree, sleepers, options, outside)?;
+    for loss in known_losses {
+        if !gathering.losses.contains(&loss) {
+            gathering.losses.push(loss);
+        }
+    }
     phases.end("freeze");
     let writer = Writer::create(&options.images_dir)?;
     let facts = Facts { run_id: connections.run_id(), ..facts() };
@@ -186,7 +187,7 @@ fn write(
     let bytes_written = lengths.sum();
     phases.end("write");
     if let Some(while_stopped) = options.while_stopped.as_mut() {
-        while_stopped().map_err(|error| Error::Failed(error.to_string()))?;
+        while_stopped(&gathering.losses).map_err(|error| Error::Failed(error.to_string()))?;
         phases.end("while stopped");
     }
     Ok((nr_pages, bytes_written))

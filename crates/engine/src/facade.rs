@@ -27,14 +27,14 @@ pub struct CheckpointOptions<'a> {
     /// A checkpoint that is not wholly written by then is given up.
     pub deadline: Option<Instant>,
     pub connections: FrozenConnections<'a>,
-    /// Called while everything stands still, after the tasks are on disk and before their fate is
-    /// settled; an error lets the tree run on and fails the checkpoint.
+    /// Called with what is left out while everything stands still, after the tasks are on disk and
+    /// before their fate is settled; an error lets the tree run on and fails the checkpoint.
     pub while_stopped: Option<WhileStopped<'a>>,
 }
 
 /// See [`CheckpointOptions::while_stopped`].
 pub type WhileStopped<'a> =
-    &'a mut dyn FnMut() -> Result<(), Box<dyn std::error::Error + Send + Sync>>;
+    &'a mut dyn FnMut(&[Loss]) -> Result<(), Box<dyn std::error::Error + Send + Sync>>;
 
 /// What becomes of the tree once the checkpoint is wholly on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

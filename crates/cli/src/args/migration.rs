@@ -46,7 +46,8 @@ pub struct ContainerCheckpointArgs {
     pub pre_checkpoint: bool,
     #[arg(long, hide = true)]
     pub with_previous: bool,
-    #[arg(long, hide = true, value_name = "IMAGE")]
+    /// Make an image of the checkpoint, which can be pushed and restored
+    #[arg(long, value_name = "IMAGE")]
     pub create_image: Option<String>,
     /// Names or ids
     #[arg(required_unless_present_any = ["all", "latest"])]
@@ -108,7 +109,7 @@ pub struct ContainerRestoreArgs {
     pub pod: Option<String>,
     #[arg(long, hide = true, value_name = "FILE")]
     pub import_previous: Option<PathBuf>,
-    /// Names or ids of containers, or CONTAINER/NAME, tags or ids of checkpoints
+    /// Names or ids of containers; CONTAINER/NAME, tags or ids of checkpoints; images of checkpoints
     #[arg(required_unless_present_any = ["all", "latest", "import"])]
     pub containers: Vec<String>,
 }

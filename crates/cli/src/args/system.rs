@@ -34,6 +34,9 @@ pub struct SystemPruneArgs {
     /// Also anonymous volumes
     #[arg(long)]
     pub volumes: bool,
+    /// Also checkpoints without a tag whose container is gone
+    #[arg(long)]
+    pub checkpoints: bool,
     /// until=, label=, label!=
     #[arg(long)]
     pub filter: Vec<String>,

@@ -10,14 +10,14 @@ mod transfer;
 mod tree;
 mod verify;
 
+pub use prune::remove as remove_superfluous;
+pub use shelf::{Ids, Shelf};
 pub use transfer::{unpack, unpack_fetching};
 
 use stasis_container::{
     Container, Existing, Fate, LeftOut, Restoring, Store, Wanted, Wish, attach::Session,
 };
 use stasis_engine::Keeping;
-
-use shelf::Shelf;
 
 use super::process;
 use crate::{
@@ -93,14 +93,22 @@ fn remove(store: &Store, args: &CheckpointRmArgs) -> Result<i32> {
         return Err(Failure::new("--checkpoint-dir needs a container and names of checkpoints"));
     }
     let checkpoints = store.checkpoints();
-    each(&args.names, |reference| Ok(checkpoints.remove(&checkpoints.find(reference)?)?))
+    each(&args.names, |reference| {
+        if store.find(reference).is_ok_and(|container| container.config.name == reference) {
+            return Err(Failure::new(format!("{reference} is a container and no checkpoint"))
+                .hint(format!("name what shall go: stasis checkpoint rm {reference} NAME")));
+        }
+        Ok(checkpoints.remove(&checkpoints.find(reference)?)?)
+    })
 }
 
-/// Docker names the container first. A word that may also be the beginning of a checkpoint's id is a
-/// container if that one has the checkpoint which follows.
+/// Docker names the container first. A word that may be the beginning of an id of either is a container
+/// if that one has the checkpoint which follows.
 fn is_container(store: &Store, first: &str, second: &str) -> bool {
     store.find(first).is_ok_and(|container| {
-        container.find_checkpoint(second, None).is_ok() || store.checkpoints().find(first).is_err()
+        container.config.name == first
+            || container.find_checkpoint(second, None).is_ok()
+            || store.checkpoints().find(first).is_err()
     })
 }
 

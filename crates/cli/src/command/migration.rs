@@ -1,21 +1,20 @@
 //! `container checkpoint` and `container restore`: Podman's verbs, with one checkpoint per container
 //! that lies under a name of its own, and archives.
 
-use std::{
-    io,
-    path::Path,
-    time::{Duration, Instant},
-};
+mod figures;
 
-use serde_json::{Value, json};
+use std::{io, path::Path, time::Instant};
+
+use serde_json::Value;
 use stasis_container::{
-    Addresses, Container, Error, Existing, Fate, LeftOut, Made, Remade, Remake, Removal, Store,
-    Stored, VolumesOf, Wanted, Wish,
+    Addresses, Checkpoint, Container, Error, Existing, Fate, LeftOut, Made, Remade, Remake,
+    Removal, Restoring, Staged, Store, Stored, VolumesOf, Wanted, Wish,
     config::{Network, Rootfs},
 };
 use stasis_engine::{Keeping, Report};
 use stasis_model::Obstacle;
 use stasis_network::{Connection, Publish};
+use stasis_oci::Reference;
 
 use super::{
     checkpoint::{unpack, unpack_fetching},
@@ -35,7 +34,6 @@ pub fn checkpoint(store: &Store, args: &ContainerCheckpointArgs) -> Result<i32> 
     refuse_unmade(&[
         (args.pre_checkpoint, "--pre-checkpoint"),
         (args.with_previous, "--with-previous"),
-        (args.create_image.is_some(), "--create-image"),
     ])?;
     let begun = Instant::now();
     let is_up = |container: &Container| container.state().is_ok_and(|state| state.status.is_up());
@@ -43,19 +41,23 @@ pub fn checkpoint(store: &Store, args: &ContainerCheckpointArgs) -> Result<i32> 
     if args.export.is_some() && chosen.len() > 1 {
         return Err(Failure::new("--export takes one container: an archive holds one"));
     }
+    if args.create_image.is_some() && chosen.len() > 1 {
+        return Err(Failure::new("--create-image takes one container: an image holds one"));
+    }
+    let image: Option<Reference> = args.create_image.as_deref().map(str::parse).transpose()?;
     let mut figures = Vec::new();
     let code = each(&chosen, |container, typed| {
         let since = Instant::now();
-        let report = checkpoint_one(store, container, args)?;
+        let report = checkpoint_one(store, container, image.as_ref(), args)?;
         process::tell(&report, false);
-        figures.push(checkpoint_figures(container, &report, since.elapsed()));
+        figures.push(figures::of_checkpoint(container, &report, since.elapsed()));
         if !args.print_stats && !is_stdout(args.export.as_deref()) {
             say!("{typed}");
         }
         Ok(())
     });
     if args.print_stats {
-        print_figures("podman_checkpoint_duration", begun.elapsed(), &figures);
+        figures::print("podman_checkpoint_duration", begun.elapsed(), &figures);
     }
     Ok(code)
 }
@@ -63,6 +65,7 @@ pub fn checkpoint(store: &Store, args: &ContainerCheckpointArgs) -> Result<i32> 
 fn checkpoint_one(
     store: &Store,
     container: &Container,
+    image: Option<&Reference>,
     args: &ContainerCheckpointArgs,
 ) -> Result<Report> {
     let left_out = LeftOut { rootfs: args.ignore_rootfs, volumes: args.ignore_volumes };
@@ -70,21 +73,27 @@ fn checkpoint_one(
     let existing = Existing::Replace;
     let wanted = Wanted { name: SLOT, dir: None, fate, left_out, existing, deadline: None };
     let Made { stored, report } = container.checkpoint(&wanted)?;
+    if let Some(name) = image {
+        let made = store.checkpoints().make_image(&stored, name);
+        made.map_err(|error| was_kept(error, container))?;
+    }
     let Some(target) = &args.export else { return Ok(report) };
     let compression = args.compress.unwrap_or_default();
     let exported = match is_stdout(Some(target)) {
         true => store.checkpoints().export(&stored, compression, &mut io::stdout()),
         false => store.checkpoints().export_to(&stored, compression, target),
     };
-    exported.map_err(|error| {
-        let name = &container.config.name;
-        Failure::from(error)
-            .hint(format!("the checkpoint is whole and was kept: stasis container restore {name}"))
-    })?;
+    exported.map_err(|error| was_kept(error, container))?;
     if !args.keep {
         store.checkpoints().remove(&stored)?;
     }
     Ok(report)
+}
+
+fn was_kept(error: Error, container: &Container) -> Failure {
+    let name = &container.config.name;
+    Failure::from(error)
+        .hint(format!("the checkpoint is whole and was kept: stasis container restore {name}"))
 }
 
 /// Brings containers back.
@@ -101,11 +110,7 @@ pub fn restore(store: &Store, args: &ContainerRestoreArgs) -> Result<i32> {
             tell_fitness(store, &staged.stored, args)?
         }
         Some(archive) => {
-            let fetch = |name: &str| {
-                basis::fetch(store, name, &args.pulling)
-                    .map_err(|failure| failure.cause.unwrap_or(failure.message))
-            };
-            let staged = unpack_fetching(store, archive, &fetch)?;
+            let staged = unpack_fetching(store, archive, &|name| fetch(store, name, args))?;
             let container = remake(store, &staged.stored, args, &mut figures)?;
             if !args.print_stats {
                 say!("{}", container.config.id);
@@ -118,15 +123,27 @@ pub fn restore(store: &Store, args: &ContainerRestoreArgs) -> Result<i32> {
         None => restore_stored(store, args, &mut figures)?,
     };
     if args.print_stats {
-        print_figures("podman_restore_duration", begun.elapsed(), &figures);
+        figures::print("podman_restore_duration", begun.elapsed(), &figures);
     }
     Ok(code)
+}
+
+/// The image that a checkpoint of Podman's stands on.
+fn fetch(
+    store: &Store,
+    name: &str,
+    args: &ContainerRestoreArgs,
+) -> std::result::Result<(), String> {
+    basis::fetch(store, name, &args.pulling)
+        .map_err(|failure| failure.cause.unwrap_or(failure.message))
 }
 
 /// What the user means by a word: a checkpoint, or a container with the one that Podman's verbs know.
 struct Meant {
     stored: Stored,
     container: Option<Container>,
+    /// That of an image, which goes when it was used.
+    staged: Option<Staged>,
 }
 
 fn restore_stored(
@@ -143,7 +160,7 @@ fn restore_stored(
     };
     let mut code = 0;
     for word in &words {
-        let restored = meant(store, word).and_then(|meant| match args.host.dry_run {
+        let restored = meant(store, word, args).and_then(|meant| match args.host.dry_run {
             true => tell_fitness(store, &meant.stored, args).map(Done::Told),
             false => restore_meant(store, meant, args, figures),
         });
@@ -170,15 +187,21 @@ fn frozen_ones(store: &Store, which: (bool, bool)) -> Result<Vec<String>> {
     Ok(choose(store, &[], which, has_slot)?.into_iter().map(|(_, id)| id).collect())
 }
 
-fn meant(store: &Store, word: &str) -> Result<Meant> {
+fn meant(store: &Store, word: &str, args: &ContainerRestoreArgs) -> Result<Meant> {
     match store.find(word) {
         Ok(container) => {
             let stored = container.find_checkpoint(SLOT, None)?;
-            Ok(Meant { stored, container: Some(container) })
+            Ok(Meant { stored, container: Some(container), staged: None })
         }
         Err(no_container) => match store.checkpoints().find(word) {
-            Ok(stored) => Ok(Meant { stored, container: None }),
-            Err(Error::NoSuchCheckpoint(_)) if !word.contains('/') => Err(no_container.into()),
+            Ok(stored) => Ok(Meant { stored, container: None, staged: None }),
+            Err(error @ Error::NoSuchCheckpoint(_)) => {
+                let error = if word.contains('/') { error } else { no_container };
+                let image = store.images().find(word).map_err(|_| error)?;
+                let checkpoints = store.checkpoints();
+                let staged = checkpoints.unpack_image(&image, &|name| fetch(store, name, args))?;
+                Ok(Meant { stored: staged.stored.clone(), container: None, staged: Some(staged) })
+            }
             Err(error) => Err(error.into()),
         },
     }
@@ -198,7 +221,7 @@ fn restore_meant(
     args: &ContainerRestoreArgs,
     figures: &mut Vec<Value>,
 ) -> Result<Done> {
-    let Meant { stored, container } = meant;
+    let Meant { stored, container, staged } = meant;
     if let (Some(container), None) = (container, &args.name) {
         restore_in_place(&container, &stored, args, figures)?;
         if !args.keep {
@@ -206,13 +229,17 @@ fn restore_meant(
         }
         return Ok(Done::InPlace);
     }
-    match store.find(&stored.checkpoint.container.id) {
+    let done = match store.find(&stored.checkpoint.container.id) {
         Ok(container) if args.name.is_none() => {
             restore_in_place(&container, &stored, args, figures)?;
             Ok(Done::InPlace)
         }
         _ => Ok(Done::Made(Box::new(remake(store, &stored, args, figures)?))),
+    };
+    if let (Ok(_), Some(staged), true) = (&done, staged, args.keep) {
+        store.checkpoints().keep(staged, None)?;
     }
+    done
 }
 
 /// As Podman does; but whoever gave it a tag wants it to stay.
@@ -330,10 +357,30 @@ fn restore_one(
     let since = Instant::now();
     let (cpu, keeping) = (args.host.cpu_cap, keeping(args));
     let wish = Wish { left_out: left_out(args), cpu, keeping, ..Wish::default() };
-    let report = container.begin_restore(stored, wish)?.finish()?;
+    let restored = container.begin_restore(stored, wish).and_then(Restoring::finish);
+    let report = restored.map_err(|error| taken(error, stored, args))?;
     process::tell(&report, false);
-    figures.push(restore_figures(container, &report, since.elapsed()));
+    figures.push(figures::of_restore(container, &report, since.elapsed()));
     Ok(())
+}
+
+/// What to do about an address or a port that somebody else has. The monitor tells of it in words.
+fn taken(error: Error, stored: &Stored, args: &ContainerRestoreArgs) -> Failure {
+    let is_taken = error.to_string().contains("is already in use by");
+    let failure = Failure::from(error);
+    let Checkpoint { container, name, .. } = &stored.checkpoint;
+    match (is_taken, &args.name, &args.import) {
+        (false, _, _) => failure,
+        (true, Some(_), _) => failure.hint("choose other ports with --publish"),
+        (true, None, Some(_)) => failure.hint(
+            "stop who has it, or use --ignore-static-ip, --publish, or --name for a new container",
+        ),
+        (true, None, None) => failure.hint(format!(
+            "stop who has it, or make a new container: stasis container restore {}/{name} --name NEW, \
+             with --publish for other ports",
+            container.name
+        )),
+    }
 }
 
 /// Options of Podman's that are not there yet are not passed over in silence.
@@ -383,50 +430,4 @@ fn each(
 
 fn is_stdout(path: Option<&Path>) -> bool {
     path == Some(Path::new("-"))
-}
-
-/// Podman's fields, in microseconds, and ours beside them.
-fn checkpoint_figures(container: &Container, report: &Report, took: Duration) -> Value {
-    let stats = &report.stats;
-    json!({
-        "Id": container.config.id,
-        "runtime_checkpoint_duration": micros(took),
-        "criu_statistics": {
-            "freezing_time": phase(report, "stop"),
-            "frozen_time": micros(stats.stopped),
-            "memdump_time": phase(report, "pages"),
-            "memwrite_time": phase(report, "write"),
-            "pages_scanned": stats.nr_pages,
-            "pages_written": stats.nr_pages,
-        },
-        "stasis_statistics": process::stats(report),
-    })
-}
-
-fn restore_figures(container: &Container, report: &Report, took: Duration) -> Value {
-    let all: u64 = report.stats.phases.iter().map(|(_, time)| micros(*time)).sum();
-    json!({
-        "Id": container.config.id,
-        "runtime_restore_duration": micros(took),
-        "criu_statistics": {
-            "forking_time": phase(report, "births"),
-            "restore_time": all,
-            "pages_restored": report.stats.nr_pages,
-        },
-        "stasis_statistics": process::stats(report),
-    })
-}
-
-fn phase(report: &Report, name: &str) -> u64 {
-    let times = report.stats.phases.iter().filter(|(phase, _)| *phase == name);
-    times.map(|(_, time)| micros(*time)).sum()
-}
-
-fn micros(time: Duration) -> u64 {
-    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
-}
-
-fn print_figures(duration: &str, took: Duration, figures: &[Value]) {
-    let all = json!({ duration: micros(took), "container_statistics": figures });
-    say!("{all:#}");
 }

@@ -3,11 +3,16 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
-use stasis_container::{Container, Removal, Store, VolumesOf, volume::Volume};
+use stasis_container::{
+    Checkpoint, Container, Removal, Store, Stored, VolumesOf,
+    retention::{Among, Policy},
+    volume::Volume,
+};
 use stasis_network::Network;
 use stasis_oci::Digest;
 
 use super::{
+    checkpoint::{Ids, Shelf, remove_superfluous},
     image::{self, Filters, Reach},
     network, reboot,
 };
@@ -71,7 +76,13 @@ impl Kind {
 }
 
 fn df(store: &Store, args: &DfArgs) -> Result<i32> {
-    let kinds = [images(store)?, containers(store)?, volumes(store)?, build_cache(store)?];
+    let kinds = [
+        images(store)?,
+        containers(store)?,
+        volumes(store)?,
+        checkpoints(store)?,
+        build_cache(store)?,
+    ];
     let rows: Vec<Value> = kinds.iter().map(Kind::row).collect();
     SUMMARY.print(&rows, Look::of(false, args.format.as_deref()))?;
     Ok(0)
@@ -120,6 +131,22 @@ fn volumes(store: &Store) -> Result<Kind> {
         kind.active += usize::from(is_used);
         kind.size_bytes += size_bytes;
         kind.reclaimable_bytes += if is_used { 0 } else { size_bytes };
+    }
+    Ok(kind)
+}
+
+/// Those are active that `checkpoint prune` would leave.
+fn checkpoints(store: &Store) -> Result<Kind> {
+    let shelf = Shelf::read(store)?;
+    let mut kind =
+        Kind { name: "Checkpoints", total: 0, active: 0, size_bytes: 0, reclaimable_bytes: 0 };
+    for stored in &shelf.all {
+        let size_bytes = stored.checkpoint.size_bytes;
+        let is_needed = shelf.has_container(stored) || !shelf.tags(stored).is_empty();
+        kind.total += 1;
+        kind.active += usize::from(is_needed);
+        kind.size_bytes += size_bytes;
+        kind.reclaimable_bytes += if is_needed { 0 } else { size_bytes };
     }
     Ok(kind)
 }
@@ -175,12 +202,16 @@ fn df_verbose(store: &Store) -> Result<i32> {
     let rows: Vec<Value> = volumes.list()?.into_iter().map(row).collect::<Result<_>>()?;
     say!("\nLocal Volumes space usage:\n");
     table(&rows, &["Name", "Links", "Size"])?;
+    let shelf = Shelf::read(store)?;
+    let rows: Vec<Value> = shelf.all.iter().map(|stored| shelf.row(stored, Ids::Short)).collect();
+    say!("\nCheckpoints space usage:\n");
+    table(&rows, &["ID", "Reference", "Size"])?;
     say!("\nBuild cache usage: {}", size::human(store.images().usage_of_kept()?));
     Ok(0)
 }
 
 fn table(rows: &[Value], columns: &[&str]) -> Result<()> {
-    const TITLES: [(&str, &str); 8] = [
+    const TITLES: [(&str, &str); 9] = [
         ("Name", "NAME"),
         ("ID", "ID"),
         ("Created", "CREATED"),
@@ -188,6 +219,7 @@ fn table(rows: &[Value], columns: &[&str]) -> Result<()> {
         ("Containers", "CONTAINERS"),
         ("Changed", "CHANGED"),
         ("Links", "LINKS"),
+        ("Reference", "NAME"),
         ("Type", "TYPE"),
     ];
     Listing { titles: &TITLES, columns, id: "ID" }.print(rows, Look::Table)
@@ -213,6 +245,16 @@ fn prune(store: &Store, args: &SystemPruneArgs) -> Result<i32> {
         say_deleted("Volumes", &names);
         reclaimed += size_bytes;
     }
+    if args.checkpoints {
+        let fits = |_: &Shelf, stored: &Stored| {
+            let Checkpoint { container, created, .. } = &stored.checkpoint;
+            filters.match_labels(&container.labels, Some(*created))
+        };
+        let policy = Policy { among: Among::Orphans, keep_last: None, max_bytes: None };
+        let (names, size_bytes) = remove_superfluous(store, policy, &fits)?;
+        say_deleted("Checkpoints", &names);
+        reclaimed += size_bytes;
+    }
     reclaimed += stasis_build::prune(store.home(), &store.images())?.size_bytes;
     let pruned = image::prune_images(store, reach, &filters)?;
     pruned.say();
@@ -224,9 +266,13 @@ fn prune(store: &Store, args: &SystemPruneArgs) -> Result<i32> {
 fn warning(args: &SystemPruneArgs, reach: Reach) -> String {
     let volumes =
         if args.volumes { "\n  - all anonymous volumes not used by a container" } else { "" };
+    let checkpoints = match args.checkpoints {
+        true => "\n  - all checkpoints without a tag whose container is gone then",
+        false => "",
+    };
     format!(
         "This will remove:\n  - all stopped containers\n  - all networks not used by at least one \
-         container{volumes}\n  - {}\n  - unused build cache\n",
+         container{volumes}{checkpoints}\n  - {}\n  - unused build cache\n",
         reach.words()
     )
 }
@@ -267,6 +313,9 @@ fn check(store: &Store) -> Result<i32> {
         .collect();
     for (id, error) in store.damaged()? {
         faults.push(format!("container {}: {error}", &id[..12]));
+    }
+    for (id, error) in store.checkpoints().damaged()? {
+        faults.push(format!("checkpoint {}: {error}", &id[..12]));
     }
     let ids: BTreeSet<Digest> = store.images().list()?.iter().map(|image| image.id).collect();
     for container in store.list()? {

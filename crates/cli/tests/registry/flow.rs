@@ -137,3 +137,25 @@ fn a_checkpoint_brings_its_image_from_the_registry() {
     assert!(refused.err.contains("is another one now"), "{}", refused.err);
     assert_eq!(other.run(&["ps", "-aq"]), "");
 }
+
+#[test]
+fn a_checkpoint_goes_through_a_registry_and_finds_its_image_there() {
+    let registry = Registry::open();
+    let (here, elsewhere) = (User::new(), User::new());
+    let context = context(&here);
+    let base = format!("{}/me/counter:1", registry.name());
+    let frozen = format!("{}/me/frozen:1", registry.name());
+    here.run(&["build", context.to_str().unwrap(), "--tag", &base]);
+    here.run(&["run", "-d", "--network", "none", "--name", "c", &base]);
+    here.engine.await_log("c", "3\n");
+    here.run(&["container", "checkpoint", "--create-image", &frozen, "c"]);
+    here.run(&["push", &base]);
+    here.run(&["push", &frozen]);
+    elsewhere.run(&["pull", &frozen]);
+    elsewhere.run(&["container", "restore", &frozen]);
+    elsewhere.engine.await_more("c");
+    elsewhere.engine.assert_counts("c");
+    let id = |user: &User| user.engine.inspect("c", "{{.Id}}");
+    assert_eq!(id(&elsewhere), id(&here));
+    elsewhere.run(&["rm", "-f", "-v", "c"]);
+}

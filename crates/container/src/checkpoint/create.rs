@@ -17,7 +17,7 @@ use rustix::{
 };
 use stasis_enclosure::tar;
 use stasis_engine::{CheckpointOptions, Externals, FrozenConnections, Report};
-use stasis_model::NamespaceKind;
+use stasis_model::{Loss, NamespaceKind};
 
 use super::{
     CONFIG, Checkpoint, Checkpoints, DELETED, DESCRIPTORS, Disk, Existing, Fate, Host, IMAGES,
@@ -195,8 +195,10 @@ impl Container {
         let mut stage = Some(stage);
         let mut sealed = None;
         let mut log_bytes = 0;
+        let mut losses = Vec::new();
         let mut while_stopped =
-            || -> std::result::Result<(), Box<dyn std::error::Error + Send + Sync>> {
+            |lost: &[Loss]| -> std::result::Result<(), Box<dyn std::error::Error + Send + Sync>> {
+                losses = lost.iter().map(ToString::to_string).collect();
                 let Some(open) = stage.as_ref() else { return Ok(()) };
                 self.write_surroundings(&open.dir, init, state, left_out)?;
                 log_bytes = self.logged(session, init, state)?;
@@ -204,7 +206,7 @@ impl Container {
                 if fate == Fate::Stop
                     && let Some(open) = stage.take()
                 {
-                    let stored = self.seal(open, name, state, (left_out, log_bytes))?;
+                    let stored = self.seal(open, name, state, (left_out, log_bytes), &losses)?;
                     self.note_frozen(sealed.insert(stored))?;
                 }
                 Ok(())
@@ -234,7 +236,7 @@ impl Container {
             }
         };
         if let Some(open) = stage {
-            sealed = Some(self.seal(open, name, state, (left_out, log_bytes))?);
+            sealed = Some(self.seal(open, name, state, (left_out, log_bytes), &losses)?);
         }
         match sealed {
             Some(stored) => Ok(Made { stored, report }),
@@ -331,6 +333,7 @@ impl Container {
         name: &str,
         state: &State,
         (left_out, log_bytes): (LeftOut, u64),
+        losses: &[String],
     ) -> Result<Stored> {
         let checkpoint = Checkpoint {
             version: VERSION,
@@ -348,7 +351,7 @@ impl Container {
             tmpfs: self.tmpfs_targets(),
             volumes: if left_out.volumes { Vec::new() } else { self.own_volumes()? },
             log_bytes: Some(log_bytes),
-            losses: Vec::new(),
+            losses: losses.to_vec(),
             endpoints: state.endpoints.clone(),
             made_by: Maker::Stasis,
         };

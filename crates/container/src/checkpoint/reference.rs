@@ -1,5 +1,5 @@
 //! Which checkpoint is meant: `CONTAINER/NAME`, a tag, a name that one checkpoint has, or the
-//! beginning of an id.
+//! beginning of an id, of four digits at least.
 
 use std::collections::BTreeMap;
 
@@ -8,6 +8,9 @@ use crate::{
     error::{Error, Result},
     store::Store,
 };
+
+/// Of an id: fewer are more likely to be a slip.
+const MIN_DIGITS: usize = 4;
 
 impl Checkpoints {
     /// Finds a checkpoint.
@@ -61,7 +64,7 @@ impl Checkpoints {
             return Ok(by(&|stored| stored.checkpoint.id == id));
         }
         let named = by(&|stored| stored.checkpoint.name == key);
-        if !named.is_empty() || key.is_empty() {
+        if !named.is_empty() || key.len() < MIN_DIGITS {
             return Ok(named);
         }
         Ok(by(&|stored| stored.checkpoint.id.starts_with(key)))

@@ -171,6 +171,7 @@ impl Checkpoints {
     /// [`Error::CheckpointInUse`] if a container is just being restored from it.
     pub fn remove(&self, stored: &Stored) -> Result<()> {
         remove_dir(stored)?;
+        sweep(&self.home.checkpoints());
         self.forget_tags_of(&stored.checkpoint.id)
     }
 
@@ -198,6 +199,7 @@ impl Checkpoints {
     }
 }
 
+/// Who was killed while making or removing one could not clear up.
 pub(super) fn sweep(parent: &Path) {
     create::remove_abandoned(parent, STAGE_PREFIX);
     create::remove_abandoned(parent, GONE_PREFIX);

@@ -1,6 +1,6 @@
 //! `checkpoint prune`.
 
-use stasis_container::{Error, Store};
+use stasis_container::{Error, Store, Stored};
 
 use super::{filter::Filters, shelf::Shelf};
 use crate::{
@@ -17,6 +17,20 @@ pub fn run(store: &Store, args: &CheckpointPruneArgs) -> Result<i32> {
     if !args.force && !confirm::ask(warning(&policy))? {
         return Ok(0);
     }
+    let (gone, len_bytes) = remove(store, policy, &|shelf, stored| filters.matches(shelf, stored))?;
+    if !gone.is_empty() {
+        say!("Deleted Checkpoints:\n{}\n", gone.join("\n"));
+    }
+    say!("Total reclaimed space: {}", size::human(len_bytes));
+    Ok(0)
+}
+
+/// Removes what a policy says of those that are `wanted`; tells which, and how much that was.
+pub fn remove(
+    store: &Store,
+    policy: Policy,
+    wanted: &dyn Fn(&Shelf, &Stored) -> bool,
+) -> Result<(Vec<String>, u64)> {
     let shelf = Shelf::read(store)?;
     let needed = store.checkpoints().needed()?;
     let candidates: Vec<Candidate<'_>> = shelf
@@ -28,7 +42,7 @@ pub fn run(store: &Store, args: &CheckpointPruneArgs) -> Result<i32> {
             is_orphan: !shelf.has_container(stored),
             is_spared: needed.contains(&stored.checkpoint.id)
                 || !shelf.tags(stored).is_empty()
-                || !filters.matches(&shelf, stored),
+                || !wanted(&shelf, stored),
         })
         .collect();
     let (mut gone, mut len_bytes) = (Vec::new(), 0);
@@ -44,11 +58,7 @@ pub fn run(store: &Store, args: &CheckpointPruneArgs) -> Result<i32> {
             Err(error) => return Err(error.into()),
         }
     }
-    if !gone.is_empty() {
-        say!("Deleted Checkpoints:\n{}\n", gone.join("\n"));
-    }
-    say!("Total reclaimed space: {}", size::human(len_bytes));
-    Ok(0)
+    Ok((gone, len_bytes))
 }
 
 fn policy(args: &CheckpointPruneArgs) -> Result<Policy> {

@@ -122,7 +122,12 @@ impl Checkpoints {
         crate::record::sync_dir(parent)
     }
 
-    fn write_archive(&self, stored: &Stored, out: &mut dyn Write) -> Result<()> {
+    /// Uncompressed.
+    pub(in crate::checkpoint) fn write_archive(
+        &self,
+        stored: &Stored,
+        out: &mut dyn Write,
+    ) -> Result<()> {
         let Stored { checkpoint, dir: path, .. } = stored;
         let known = manifest::read(path)?;
         let time = u64::try_from(checkpoint.created.as_second()).unwrap_or(0);
