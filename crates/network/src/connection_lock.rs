@@ -16,7 +16,7 @@ use crate::{
     error::{Context, Error, Result},
     namespace::within,
     netlink::Netlink,
-    nftables::{Chain, ChainHook, Rule, own_table, replace_table, tables},
+    nftables::{Chain, ChainHook, Rule, disown_table, own_table, replace_table, tables},
 };
 
 /// Before anything else that sees segments, such as the tracking of connections.
@@ -32,7 +32,8 @@ pub enum Segments<'a> {
 
 /// TCP segments are dropped as long as it lives.
 pub struct ConnectionLock {
-    _owner: Netlink,
+    owner: Netlink,
+    table: String,
 }
 
 impl ConnectionLock {
@@ -47,13 +48,21 @@ impl ConnectionLock {
         passing_mark: u32,
     ) -> Result<ConnectionLock> {
         let chains = chains(segments, passing_mark);
-        let owner = within(namespace, || {
-            let mut netlink = Netlink::netfilter().context("open", "a packet filter socket")?;
-            let name = format!("stasis-lock-{}", netlink.inode().context("look at", "a socket")?);
-            own_table(&mut netlink, &name, &chains).map_err(explained)?;
-            Ok(netlink)
-        })?;
-        Ok(ConnectionLock { _owner: owner })
+        within(namespace, || {
+            let mut owner = Netlink::netfilter().context("open", "a packet filter socket")?;
+            let inode = owner.inode().context("look at", "a socket")?;
+            let table = format!("stasis-lock-{inode}");
+            own_table(&mut owner, &table, &chains).map_err(explained)?;
+            Ok(ConnectionLock { owner, table })
+        })
+    }
+}
+
+impl Drop for ConnectionLock {
+    /// The kernel does it as well when the socket is closed, but lets us wait until nobody reads the
+    /// table any more (synchronize_rcu): some ten milliseconds for which a tree would stand still.
+    fn drop(&mut self) {
+        let _ = disown_table(&mut self.owner, &self.table);
     }
 }
 
