@@ -32,7 +32,8 @@ pub enum Segments<'a> {
 
 /// TCP segments are dropped as long as it lives.
 pub struct ConnectionLock {
-    owner: Netlink,
+    /// There until it is dropped.
+    owner: Option<Netlink>,
     table: String,
 }
 
@@ -53,16 +54,21 @@ impl ConnectionLock {
             let inode = owner.inode().context("look at", "a socket")?;
             let table = format!("stasis-lock-{inode}");
             own_table(&mut owner, &table, &chains).map_err(explained)?;
-            Ok(ConnectionLock { owner, table })
+            Ok(ConnectionLock { owner: Some(owner), table })
         })
     }
 }
 
 impl Drop for ConnectionLock {
-    /// The kernel does it as well when the socket is closed, but lets us wait until nobody reads the
-    /// table any more (synchronize_rcu): some ten milliseconds for which a tree would stand still.
+    /// The kernel removes the table with the socket, but lets who closes that wait until nobody reads the
+    /// table any more: some ten milliseconds for which a tree would stand still. Our word takes 50 µs,
+    /// and then others may wait for the socket.
     fn drop(&mut self) {
-        let _ = disown_table(&mut self.owner, &self.table);
+        let Some(mut owner) = self.owner.take() else { return };
+        if disown_table(&mut owner, &self.table).is_ok() {
+            // Without a thread it is closed here and now.
+            let _ = std::thread::Builder::new().spawn(move || drop(owner));
+        }
     }
 }
 
