@@ -135,7 +135,11 @@ fn freeze_and_write<'a>(
     }
     phases.end("freeze");
     let writer = Writer::create(&options.images_dir)?;
-    let facts = Facts { run_id: connections.run_id(), ..facts() };
+    let run_id = match options.fate {
+        Fate::Kill => connections.run_id(),
+        Fate::LeaveRunning | Fate::LeaveStopped => None,
+    };
+    let facts = Facts { run_id, ..facts() };
     let written = write(tree, &mut gathering, (&writer, facts), options, phases);
     let (nr_pages, bytes_written) = match written {
         Ok(numbers) => numbers,

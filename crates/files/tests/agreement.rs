@@ -25,7 +25,7 @@ use stasis_files::{
     },
 };
 
-/// No packet filter is set by us, so none must be removed by whoever restores.
+/// How connections were locked is a matter of who made the checkpoint.
 fn lock(inventory: &mut InventoryEntry) {
     inventory.network_lock_method = None;
 }

@@ -16,7 +16,7 @@ use crate::{
     error::{Context, Error, Result},
     namespace::within,
     netlink::Netlink,
-    nftables::{Chain, ChainHook, Rule, own_table, replace_table, tables},
+    nftables::{Chain, ChainHook, Rule, disown_table, own_table, replace_table, tables},
 };
 
 /// Before anything else that sees segments, such as the tracking of connections.
@@ -32,7 +32,9 @@ pub enum Segments<'a> {
 
 /// TCP segments are dropped as long as it lives.
 pub struct ConnectionLock {
-    _owner: Netlink,
+    /// There until it is dropped.
+    owner: Option<Netlink>,
+    table: String,
 }
 
 impl ConnectionLock {
@@ -47,13 +49,26 @@ impl ConnectionLock {
         passing_mark: u32,
     ) -> Result<ConnectionLock> {
         let chains = chains(segments, passing_mark);
-        let owner = within(namespace, || {
-            let mut netlink = Netlink::netfilter().context("open", "a packet filter socket")?;
-            let name = format!("stasis-lock-{}", netlink.inode().context("look at", "a socket")?);
-            own_table(&mut netlink, &name, &chains).map_err(explained)?;
-            Ok(netlink)
-        })?;
-        Ok(ConnectionLock { _owner: owner })
+        within(namespace, || {
+            let mut owner = Netlink::netfilter().context("open", "a packet filter socket")?;
+            let inode = owner.inode().context("look at", "a socket")?;
+            let table = format!("stasis-lock-{inode}");
+            own_table(&mut owner, &table, &chains).map_err(explained)?;
+            Ok(ConnectionLock { owner: Some(owner), table })
+        })
+    }
+}
+
+impl Drop for ConnectionLock {
+    /// The kernel removes the table with the socket, but lets who closes that wait until nobody reads the
+    /// table any more: some ten milliseconds for which a tree would stand still. Our word takes 50 µs,
+    /// and then others may wait for the socket.
+    fn drop(&mut self) {
+        let Some(mut owner) = self.owner.take() else { return };
+        if disown_table(&mut owner, &self.table).is_ok() {
+            // Without a thread it is closed here and now.
+            let _ = std::thread::Builder::new().spawn(move || drop(owner));
+        }
     }
 }
 

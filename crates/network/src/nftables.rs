@@ -326,6 +326,19 @@ pub(crate) fn own_table(netlink: &mut Netlink, table: &str, chains: &[Chain]) ->
     netlink.transaction(messages).context("write the packet filter's table", table)
 }
 
+/// Removes a table that this socket owns.
+///
+/// # Errors
+/// [`crate::Error::Refused`]
+pub(crate) fn disown_table(netlink: &mut Netlink, table: &str) -> Result<()> {
+    let messages = vec![
+        (control(ControlMessage::BatchBegin), 0),
+        (table_message(table, NfTablesMessage::DeleteTable), 0),
+        (control(ControlMessage::BatchEnd), 0),
+    ];
+    netlink.transaction(messages).context("remove the packet filter's table", table)
+}
+
 fn chain_messages(table: &str, chains: &[Chain]) -> Vec<(NetfilterMessage, u16)> {
     let made = chains.iter().map(|chain| (chain_message(table, chain), NLM_F_CREATE));
     let filled = chains.iter().flat_map(|chain| {

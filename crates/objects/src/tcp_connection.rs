@@ -9,7 +9,10 @@
 //! Options that both sides agreed upon are kept, but for explicit congestion notification, which ends.
 //! Urgent data, TLS in the kernel and peeking with an offset are refused.
 
+mod ending;
+mod filling;
 mod freeze;
+mod phase;
 mod segment;
 mod thaw;
 
@@ -19,10 +22,11 @@ use std::{
 };
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use stasis_model::{FileId, InetSocket, SocketState, Subject};
+use stasis_model::{FileId, InetSocket, Subject};
 use stasis_sys::{ioctl, socket};
 
 pub use freeze::freeze;
+use phase::Phase;
 pub use thaw::{Unsettled, settle, thaw};
 
 use crate::{
@@ -70,6 +74,12 @@ impl Ends {
             remote: address(&inet.remote_address, inet.remote_port)?,
         })
     }
+
+    /// Without the cloak that IPv4 has on an IPv6 socket.
+    fn canonical(&self) -> Ends {
+        let plain = |end: SocketAddr| SocketAddr::new(end.ip().to_canonical(), end.port());
+        Ends { local: plain(self.local), remote: plain(self.remote) }
+    }
 }
 
 impl std::fmt::Display for Ends {
@@ -86,63 +96,6 @@ pub struct Met {
     pub ends: Ends,
     /// Holds the socket when the tree is gone.
     fd: OwnedFd,
-}
-
-/// How far a connection has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    SynSent,
-    Established,
-    FinWait1,
-    FinWait2,
-    CloseWait,
-    LastAck,
-    Closing,
-    Closed,
-}
-
-impl Phase {
-    fn of(state: SocketState) -> Option<Phase> {
-        match state {
-            SocketState::Established => Some(Phase::Established),
-            SocketState::Closed => Some(Phase::Closed),
-            SocketState::Other(2) => Some(Phase::SynSent),
-            SocketState::Other(4) => Some(Phase::FinWait1),
-            SocketState::Other(5) => Some(Phase::FinWait2),
-            SocketState::Other(8) => Some(Phase::CloseWait),
-            SocketState::Other(9) => Some(Phase::LastAck),
-            SocketState::Other(11) => Some(Phase::Closing),
-            SocketState::Listening | SocketState::Other(_) => None,
-        }
-    }
-
-    fn has_received_fin(self) -> bool {
-        match self {
-            Phase::CloseWait | Phase::LastAck | Phase::Closing | Phase::Closed => true,
-            Phase::SynSent | Phase::Established | Phase::FinWait1 | Phase::FinWait2 => false,
-        }
-    }
-
-    fn has_sent_fin(self) -> bool {
-        match self {
-            Phase::FinWait1 | Phase::FinWait2 | Phase::LastAck | Phase::Closing | Phase::Closed => {
-                true
-            }
-            Phase::SynSent | Phase::Established | Phase::CloseWait => false,
-        }
-    }
-
-    /// The FIN that was sent is still in the send queue.
-    fn has_fin_in_queue(self) -> bool {
-        match self {
-            Phase::FinWait1 | Phase::LastAck | Phase::Closing => true,
-            Phase::SynSent
-            | Phase::Established
-            | Phase::FinWait2
-            | Phase::CloseWait
-            | Phase::Closed => false,
-        }
-    }
 }
 
 /// Whether a socket is a TCP connection, or on its way to become one.
@@ -321,23 +274,3 @@ const SIOCINQ: u64 = 0x541b;
 const SIOCOUTQ: u64 = 0x5411;
 /// Not sent; a FIN counts.
 const SIOCOUTQNSD: u64 = 0x894b;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn states_of_the_kernel_that_have_an_end() {
-        let of = |number| Phase::of(SocketState::from_number(number));
-        let known: Vec<u32> = (0..14).filter(|number| of(*number).is_some()).collect();
-        assert_eq!(known, [1, 2, 4, 5, 7, 8, 9, 11]);
-    }
-
-    #[test]
-    fn a_fin_in_the_queue_was_sent() {
-        for number in 0..14 {
-            let Some(phase) = Phase::of(SocketState::from_number(number)) else { continue };
-            assert!(phase.has_sent_fin() || !phase.has_fin_in_queue(), "{phase:?}");
-        }
-    }
-}

@@ -14,7 +14,7 @@ use crate::{
 /// What the files hold that is no part of the tree.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
-    /// Names this run, any text.
+    /// Names this run, any text. A lock of connections that stays is found by it.
     pub run_id: Option<String>,
     /// Uptime of the host at the freeze, microseconds.
     pub uptime_us: Option<u64>,

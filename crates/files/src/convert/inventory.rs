@@ -28,6 +28,8 @@ const OLD_VERSION: u32 = 1;
 /// The version in the inventory of a pre-dump, which holds memory alone.
 const PRE_DUMP: u32 = 0;
 
+/// Connections are locked by a table of nftables that is found by the run id.
+const LOCKED_BY_NFTABLES: u32 = 1;
 /// Connections were not locked by packet filters, so nothing is to be unlocked.
 const NETWORK_NOT_LOCKED: u32 = 2;
 
@@ -48,7 +50,10 @@ pub(super) fn encode(tree: &Tree, facts: &Facts, out: &mut Output) {
         tcp_close: has_closed_connections(tree).then_some(true),
         lsmtype: Some(facts.security_module.number()),
         dump_uptime: facts.uptime_us,
-        network_lock_method: Some(NETWORK_NOT_LOCKED),
+        network_lock_method: Some(match facts.run_id {
+            Some(_) => LOCKED_BY_NFTABLES,
+            None => NETWORK_NOT_LOCKED,
+        }),
         plugins_entry: Some(PluginsEntry::default()),
         dump_criu_run_id: facts.run_id.as_ref().map(|id| id.as_bytes().to_vec()),
         ..Default::default()

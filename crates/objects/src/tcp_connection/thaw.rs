@@ -5,35 +5,26 @@
 //! word, and the checkpoint is as good as before.
 
 use std::{
-    fs::File,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     os::fd::{AsFd, BorrowedFd, OwnedFd},
-    os::unix::fs::FileExt,
-    thread::sleep,
-    time::{Duration, Instant},
 };
 
-use rustix::net::{SendFlags, Shutdown, connect, connect_unspec, send, shutdown};
-use stasis_model::{FileId, FileKind, InetSocket, OpenFile, SocketOptions, Subject, TcpConnection};
+use rustix::net::{Shutdown, connect, connect_unspec, shutdown};
+use stasis_model::{FileId, FileKind, InetSocket, OpenFile, Subject, TcpConnection};
 use stasis_sys::{Errno, fcntl, socket};
 use stasis_tracee::Blank;
 
 use super::{
     Ends, Keeping, Phase, Queue, REPAIR_OFF, REPAIR_OFF_SILENTLY, REPAIR_ON, SOCKET, TCP, choose,
-    segment::{self, ACK, FIN, Segment},
+    ending::end_data,
+    filling::{Filling, set_negotiated, set_sequences},
     set_repair,
 };
 use crate::{
-    content::StoredQueues,
     error::{Error, Result},
-    inet_socket::{self, tcp_info},
-    socket_options,
+    inet_socket, socket_options,
     thawing::Thawing,
 };
-
-const CHUNK_BYTES: usize = 32 << 10;
-const ARRIVAL: Duration = Duration::from_secs(2);
-const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
 /// A connection that is in place and still in repair mode.
 #[derive(Debug)]
@@ -128,17 +119,12 @@ fn explained(ends: &Ends) -> Error {
 fn is_inner(ends: &Ends, thawing: &Thawing) -> bool {
     let has_other_end = thawing.tree().files.values().any(|file| match &file.kind {
         FileKind::Inet(inet) if inet.is_connection() => Ends::of(inet).is_ok_and(|other| {
-            (canonical(other.local), canonical(other.remote))
-                == (canonical(ends.remote), canonical(ends.local))
+            let (ours, theirs) = (ends.canonical(), other.canonical());
+            (theirs.local, theirs.remote) == (ours.remote, ours.local)
         }),
         _ => false,
     });
-    has_other_end || canonical(ends.remote).ip().is_loopback()
-}
-
-/// An address without the cloak that IPv4 has on an IPv6 socket.
-fn canonical(address: SocketAddr) -> SocketAddr {
-    SocketAddr::new(address.ip().to_canonical(), address.port())
+    has_other_end || ends.canonical().remote.ip().is_loopback()
 }
 
 /// Puts a connection in place.
@@ -175,255 +161,6 @@ fn keep(
     }
     socket_options::thaw(&what, &inet.options, fd)?;
     Ok(How::Kept)
-}
-
-/// Sequence numbers of where the queues begin; they move on as the queues are filled.
-fn set_sequences(
-    what: &str,
-    fd: BorrowedFd<'_>,
-    connection: &TcpConnection,
-    phase: Phase,
-) -> Result<()> {
-    let received = connection
-        .receive_sequence
-        .wrapping_sub(connection.received_bytes)
-        .wrapping_sub(phase.has_received_fin().into());
-    let sent = connection
-        .send_sequence
-        .wrapping_sub(connection.outgoing_bytes)
-        .wrapping_sub(phase.has_sent_fin().into());
-    for (queue, sequence) in [(Queue::Receive, received), (Queue::Send, sent)] {
-        choose(what, fd, queue)?;
-        socket::set_int(fd, TCP, libc::TCP_QUEUE_SEQ, sequence.cast_signed())
-            .map_err(Error::at(what, "setsockopt(TCP_QUEUE_SEQ)"))?;
-    }
-    Ok(())
-}
-
-/// What the two sides agreed upon when they connected (`struct tcp_repair_opt`).
-fn set_negotiated(what: &str, fd: BorrowedFd<'_>, connection: &TcpConnection) -> Result<()> {
-    const MSS: u32 = 2;
-    const WINDOW: u32 = 3;
-    const SACK_PERMITTED: u32 = 4;
-    const TIMESTAMP: u32 = 8;
-    let scales =
-        connection.window_scale.map(|(send, receive)| u32::from(send) | u32::from(receive) << 16);
-    let options = [
-        (WINDOW, scales),
-        (SACK_PERMITTED, connection.selective_acks.then_some(0)),
-        (TIMESTAMP, connection.timestamp.map(|_| 0)),
-        (MSS, Some(connection.mss)),
-    ];
-    let present = options.into_iter().filter_map(|(code, value)| Some([code, value?]));
-    let bytes: Vec<u8> = present.flatten().flat_map(u32::to_ne_bytes).collect();
-    socket::set_bytes(fd, TCP, libc::TCP_REPAIR_OPTIONS, &bytes)
-        .map_err(Error::at(what, "setsockopt(TCP_REPAIR_OPTIONS)"))?;
-    if let Some(timestamp) = connection.timestamp {
-        socket::set_int(fd, TCP, libc::TCP_TIMESTAMP, timestamp.cast_signed())
-            .map_err(Error::at(what, "setsockopt(TCP_TIMESTAMP)"))?;
-    }
-    Ok(())
-}
-
-/// The queues on their way into a socket.
-struct Filling<'a> {
-    what: &'a str,
-    fd: BorrowedFd<'a>,
-    connection: &'a TcpConnection,
-    stored: &'a StoredQueues,
-}
-
-impl Filling<'_> {
-    /// The same bytes may need more room than they had, since they are in other pieces.
-    fn make_room(&self, options: &SocketOptions) -> Result<()> {
-        const SPARE_BYTES: u32 = 1 << 20;
-        let room = |usual: u32, bytes: u32| {
-            (usual / 2)
-                .max(bytes.saturating_mul(2).saturating_add(SPARE_BYTES))
-                .cast_signed()
-                .max(0)
-        };
-        let sizes = [
-            (libc::SO_RCVBUFFORCE, options.receive_buffer, self.connection.received_bytes),
-            (libc::SO_SNDBUFFORCE, options.send_buffer, self.connection.outgoing_bytes),
-        ];
-        for (name, usual, bytes) in sizes.into_iter().filter(|(.., bytes)| *bytes > 0) {
-            socket::set_int(self.fd, SOCKET, name, room(usual, bytes))
-                .map_err(Error::at(self.what, "setsockopt"))?;
-        }
-        Ok(())
-    }
-
-    /// Fills what was received and what was sent.
-    fn fill(&self) -> Result<()> {
-        let stored = self.stored;
-        choose(self.what, self.fd, Queue::Receive)?;
-        self.put(stored.start, stored.received_bytes)?;
-        choose(self.what, self.fd, Queue::Send)?;
-        let sent = stored.outgoing_bytes.saturating_sub(self.connection.unsent_bytes);
-        self.put(stored.start + u64::from(stored.received_bytes), sent)?;
-        self.set_window()
-    }
-
-    fn put(&self, start: u64, len: u32) -> Result<()> {
-        let mut buffer = vec![0; CHUNK_BYTES];
-        let (mut at, end) = (start, start + u64::from(len));
-        while at < end {
-            let count = usize::try_from(end - at).unwrap_or(CHUNK_BYTES).min(CHUNK_BYTES);
-            let chunk = &mut buffer[..count];
-            let file: &File = &self.stored.file;
-            file.read_exact_at(chunk, at)
-                .map_err(|source| Error::Content { object: self.what.into(), source })?;
-            self.put_chunk(chunk)?;
-            at += count as u64;
-        }
-        Ok(())
-    }
-
-    fn put_chunk(&self, mut chunk: &[u8]) -> Result<()> {
-        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-        while !chunk.is_empty() {
-            let count = send(self.fd, chunk, flags).map_err(Error::at(self.what, "send"))?;
-            chunk = &chunk[count..];
-        }
-        Ok(())
-    }
-
-    /// The window as it was. A FIN that was received is not there yet.
-    fn set_window(&self) -> Result<()> {
-        let Some(mut window) = self.connection.window else { return Ok(()) };
-        choose(self.what, self.fd, Queue::Receive)?;
-        let next = socket::get_int(self.fd, TCP, libc::TCP_QUEUE_SEQ)
-            .map_err(Error::at(self.what, "getsockopt(TCP_QUEUE_SEQ)"))?;
-        if window.rcv_wup == next.cast_unsigned().wrapping_add(1) {
-            window.rcv_wup = next.cast_unsigned();
-            window.rcv_wnd = window.rcv_wnd.saturating_add(1);
-        }
-        let words =
-            [window.snd_wl1, window.snd_wnd, window.max_window, window.rcv_wnd, window.rcv_wup];
-        let bytes: Vec<u8> = words.into_iter().flat_map(u32::to_ne_bytes).collect();
-        socket::set_bytes(self.fd, TCP, libc::TCP_REPAIR_WINDOW, &bytes)
-            .map_err(Error::at(self.what, "setsockopt(TCP_REPAIR_WINDOW)"))
-    }
-
-    /// What was never sent is given to the socket as a program does; the lock keeps it here.
-    fn send_unsent(&self) -> Result<()> {
-        let unsent = self.connection.unsent_bytes.min(self.stored.outgoing_bytes);
-        if unsent == 0 {
-            return Ok(());
-        }
-        let stored = self.stored;
-        let end =
-            stored.start + u64::from(stored.received_bytes) + u64::from(stored.outgoing_bytes);
-        set_repair(self.what, self.fd, REPAIR_OFF_SILENTLY)?;
-        self.put(end - u64::from(unsent), unsent)?;
-        set_repair(self.what, self.fd, REPAIR_ON)
-    }
-}
-
-/// Ends the data of both sides, in the order that leads to the state.
-fn end_data(filling: &Filling<'_>, phase: Phase, ends: &Ends, thawing: &Thawing) -> Result<()> {
-    let end = |side: Side| match side {
-        Side::Ours => end_ours(filling),
-        Side::Theirs => {
-            let (next, before_fin) = theirs(filling.connection, phase);
-            arrive(filling, ends, thawing, (next, before_fin, FIN | ACK))
-        }
-        Side::Acknowledgement => {
-            let next = filling.connection.receive_sequence;
-            arrive(filling, ends, thawing, (next, filling.connection.send_sequence, ACK))
-        }
-    };
-    let sides: &[Side] = match phase {
-        Phase::SynSent | Phase::Established => &[],
-        Phase::FinWait1 => &[Side::Ours],
-        Phase::FinWait2 => &[Side::Ours, Side::Acknowledgement],
-        Phase::CloseWait => &[Side::Theirs],
-        Phase::LastAck => &[Side::Theirs, Side::Ours],
-        Phase::Closing => &[Side::Ours, Side::Theirs],
-        Phase::Closed => &[Side::Theirs, Side::Ours, Side::Acknowledgement],
-    };
-    for side in sides {
-        end(*side)?;
-    }
-    expect_phase(filling, phase)
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Side {
-    Ours,
-    Theirs,
-    /// Of the end of our data.
-    Acknowledgement,
-}
-
-/// The numbers in the peer's FIN: its own, and one that acknowledges nothing new.
-fn theirs(connection: &TcpConnection, phase: Phase) -> (u32, u32) {
-    let fin = u32::from(phase.has_sent_fin());
-    let unacknowledged = connection.send_sequence.wrapping_sub(connection.outgoing_bytes);
-    (connection.receive_sequence.wrapping_sub(1), unacknowledged.wrapping_sub(fin))
-}
-
-/// A FIN behind data that was not sent waits like that; else it was sent already.
-fn end_ours(filling: &Filling<'_>) -> Result<()> {
-    let (what, fd) = (filling.what, filling.fd);
-    let waits = filling.connection.unsent_bytes > 0;
-    if waits {
-        set_repair(what, fd, REPAIR_OFF_SILENTLY)?;
-    } else {
-        choose(what, fd, Queue::Send)?;
-    }
-    shutdown(fd, Shutdown::Write).map_err(Error::at(what, "shutdown"))?;
-    if waits { set_repair(what, fd, REPAIR_ON) } else { Ok(()) }
-}
-
-fn arrive(
-    filling: &Filling<'_>,
-    ends: &Ends,
-    thawing: &Thawing,
-    (sequence, acknowledged, flags): (u32, u32, u8),
-) -> Result<()> {
-    let (shift, _) = filling.connection.window_scale.unwrap_or_default();
-    let window =
-        filling.connection.window.map_or(u32::MAX, |window| window.snd_wnd) >> shift.min(31);
-    let window = u16::try_from(window).unwrap_or(u16::MAX);
-    let canonical = Ends { local: canonical(ends.local), remote: canonical(ends.remote) };
-    let raw = segment::raw_socket(thawing.network()?, &canonical.local)?;
-    segment::deliver(&raw, &canonical, Segment { sequence, acknowledged, flags, window })?;
-    await_arrival(filling, flags)
-}
-
-/// What goes over the loopback device has arrived as a rule when it was sent.
-fn await_arrival(filling: &Filling<'_>, flags: u8) -> Result<()> {
-    let deadline = Instant::now() + ARRIVAL;
-    let before_fin = [Phase::Established, Phase::FinWait1];
-    let before_ack = [Phase::FinWait1, Phase::LastAck];
-    let before: &[Phase] = if flags & FIN != 0 { &before_fin } else { &before_ack };
-    while before.contains(&phase_now(filling)?) {
-        if Instant::now() > deadline {
-            let reason = "the end of its peer's data did not reach the socket";
-            return Err(Error::Changed { object: filling.what.into(), reason: reason.into() });
-        }
-        sleep(LOOK_AGAIN);
-    }
-    Ok(())
-}
-
-fn phase_now(filling: &Filling<'_>) -> Result<Phase> {
-    let number = tcp_info(filling.what, filling.fd)?.state();
-    Phase::of(stasis_model::SocketState::from_number(number.into())).ok_or_else(|| {
-        let reason = format!("the kernel put it into the state {number}");
-        Error::Changed { object: filling.what.into(), reason }
-    })
-}
-
-fn expect_phase(filling: &Filling<'_>, phase: Phase) -> Result<()> {
-    let now = phase_now(filling)?;
-    if now == phase {
-        return Ok(());
-    }
-    let reason = format!("it came into the state {now:?} instead of {phase:?}");
-    Err(Error::Changed { object: filling.what.into(), reason })
 }
 
 /// Makes a connection that will be reset: to the peer if the local address is here, so that the peer
