@@ -6,7 +6,7 @@ mod container_support;
 
 use std::{fs, path::PathBuf};
 
-use container_support::Engine;
+use container_support::{Engine, disk::SmallDisk};
 use stasis_oci::RunConfig;
 
 const COUNT: &str = "i=0; while true; do echo $i; i=$(expr $i + 1); sleep 0.05; done";
@@ -325,4 +325,31 @@ fn a_restored_container_is_a_full_one() {
         engine.run(&["stop", "-t", "0", name]);
         assert_eq!(engine.inspect(name, "{{.State.Status}} {{.State.Restored}}"), "exited false");
     }
+}
+
+#[test]
+fn a_full_disk_keeps_what_is_there() {
+    let engine = Engine::new();
+    let place = engine.root().join("checkpoints");
+    let _disk = SmallDisk::new(&place, 1024);
+    counter(&engine, "c", &[], "");
+    freeze(&engine, "c", "x");
+    let id = id_of(&engine, "c/x");
+    let stone = place.join("stone");
+    let filled = fs::write(&stone, vec![1; 1 << 20]);
+    let create = engine.try_run(&["checkpoint", "create", "c", "y"]);
+    let rewind = engine.try_run(&["rewind", "c", "x"]);
+    let left = on_disk(&engine);
+    engine.await_more("c");
+    engine.assert_counts("c");
+    let whole = engine.run(&["checkpoint", "verify"]);
+    fs::remove_file(&stone).unwrap();
+    engine.run(&["rewind", "c", "x"]);
+    engine.await_more("c");
+    assert!(filled.is_err(), "the disk was not full");
+    for done in [create, rewind] {
+        assert!(done.code == 1 && done.err.contains("No space left"), "{done:?}");
+    }
+    assert_eq!(left.len(), 2, "{left:?}");
+    assert!(whole.contains(&id[..12]) && whole.contains(": whole"), "{whole}");
 }
