@@ -296,27 +296,25 @@ time.sleep(1000)";
     }
 }
 
+/// Brings `c` back from `x`, and a new container `d` of it; gives their names one after the other.
+fn each_restored(engine: &Engine, look: impl Fn(&str)) {
+    engine.run(&["checkpoint", "create", "c", "x"]);
+    engine.run(&["start", "--checkpoint", "x", "c"]);
+    look("c");
+    engine.run(&["container", "restore", "c/x", "-n", "d"]);
+    look("d");
+}
+
 #[test]
-fn a_restored_container_is_a_full_one() {
+fn a_restored_container_follows_its_restart_policy() {
     let engine = Engine::new();
     let root = format!("{}:O", engine.busybox().display());
     let count =
         "rm -f /end; i=0; until [ -e /end ]; do echo $i; i=$(expr $i + 1); sleep 0.05; done";
-    let options = ["--restart", "always", "--health-cmd", "test -e /well"];
-    let fast = ["--health-interval", "50ms", "--health-retries", "1"];
-    let head = ["run", "-d", "--name", "c", "--rootfs", &root];
-    engine.run(&[&head[..], &options, &fast, &["sh", "-c", count]].concat());
+    let head = ["run", "-d", "--name", "c", "--rootfs", &root, "--restart", "always"];
+    engine.run(&[&head[..], &["sh", "-c", count]].concat());
     engine.await_log("c", "3\n");
-    engine.run(&["checkpoint", "create", "c", "x"]);
-    for (name, args) in [
-        ("c", &["start", "--checkpoint", "x", "c"][..]),
-        ("d", &["container", "restore", "c/x", "-n", "d"]),
-    ] {
-        engine.run(args);
-        let health = || engine.inspect(name, "{{.State.Health.Status}}");
-        engine.eventually("it is not well", || health() == "unhealthy");
-        engine.run(&["exec", name, "touch", "/well"]);
-        engine.eventually("it is well", || health() == "healthy");
+    each_restored(&engine, |name| {
         engine.run(&["checkpoint", "create", "--leave-running", name, "second"]);
         engine.assert_counts(name);
         engine.run(&["exec", name, "touch", "/end"]);
@@ -324,7 +322,21 @@ fn a_restored_container_is_a_full_one() {
         engine.eventually("from its beginning", || engine.logs(name).matches("\n0\n").count() == 1);
         engine.run(&["stop", "-t", "0", name]);
         assert_eq!(engine.inspect(name, "{{.State.Status}} {{.State.Restored}}"), "exited false");
-    }
+    });
+}
+
+#[test]
+fn a_restored_container_is_looked_after() {
+    let engine = Engine::new();
+    let health = ["--health-cmd", "test -e /well", "--health-interval", "100ms"];
+    counter(&engine, "c", &[&health[..], &["--health-retries", "1"]].concat(), "");
+    each_restored(&engine, |name| {
+        let health = || engine.inspect(name, "{{.State.Health.Status}}");
+        engine.eventually("it is not well", || health() == "unhealthy");
+        engine.run(&["exec", name, "touch", "/well"]);
+        engine.eventually("it is well", || health() == "healthy");
+        engine.assert_counts(name);
+    });
 }
 
 #[test]
