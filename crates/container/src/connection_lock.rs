@@ -2,7 +2,7 @@
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 
-use stasis_engine::{LockError, LockGuard, Locked, Locking, NetworkLock};
+use stasis_engine::{LockError, LockGuard, Locked, Locking, NamespaceOf, NetworkLock};
 use stasis_network::{ConnectionLock, Segments};
 
 use crate::{
@@ -41,8 +41,12 @@ impl NetworkLock for Momentary {
         PacketFilter.lock(locking)
     }
 
-    fn stay(&self, _: &Locking<'_>, _: &str) -> Result<(), LockError> {
-        Ok(())
+    fn stay(&self, locking: &Locking<'_>, name: &str) -> Result<(), LockError> {
+        match locking.namespace_of {
+            // The table goes with the namespace, which is empty for a moment and would answer.
+            NamespaceOf::Tree => PacketFilter.stay(locking, name),
+            NamespaceOf::Others => Ok(()),
+        }
     }
 
     fn lift(&self, _: BorrowedFd<'_>, _: &str) -> Result<(), LockError> {

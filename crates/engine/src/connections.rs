@@ -59,9 +59,18 @@ pub type LockError = Box<dyn std::error::Error + Send + Sync>;
 #[derive(Clone, Copy, Debug)]
 pub struct Locking<'a> {
     pub namespace: BorrowedFd<'a>,
+    pub namespace_of: NamespaceOf,
     pub connections: Locked<'a>,
     /// Segments with this mark (`SO_MARK`) are ours and pass.
     pub passing_mark: u32,
+}
+
+/// Whose a network namespace is, and so how long it lasts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NamespaceOf {
+    /// It goes with the tree, a moment later.
+    Tree,
+    Others,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -122,7 +131,7 @@ impl ThawedConnections<'_> {
 pub struct Frozen<'a> {
     met: Vec<Met>,
     are_kept: bool,
-    /// Where the tree is not alone, and so the host will answer for it.
+    /// Where the tree was, somebody answers for it: the host, or for a moment its own empty namespace.
     stay: Option<Stay<'a>>,
     /// Goes last.
     _lock: Option<Box<dyn LockGuard>>,
@@ -132,6 +141,7 @@ pub struct Frozen<'a> {
 struct Stay<'a> {
     lock: &'a dyn NetworkLock,
     namespace: OwnedFd,
+    namespace_of: NamespaceOf,
     /// `dump_criu_run_id`: who restores finds the lock by it.
     run_id: String,
 }
@@ -169,9 +179,9 @@ impl<'a> Frozen<'a> {
                 let namespace = open_namespace(root)?;
                 frozen._lock = Some(lock_these(lock, namespace.as_fd(), &ends, is_own)?);
                 frozen.are_kept = true;
-                if !is_own {
-                    frozen.stay = Some(Stay { lock, namespace, run_id: new_run_id()? });
-                }
+                let namespace_of = if is_own { NamespaceOf::Tree } else { NamespaceOf::Others };
+                let run_id = new_run_id()?;
+                frozen.stay = Some(Stay { lock, namespace, namespace_of, run_id });
                 for met in &frozen.met {
                     tcp_connection::freeze(met, gathering)?;
                 }
@@ -182,7 +192,8 @@ impl<'a> Frozen<'a> {
 
     /// By what a restore finds the lock that stays.
     pub fn run_id(&self) -> Option<String> {
-        self.stay.as_ref().map(|stay| stay.run_id.clone())
+        let lasting = self.stay.as_ref().filter(|stay| stay.namespace_of == NamespaceOf::Others);
+        lasting.map(|stay| stay.run_id.clone())
     }
 
     /// Ends the connections of a tree that is gone: those that were frozen without a word, the others
@@ -212,6 +223,7 @@ impl Stay<'_> {
         let ends: Vec<_> = met.iter().map(|met| (met.ends.local, met.ends.remote)).collect();
         let locking = Locking {
             namespace: self.namespace.as_fd(),
+            namespace_of: self.namespace_of,
             connections: Locked::These(&ends),
             passing_mark: tcp_connection::REPAIR_MARK,
         };
@@ -234,9 +246,12 @@ fn lock_these(
     is_own: bool,
 ) -> Result<Box<dyn LockGuard>, Error> {
     let ends: Vec<_> = ends.iter().map(|ends| (ends.local, ends.remote)).collect();
-    let connections = if is_own { Locked::All } else { Locked::These(&ends) };
+    let (namespace_of, connections) = match is_own {
+        true => (NamespaceOf::Tree, Locked::All),
+        false => (NamespaceOf::Others, Locked::These(&ends)),
+    };
     let passing_mark = tcp_connection::REPAIR_MARK;
-    lock.lock(&Locking { namespace, connections, passing_mark }).map_err(|error| {
+    lock.lock(&Locking { namespace, namespace_of, connections, passing_mark }).map_err(|error| {
         Error::Failed(format!("cannot keep the network away from TCP connections: {error}"))
     })
 }

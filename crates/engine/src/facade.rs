@@ -10,8 +10,8 @@ use stasis_model::{Loss, NamespaceKind, Obstacle};
 use stasis_plan::CpuCheck;
 
 pub use crate::connections::{
-    FrozenConnections, LockError, LockGuard, Locked, Locking, NetworkLock, SurveyedConnections,
-    ThawedConnections,
+    FrozenConnections, LockError, LockGuard, Locked, Locking, NamespaceOf, NetworkLock,
+    SurveyedConnections, ThawedConnections,
 };
 
 /// What to freeze and how.

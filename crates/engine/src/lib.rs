@@ -30,8 +30,8 @@ mod visit;
 pub use checkpoint::checkpoint;
 pub use facade::{
     CheckpointOptions, Error, ExternalKey, Externals, Fate, FrozenConnections, InheritedFds,
-    LockError, LockGuard, Locked, Locking, NetworkLock, Pages, Report, RestoreOptions, RestoreRoot,
-    Restored, Stats, SurveyedConnections, ThawedConnections, WhileStopped,
+    LockError, LockGuard, Locked, Locking, NamespaceOf, NetworkLock, Pages, Report, RestoreOptions,
+    RestoreRoot, Restored, Stats, SurveyedConnections, ThawedConnections, WhileStopped,
 };
 pub use host::{Fitness, check_restore};
 pub use own_limit::raise as raise_own_limit;
