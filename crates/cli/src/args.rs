@@ -498,6 +498,8 @@ pub struct TopArgs {
 pub enum ProcessCommand {
     /// Freeze a tree of processes to disk
     Dump(DumpArgs),
+    /// Write the memory of a tree of processes that runs on, so that the dump after it is short
+    PreDump(PreDumpArgs),
     /// Bring a tree of processes back
     Restore(RestoreArgs),
     /// Tell what would stand in the way of a dump
@@ -518,6 +520,29 @@ pub struct DumpArgs {
     /// Leave the tree stopped
     #[arg(short = 's', long)]
     pub leave_stopped: bool,
+    /// Write only what changed since this pre-dump; relative to the images directory
+    #[arg(long, value_name = "DIR")]
+    pub prev_images_dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub connections: ConnectionArgs,
+    #[command(flatten)]
+    pub common: ProcessArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct PreDumpArgs {
+    /// Root of the tree
+    #[arg(short, long, value_name = "PID")]
+    pub tree: i32,
+    /// Where the memory goes
+    #[arg(short = 'D', long, value_name = "DIR", default_value = ".")]
+    pub images_dir: PathBuf,
+    /// Write only what changed since this pre-dump; relative to the images directory
+    #[arg(long, value_name = "DIR")]
+    pub prev_images_dir: Option<PathBuf>,
+    /// Note what the tree writes to from now on (always done)
+    #[arg(long)]
+    pub track_mem: bool,
     #[command(flatten)]
     pub connections: ConnectionArgs,
     #[command(flatten)]

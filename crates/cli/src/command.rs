@@ -70,7 +70,7 @@ pub fn run(cli: Cli) -> Result<i32> {
         Command::Builder(command) => build::builder(&store, command),
         Command::Volume(command) => volume::run(&store.volumes(), command),
         Command::Network(command) => network::run(&store, command),
-        Command::Process(command) => process::run(command, level),
+        Command::Process(command) => process::run(&home, command, level),
         Command::Completion { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "stasis", &mut script);

@@ -223,6 +223,7 @@ impl Container {
             deadline: wanted.deadline,
             // What becomes of them is for each restore to say.
             connections: FrozenConnections::Kept(&Momentary),
+            since: None,
             while_stopped: Some(&mut while_stopped),
         });
         let report = match report {

@@ -15,8 +15,8 @@ use std::{
 use rustix::process::{WaitOptions, wait};
 use stasis_enclosure::tar;
 use stasis_engine::{
-    CpuCheck, InheritedFds, Keeping, NetworkLock, Pages, Report, RestoreOptions, RestoreRoot,
-    ThawedConnections,
+    CpuCheck, InheritedFds, Keeping, NetworkLock, Pages, Parents, Report, RestoreOptions,
+    RestoreRoot, ThawedConnections,
 };
 
 use super::{
@@ -334,6 +334,7 @@ impl Restoring<'_> {
         };
         let restored = stasis_engine::restore(RestoreOptions {
             images_dir: self.path.join(IMAGES),
+            parents: Parents::Given(Vec::new()),
             root: RestoreRoot::Waiting { pid: self.starting.pid, release: &mut release },
             shell_job: false,
             // Compared before anything was made.
