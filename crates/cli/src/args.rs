@@ -135,6 +135,11 @@ pub enum ContainersCommand {
     Checkpoint(migration::ContainerCheckpointArgs),
     /// Bring containers back that were frozen, or a new one from an archive
     Restore(migration::ContainerRestoreArgs),
+    /// Move a running container to another host
+    Migrate(migration::ContainerMigrateArgs),
+    /// Take a container from the other end of standard input and output
+    #[command(hide = true)]
+    Receive,
 }
 
 #[derive(Debug, Subcommand)]

@@ -137,7 +137,8 @@ fn restore(args: &RestoreArgs, level: tracing::Level) -> Result<i32> {
     })?;
     log_to(&args.common, &images_dir, level)?;
     if args.host.dry_run {
-        let fitness = stasis_engine::check_restore(&images_dir, args.host.cpu_cap)?;
+        let fitness =
+            stasis_engine::check_restore(&images_dir, &Parents::Linked, args.host.cpu_cap)?;
         return Ok(tell_fitness(&images_dir.display().to_string(), &fitness.obstacles));
     }
     if !args.restore_detached {
