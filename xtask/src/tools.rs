@@ -22,6 +22,8 @@ const TOOLS: &[(&str, &str)] = &[
     ("xz", "xz-utils"),
     ("nft", "nftables"),
     ("unshare", "util-linux"),
+    ("sshd", "openssh-server"),
+    ("ssh-keygen", "openssh-client"),
 ];
 
 /// Installs what is missing. Without root or apt, tests of the missing programs are skipped, and

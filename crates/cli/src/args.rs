@@ -135,6 +135,11 @@ pub enum ContainersCommand {
     Checkpoint(migration::ContainerCheckpointArgs),
     /// Bring containers back that were frozen, or a new one from an archive
     Restore(migration::ContainerRestoreArgs),
+    /// Move a running container to another host
+    Migrate(migration::ContainerMigrateArgs),
+    /// Take a container from the other end of standard input and output
+    #[command(hide = true)]
+    Receive,
 }
 
 #[derive(Debug, Subcommand)]
@@ -498,6 +503,8 @@ pub struct TopArgs {
 pub enum ProcessCommand {
     /// Freeze a tree of processes to disk
     Dump(DumpArgs),
+    /// Write the memory of a tree of processes that runs on, so that the dump after it is short
+    PreDump(PreDumpArgs),
     /// Bring a tree of processes back
     Restore(RestoreArgs),
     /// Tell what would stand in the way of a dump
@@ -518,6 +525,29 @@ pub struct DumpArgs {
     /// Leave the tree stopped
     #[arg(short = 's', long)]
     pub leave_stopped: bool,
+    /// Write only what changed since this pre-dump; relative to the images directory
+    #[arg(long, value_name = "DIR")]
+    pub prev_images_dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub connections: ConnectionArgs,
+    #[command(flatten)]
+    pub common: ProcessArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct PreDumpArgs {
+    /// Root of the tree
+    #[arg(short, long, value_name = "PID")]
+    pub tree: i32,
+    /// Where the memory goes
+    #[arg(short = 'D', long, value_name = "DIR", default_value = ".")]
+    pub images_dir: PathBuf,
+    /// Write only what changed since this pre-dump; relative to the images directory
+    #[arg(long, value_name = "DIR")]
+    pub prev_images_dir: Option<PathBuf>,
+    /// Note what the tree writes to from now on (always done)
+    #[arg(long)]
+    pub track_mem: bool,
     #[command(flatten)]
     pub connections: ConnectionArgs,
     #[command(flatten)]

@@ -8,6 +8,7 @@ mod image;
 mod inspect;
 mod login;
 mod logs;
+mod migrate;
 mod migration;
 mod network;
 mod port;
@@ -61,6 +62,8 @@ pub fn run(cli: Cli) -> Result<i32> {
             migration::checkpoint(&store, &args)
         }
         Command::Containers(ContainersCommand::Restore(args)) => migration::restore(&store, &args),
+        Command::Containers(ContainersCommand::Migrate(args)) => migrate::migrate(&store, &args),
+        Command::Containers(ContainersCommand::Receive) => migrate::receive(&store),
         Command::Registry(command) => registry::run(&home, command),
         Command::Image(command) => image::run_top(&store, command),
         Command::Images(command) => image::run(&home, &store, command),
@@ -70,7 +73,7 @@ pub fn run(cli: Cli) -> Result<i32> {
         Command::Builder(command) => build::builder(&store, command),
         Command::Volume(command) => volume::run(&store.volumes(), command),
         Command::Network(command) => network::run(&store, command),
-        Command::Process(command) => process::run(command, level),
+        Command::Process(command) => process::run(&home, command, level),
         Command::Completion { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "stasis", &mut script);
@@ -139,11 +142,13 @@ fn each(store: &Store, keys: &[String], act: impl Fn(&Container) -> Result<()>) 
     Ok(code)
 }
 
-/// What killed monitors and reboots have left of containers in networks goes with the next command,
-/// whatever that is. It must not fail for it.
+/// What killed monitors, killed receivers and reboots have left of containers goes with the next
+/// command, whatever that is. It must not fail for it.
 fn sweep(store: &Store) {
-    if let Err(error) = store.sweep_networks() {
-        tracing::warn!("{error}");
+    for swept in [store.sweep_arrivals(), store.sweep_networks()] {
+        if let Err(error) = swept {
+            tracing::warn!("{error}");
+        }
     }
 }
 

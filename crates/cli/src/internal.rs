@@ -1,9 +1,12 @@
-//! Our own helper processes that live as long as a container. There may be many of them, so they must be
+//! Our own helper processes that live as long as a container or a tree. There may be many of them, so they must be
 //! small: what reads the command line of users needs more memory than all the rest of them.
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
 
-use stasis_container::{Home, health, monitor};
+use stasis_container::{Home, health, keeper, monitor};
 
 use crate::{
     command::{image_bounds, log_to_stderr},
@@ -18,6 +21,12 @@ enum Helper {
 
 /// Is this one of them? Then it does its work and gives its exit code.
 pub fn run(arguments: &[OsString]) -> Option<Result<i32>> {
+    if let [_, verb, tree, record] = arguments
+        && verb == "internal-keep"
+    {
+        let tree = tree.to_str()?.parse().ok()?;
+        return Some(keeper::main(tree, Path::new(record)).map(|()| 0).map_err(Into::into));
+    }
     let [_, root_word, root, runroot_word, runroot, verb, id] = arguments else { return None };
     let helper = match verb.to_str() {
         Some("internal-monitor") => Helper::Monitor,

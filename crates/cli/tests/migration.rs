@@ -117,8 +117,8 @@ fn one_checkpoint_lies_with_its_container() {
     engine.await_more("c");
     assert_eq!(engine.run(&["checkpoint", "ls", "-q", "c"]), "", "it is used up");
     engine.assert_counts("c");
-    let refused = engine.try_run(&["container", "checkpoint", "--pre-checkpoint", "c"]);
-    assert!(refused.err.contains("--pre-checkpoint is not supported"), "{}", refused.err);
+    let refused = engine.try_run(&["container", "checkpoint", "--create-image", "i", "c"]);
+    assert!(refused.err.contains("--create-image is not supported"), "{}", refused.err);
 }
 
 #[test]

@@ -12,6 +12,7 @@
 //! | `deleted.files` | what it had removed, for readers other than us |
 //! | `devshm-checkpoint.tar` | contents of `/dev/shm` |
 //! | `tmpfs-N.tar` | contents of the N-th file system in memory |
+//! | `pre-checkpoint/` | memory that was written before, if it builds upon a round ([`rounds`]) |
 //! | `volumes/NAME.tar` | contents of the container's volumes |
 //! | `spec.dump` | the OCI runtime specification of the container, for others |
 //! | `stdin` | what lay unread in the pipe to standard input |
@@ -27,11 +28,13 @@ mod fitness;
 mod host;
 mod image;
 mod manifest;
+mod moving;
 mod reference;
 mod remake;
 mod restore;
 pub mod retention;
 mod rewind;
+mod rounds;
 mod stored;
 mod tags;
 mod volumes;
@@ -47,17 +50,19 @@ use stasis_network::Endpoint;
 
 use crate::{config::Config, error::Error, name::check_name, store::is_id};
 
-pub use archive::{Compression, Fetch, Staged};
+pub use archive::{Compression, Fetch, Staged, StagedRound};
 pub use clones::{Cloned, Clones, Hostnames, Passing};
 pub use contents::Sizes;
 pub use create::Made;
 pub use fitness::Wish;
 pub use host::{Cgroups, Host};
 pub use image::is_of_checkpoint;
-pub use remake::{Addresses, Remade, Remake};
+pub(crate) use moving::Moving;
+pub use remake::{Addresses, Remade, Remake, Stays};
 use restore::Checked;
 pub use restore::Restoring;
 pub use rewind::{Present, Rewind, Rewound};
+pub use rounds::{Lies, MemoryWritten, Round};
 pub use stored::{Checkpoints, Held, Stored};
 pub use tags::Tags;
 
@@ -107,6 +112,9 @@ pub struct Checkpoint {
     pub endpoints: Vec<Endpoint>,
     #[serde(default)]
     pub made_by: Maker,
+    /// Rounds of memory that it builds upon, the youngest first.
+    #[serde(default)]
+    pub rounds: Vec<Round>,
 }
 
 /// Where changes of the root file system, and volumes, are that belong to a checkpoint.
@@ -172,6 +180,7 @@ pub struct Wanted<'a> {
     pub existing: Existing,
     /// When it is given up if it is not whole; the container runs on then.
     pub deadline: Option<Instant>,
+    pub memory: MemoryWritten,
 }
 
 impl Checkpoint {
@@ -184,6 +193,11 @@ impl Checkpoint {
         let mut ids = [&self.id, &self.container.id].into_iter().chain(parent);
         if let Some(wrong) = ids.find(|id| !is_id(id)) {
             return Some(format!("{wrong:?} is no id"));
+        }
+        if let Some(error) =
+            self.rounds.iter().find_map(|round| rounds::check_name(&round.name).err())
+        {
+            return Some(error.to_string());
         }
         let mut names = self.volumes.iter().chain([&self.name, &self.container.name]);
         names.find_map(|name| check_name("checkpoint", name).err()).map(|error| error.to_string())

@@ -25,9 +25,11 @@ mod home;
 pub mod init;
 mod inner_root;
 pub mod inside;
+pub mod keeper;
 pub mod launcher;
 mod lifecycle;
 pub mod log;
+mod migration;
 pub mod monitor;
 mod name;
 mod networking;
@@ -53,8 +55,9 @@ pub use changes::{Change, ChangeKind};
 pub use checkpoint::retention;
 pub use checkpoint::{
     Addresses, Cgroups, Checkpoint, Checkpoints, Cloned, Clones, Compression, Existing, Fate,
-    Fetch, Held, Host, Hostnames, LeftOut, Made, Origin, Passing, Present, Remade, Remake,
-    Restoring, Rewind, Rewound, Sizes, Staged, Stored, Tags, Wanted, Wish, is_of_checkpoint,
+    Fetch, Held, Host, Hostnames, LeftOut, Lies, Made, MemoryWritten, Origin, Passing, Present,
+    Remade, Remake, Restoring, Rewind, Rewound, Sizes, Staged, StagedRound, Stays, Stored, Tags,
+    Wanted, Wish, is_of_checkpoint,
 };
 pub use commit::{Commit, Pausing};
 pub use connection_lock::PacketFilter;
@@ -63,7 +66,9 @@ pub use error::{Error, Result};
 pub use exec::ExecOptions;
 pub use frame::Size;
 pub use home::Home;
+pub use keeper::Keepers;
 pub use lifecycle::{Removal, Starting, VolumesOf};
+pub use migration::{Migrate, Migrated, Received, RoundFigures};
 pub use name::check_name;
 pub use process::ProcessId;
 pub use reboot::{Came, Disks, Kept, Resumed, Saved, SavedAs, WasSaved};

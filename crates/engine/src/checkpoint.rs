@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, os::fd::AsFd, time::Instant};
 
-use stasis_files::{DumpStats, Facts, PageOwner, Writer};
+use stasis_files::{DumpStats, Facts, PageOwner, Previous, Writer};
 use stasis_model::{
     ClockReadings, FileKind, GhostContent, Loss, NamespaceKind, NsPid, Process, State, Subject,
     TableId, Time, Tree,
@@ -10,7 +10,9 @@ use stasis_model::{
 use stasis_objects::{
     Gathering, epoll,
     gathering::Stored,
-    ghost, pages, process, segment,
+    ghost,
+    pages::{self, Counts},
+    process, segment,
     sharing::{self, Between},
     terminal::{self, Outside},
     unix_socket,
@@ -26,8 +28,10 @@ use crate::{
     facade::{CheckpointOptions, Error, Fate, Report, Stats},
     ipc, namespaces, own_limit, patience,
     phases::Phases,
+    pre_dump::Since,
     restore::job_of,
     survey,
+    tracking::Untouched,
 };
 
 /// Takes a checkpoint of the tree below `root`; the tree runs on if anything fails.
@@ -50,12 +54,10 @@ pub fn checkpoint(mut options: CheckpointOptions<'_>) -> Result<Report, Error> {
 /// Obstacles come before anything is written.
 fn attempt(options: &mut CheckpointOptions<'_>) -> Result<Report, Error> {
     let mut phases = Phases::start();
-    let outside = match options.shell_job {
-        true => survey::outside_of_job(options.root, &options.externals),
-        false => survey::outside(&options.externals),
-    };
+    let outside = survey::outside_for(options.root, options.shell_job, &options.externals);
+    let tracking = options.since.as_ref().map(|since| &since.tracking);
     let wanted = (Between::Processes, options.connections.surveyed());
-    let findings = survey::look(options.root, &options.externals, &outside, wanted)?;
+    let findings = survey::look(options.root, &options.externals, (&outside, tracking), wanted)?;
     if !findings.obstacles.is_empty() {
         return Err(Error::Obstacles(findings.obstacles));
     }
@@ -65,8 +67,11 @@ fn attempt(options: &mut CheckpointOptions<'_>) -> Result<Report, Error> {
     let stopped_since = Instant::now();
     let mut tree = StoppedTree::stop(options.root)?;
     phases.end("stop");
-    let written =
-        freeze_and_write(&mut tree, (&sleepers, findings.losses), (options, outside), &mut phases);
+    let known = (&sleepers, findings.losses);
+    let written = since_then(&tree, options.since.take()).and_then(|before| {
+        phases.end("compare");
+        freeze_and_write(&mut tree, (known, before), (options, outside), &mut phases)
+    });
     // Only a checkpoint that is wholly on disk may cost the tree its life.
     let settled = match (written, options.fate) {
         (Ok((report, connections)), fate) => {
@@ -121,9 +126,19 @@ fn leave_stopped(tree: StoppedTree) -> stasis_tracee::Result<()> {
     tree.resume()
 }
 
+/// The round before, and what was not written to since. Notes end here: what is frozen is a tree that
+/// nobody watches.
+type Before = (Option<Previous>, Untouched);
+
+fn since_then(tree: &StoppedTree, since: Option<Since>) -> Result<Before, Error> {
+    let Some(Since { previous, tracking }) = since else { return Ok(Default::default()) };
+    let untouched = tracking.untouched(tree)?;
+    Ok((Some(previous), untouched))
+}
+
 fn freeze_and_write<'a>(
     tree: &mut StoppedTree,
-    (sleepers, known_losses): (&Sleepers, Vec<Loss>),
+    ((sleepers, known_losses), (previous, untouched)): ((&Sleepers, Vec<Loss>), Before),
     (options, outside): (&mut CheckpointOptions<'a>, Outside),
     phases: &mut Phases,
 ) -> Result<(Report, Frozen<'a>), Error> {
@@ -134,14 +149,17 @@ fn freeze_and_write<'a>(
         }
     }
     phases.end("freeze");
-    let writer = Writer::create(&options.images_dir)?;
+    let writer = match previous {
+        Some(previous) => Writer::create_after(&options.images_dir, previous)?,
+        None => Writer::create(&options.images_dir)?,
+    };
     let run_id = match options.fate {
         Fate::Kill => connections.run_id(),
         Fate::LeaveRunning | Fate::LeaveStopped => None,
     };
     let facts = Facts { run_id, ..facts() };
-    let written = write(tree, &mut gathering, (&writer, facts), options, phases);
-    let (nr_pages, bytes_written) = match written {
+    let written = write((tree, &untouched), &mut gathering, (&writer, facts), options, phases);
+    let (counts, bytes_written) = match written {
         Ok(numbers) => numbers,
         Err(error) => {
             // What is not whole is of no use to anybody. The failure that led here is the one to tell.
@@ -153,7 +171,8 @@ fn freeze_and_write<'a>(
     let stats = Stats {
         nr_tasks: gathering.tree.processes.len(),
         nr_threads: gathering.tree.nr_threads(),
-        nr_pages,
+        nr_pages: counts.written,
+        nr_unchanged: counts.unchanged,
         bytes_written,
         ..Stats::default()
     };
@@ -163,49 +182,49 @@ fn freeze_and_write<'a>(
 /// Writes everything, and calls the caller who has more to save. Tells how many pages and how many
 /// bytes of files there are.
 fn write(
-    tree: &StoppedTree,
+    (tree, untouched): (&StoppedTree, &Untouched),
     gathering: &mut Gathering,
     (writer, facts): (&Writer, Facts),
     options: &mut CheckpointOptions<'_>,
     phases: &mut Phases,
-) -> Result<(u64, u64), Error> {
+) -> Result<(Counts, u64), Error> {
     let owns_ipc = gathering.tree.namespaces.owns(NamespaceKind::Ipc);
     let sysctls = if owns_ipc { Some(ipc::read_sysctls(options.root)?) } else { None };
     let facts = Facts { ipc: sysctls, ..facts };
     let stored = std::mem::take(&mut gathering.stored);
     let frozen = &gathering.tree;
     // Contents are slow to move and trees of many tasks have many files: each on a processor of its own.
-    let nr_pages = std::thread::scope(|scope| -> Result<u64, Error> {
+    let counts = std::thread::scope(|scope| -> Result<Counts, Error> {
         let writing = scope.spawn(|| writer.write_tree(frozen, &facts));
         let deadline = Deadline::of(options);
-        let nr_pages = write_pages(tree, frozen, writer, deadline)?;
+        let counts = write_pages((tree, untouched), frozen, writer, deadline)?;
         write_stored(stored, frozen, writer, deadline)?;
         phases.end("pages");
         let written = writing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         written?;
-        Ok(nr_pages)
+        Ok(counts)
     })?;
-    writer.write_stats(&dump_stats(phases, nr_pages))?;
-    let files = writer.finish(frozen)?;
-    let lengths = files.iter().filter_map(|file| Some(file.metadata().ok()?.len()));
-    let bytes_written = lengths.sum();
+    writer.write_stats(&dump_stats(phases, counts))?;
+    writer.finish(frozen)?;
+    let bytes_written = writer.bytes_written()?;
     phases.end("write");
     if let Some(while_stopped) = options.while_stopped.as_mut() {
         while_stopped(&gathering.losses).map_err(|error| Error::Failed(error.to_string()))?;
         phases.end("while stopped");
     }
-    Ok((nr_pages, bytes_written))
+    Ok((counts, bytes_written))
 }
 
-fn dump_stats(phases: &Phases, nr_pages: u64) -> DumpStats {
+fn dump_stats(phases: &Phases, counts: Counts) -> DumpStats {
     let micros = |name: &str| u32::try_from(phases.of(name).as_micros()).unwrap_or(u32::MAX);
     DumpStats {
         freezing_us: micros("stop"),
         frozen_us: micros("freeze") + micros("pages"),
         memdump_us: micros("pages"),
         memwrite_us: micros("pages"),
-        pages_scanned: nr_pages,
-        pages_written: nr_pages,
+        pages_scanned: counts.written + counts.unchanged,
+        pages_skipped_parent: counts.unchanged,
+        pages_written: counts.written,
         ..DumpStats::default()
     }
 }
@@ -225,14 +244,14 @@ fn settle_links(gathering: &mut Gathering, fate: Fate) {
 }
 
 fn facts() -> Facts {
+    Facts { processor: Some(cpuid::probe()), uptime_us: uptime_us(), ..Facts::default() }
+}
+
+/// How long this machine runs, microseconds.
+pub fn uptime_us() -> Option<u64> {
     let uptime = std::fs::read_to_string("/proc/uptime").ok();
     let seconds = uptime.and_then(|text| text.split(' ').next()?.parse::<f64>().ok());
-    let processor = Some(cpuid::probe());
-    Facts {
-        processor,
-        uptime_us: seconds.map(|seconds| (seconds * 1e6) as u64),
-        ..Facts::default()
-    }
+    seconds.map(|seconds| (seconds * 1e6) as u64)
 }
 
 /// Freezes all processes into the model.
@@ -372,7 +391,7 @@ fn add_zombies(tree: &StoppedTree, gathering: &mut Gathering) {
     }
 }
 
-fn read_clocks() -> ClockReadings {
+pub fn read_clocks() -> ClockReadings {
     let read = |clock| {
         let now = rustix::time::clock_gettime(clock);
         Time {
@@ -387,21 +406,21 @@ fn read_clocks() -> ClockReadings {
 }
 
 fn write_pages(
-    tree: &StoppedTree,
+    (tree, untouched): (&StoppedTree, &Untouched),
     frozen: &Tree,
     writer: &Writer,
     deadline: Deadline,
-) -> Result<u64, Error> {
-    let mut total = 0;
+) -> Result<Counts, Error> {
+    let mut counts = Counts::default();
     for patient in tree.patients() {
         let pid = NsPid(patient.own_pid());
         let Some(live) = frozen.process(pid).and_then(Process::live) else { continue };
         let pages = writer.pages(PageOwner::Process(pid))?;
         let mut sink = Pages { pages, deadline };
-        total += pages::freeze(patient, &live.memory.vmas, &mut sink)?;
+        counts += pages::freeze(patient, &live.memory.vmas, untouched.of(patient), &mut sink)?;
         sink.pages.finish()?;
     }
-    Ok(total)
+    Ok(counts)
 }
 
 fn write_stored(

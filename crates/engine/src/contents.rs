@@ -32,6 +32,14 @@ impl PageSink for Pages {
     fn record(&mut self, run: PageRun) -> io::Result<()> {
         self.pages.record(run, false).map_err(io::Error::other)
     }
+
+    fn known(&self) -> &[PageRun] {
+        self.pages.known()
+    }
+
+    fn record_known(&mut self, run: PageRun) -> io::Result<()> {
+        self.pages.record_known(run).map_err(io::Error::other)
+    }
 }
 
 /// The data of an unlinked file into a checkpoint file.

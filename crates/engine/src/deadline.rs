@@ -9,6 +9,9 @@ use crate::facade::{CheckpointOptions, Error};
 pub struct Deadline(Option<Instant>);
 
 impl Deadline {
+    /// There is time.
+    pub const NONE: Deadline = Deadline(None);
+
     pub fn of(options: &CheckpointOptions<'_>) -> Deadline {
         Deadline(options.deadline)
     }

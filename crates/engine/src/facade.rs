@@ -6,8 +6,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use stasis_files::Parents;
 use stasis_model::{Loss, NamespaceKind, Obstacle};
 use stasis_plan::CpuCheck;
+
+use crate::pre_dump::Since;
 
 pub use crate::connections::{
     FrozenConnections, LockError, LockGuard, Locked, Locking, NamespaceOf, NetworkLock,
@@ -24,6 +27,8 @@ pub struct CheckpointOptions<'a> {
     /// `--shell-job`: the session, group and terminal of the root may lie outside the tree.
     pub shell_job: bool,
     pub externals: Externals,
+    /// The round before, if there was one: only what changed since is written.
+    pub since: Option<Since>,
     /// A checkpoint that is not wholly written by then is given up.
     pub deadline: Option<Instant>,
     pub connections: FrozenConnections<'a>,
@@ -63,6 +68,8 @@ pub type ExternalKey = String;
 /// What to bring back and how.
 pub struct RestoreOptions<'a> {
     pub images_dir: PathBuf,
+    /// The checkpoints before, for pages that did not change since.
+    pub parents: Parents,
     pub root: RestoreRoot<'a>,
     pub shell_job: bool,
     /// How much of the processor must be as it was.
@@ -118,7 +125,10 @@ pub struct Stats {
     pub stopped: Duration,
     pub nr_tasks: usize,
     pub nr_threads: usize,
+    /// Written or restored.
     pub nr_pages: u64,
+    /// Left where the checkpoint before has them.
+    pub nr_unchanged: u64,
     pub bytes_written: u64,
 }
 

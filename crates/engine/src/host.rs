@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use stasis_files::{Facts, Reader};
+use stasis_files::{Facts, Parents, Reader};
 use stasis_model::{FileId, FileKind, Obstacle, Process, Subject, Tree};
 use stasis_plan::{CpuCheck, Host};
 
@@ -21,8 +21,12 @@ pub struct Fitness {
 ///
 /// # Errors
 /// [`Error::Failed`] if the checkpoint cannot even be understood, such as one of another architecture.
-pub fn check_restore(images_dir: &Path, check: CpuCheck) -> Result<Fitness, Error> {
-    let reader = Reader::open(images_dir)?;
+pub fn check_restore(
+    images_dir: &Path,
+    parents: &Parents,
+    check: CpuCheck,
+) -> Result<Fitness, Error> {
+    let reader = Reader::open(images_dir)?.with_parents(parents.clone());
     let (mut tree, facts) = reader.tree_and_facts()?;
     let mut obstacles = obstacles(&tree, &facts, check);
     if let Err(error) = vdso::adapt(&mut tree, &reader) {

@@ -20,10 +20,12 @@ mod own_limit;
 mod patience;
 mod phases;
 mod pids;
+mod pre_dump;
 mod processor;
 mod reading;
 mod restore;
 mod survey;
+mod tracking;
 mod vdso;
 mod visit;
 
@@ -35,9 +37,12 @@ pub use facade::{
 };
 pub use host::{Fitness, check_restore};
 pub use own_limit::raise as raise_own_limit;
+pub use pre_dump::{PreDumpOptions, Since, pre_dump};
 pub use reading::{MemoryDifference, compare_memory, read, verify};
 pub use restore::restore;
+pub use stasis_files::{Parents, Previous, round_of};
 pub use stasis_objects::tcp_connection::{Keeping, REPAIR_MARK};
 pub use stasis_plan::CpuCheck;
 pub use stasis_tracee::blank_program;
 pub use survey::check;
+pub use tracking::Tracking;

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, os::unix::fs::FileExt, path::Path};
 
-use stasis_files::{PageOwner, PageReader, Reader};
+use stasis_files::{PageOwner, PageReader, Parents, Reader};
 use stasis_model::{NsPid, PAGE_SIZE, Tree};
 
 use crate::facade::Error;
@@ -20,8 +20,8 @@ pub fn read(images_dir: &Path) -> Result<Tree, Error> {
 ///
 /// # Errors
 /// [`Error::Failed`] for what cannot be decoded.
-pub fn verify(images_dir: &Path) -> Result<(), Error> {
-    let reader = Reader::open(images_dir)?;
+pub fn verify(images_dir: &Path, parents: &Parents) -> Result<(), Error> {
+    let reader = Reader::open(images_dir)?.with_parents(parents.clone());
     let tree = reader.tree()?;
     for process in tree.processes.iter().filter(|process| process.live().is_some()) {
         reader.pages(PageOwner::Process(process.pid))?;
@@ -48,10 +48,13 @@ pub struct MemoryDifference {
 /// # Errors
 /// [`Error::Failed`] if one of them cannot be read.
 pub fn compare_memory(
-    first: &Path,
-    second: &Path,
+    first: (&Path, &Parents),
+    second: (&Path, &Parents),
 ) -> Result<BTreeMap<NsPid, MemoryDifference>, Error> {
-    let (first, second) = (Reader::open(first)?, Reader::open(second)?);
+    let open = |(dir, parents): (&Path, &Parents)| {
+        Ok::<_, Error>(Reader::open(dir)?.with_parents(parents.clone()))
+    };
+    let (first, second) = (open(first)?, open(second)?);
     let (before, after) = (first.tree()?, second.tree()?);
     let mut differences = BTreeMap::new();
     for process in before.processes.iter().filter(|process| process.live().is_some()) {

@@ -34,7 +34,7 @@ use crate::{
 pub fn restore(options: RestoreOptions<'_>) -> Result<Restored, Error> {
     let _limit = own_limit::raise();
     let mut phases = Phases::start();
-    let reader = Reader::open(&options.images_dir)?;
+    let reader = Reader::open(&options.images_dir)?.with_parents(options.parents.clone());
     let (mut tree, facts) = reader.tree_and_facts()?;
     match options.pages {
         Pages::Own => {}

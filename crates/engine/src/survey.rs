@@ -11,16 +11,19 @@ use stasis_objects::{
     terminal::{self, Outside, ShellTerminal},
     unix_socket,
 };
+use stasis_proctext::maps::Mapping;
 use stasis_tracee::{ProcDir, Sleepers};
 
 use crate::{
     connections,
     facade::{Error, Externals, SurveyedConnections},
     ipc, namespaces, patience,
+    tracking::Tracking,
 };
 
 /// Tells what stands in the way of a checkpoint (first) and what it would leave out (second), without
-/// touching the tree. What may pass by itself gets two seconds.
+/// touching the tree. What may pass by itself gets two seconds. Memory that is watched for rounds of ours
+/// is no obstacle.
 ///
 /// # Errors
 /// [`Error::Failed`] if the tree cannot be looked at, for instance because the root does not exist.
@@ -28,9 +31,11 @@ pub fn check(
     root: i32,
     externals: &Externals,
     connections: SurveyedConnections,
+    tracking: Option<&Tracking>,
 ) -> Result<(Vec<Obstacle>, Vec<Loss>), Error> {
+    let wanted = (Between::ProcessesAndThreads, connections);
     let findings = patience::until_passed(
-        || look(root, externals, &outside(externals), (Between::ProcessesAndThreads, connections)),
+        || look(root, externals, (&outside(externals), tracking), wanted),
         |looked| looked.as_ref().map_or(Vec::new(), |found| found.obstacles.clone()),
     )?;
     Ok((findings.obstacles, findings.losses))
@@ -57,16 +62,21 @@ impl Findings {
 }
 
 /// Terminals that may have their master outside.
-pub fn outside(externals: &Externals) -> Outside {
+fn outside(externals: &Externals) -> Outside {
     let console = externals.console.as_deref().and_then(terminal::index_in_path);
     Outside { console, shell: None }
 }
 
 /// The same for the job of a shell.
-pub fn outside_of_job(root: i32, externals: &Externals) -> Outside {
+fn outside_of_job(root: i32, externals: &Externals) -> Outside {
     let stat = ProcDir::open(root).and_then(|proc| proc.stat());
     let index = stat.ok().and_then(|stat| terminal::controlling_index(&stat));
     Outside { shell: Some(ShellTerminal(index)), ..outside(externals) }
+}
+
+/// Terminals that may lie outside, for the job of a shell or for a tree of its own.
+pub fn outside_for(root: i32, shell_job: bool, externals: &Externals) -> Outside {
+    if shell_job { outside_of_job(root, externals) } else { outside(externals) }
 }
 
 /// As [`check`], with more terminals that may lie outside. A checkpoint looks at the many threads of
@@ -74,7 +84,7 @@ pub fn outside_of_job(root: i32, externals: &Externals) -> Outside {
 pub fn look(
     root: i32,
     externals: &Externals,
-    outside: &Outside,
+    (outside, tracking): (&Outside, Option<&Tracking>),
     (between, connections): (Between, SurveyedConnections),
 ) -> Result<Findings, Error> {
     let tree = open_tree(root)?;
@@ -83,6 +93,7 @@ pub fn look(
     let mut survey = Survey {
         externals,
         connections,
+        tracking,
         own,
         obstacles: Vec::new(),
         pipes: Vec::new(),
@@ -129,6 +140,7 @@ fn open_tree(root: i32) -> Result<Vec<ProcDir>, Error> {
 struct Survey<'a> {
     externals: &'a Externals,
     connections: SurveyedConnections,
+    tracking: Option<&'a Tracking>,
     /// Kinds of namespaces that the tree has for itself.
     own: Vec<NamespaceKind>,
     obstacles: Vec<Obstacle>,
@@ -163,7 +175,7 @@ impl Survey<'_> {
                     .push(Loss { subject, reason: "the content of droppable memory".into() });
             }
             let subject = || address_space::subject_of(proc.pid(), &stat.name, &map);
-            if let Some(reason) = address_space::obstacle_of(&map) {
+            if let Some(reason) = self.obstacle_of(proc.pid(), &map) {
                 self.obstacle(subject(), reason);
             }
             if attachment::is_attachment(&map) && !self.own.contains(&NamespaceKind::Ipc) {
@@ -248,6 +260,14 @@ impl Survey<'_> {
             SurveyedConnections::Closed => {
                 Ok(Some(format!("{}, which is closed", tcp_connection::describe(socket))))
             }
+        }
+    }
+
+    fn obstacle_of(&self, pid: i32, map: &Mapping) -> Option<String> {
+        let is_ours = |tracking: &Tracking| tracking.is_ours(pid, &map.range);
+        match address_space::is_watched(map) && self.tracking.is_some_and(is_ours) {
+            true => address_space::obstacle_but_for_watching(map),
+            false => address_space::obstacle_of(map),
         }
     }
 

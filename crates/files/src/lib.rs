@@ -20,8 +20,8 @@ pub mod wire;
 pub use convert::{Facts, IdMap, IpcSysctls, SecurityModule, namespace_id};
 pub use directory::{
     DumpStats, GhostChunk, GhostReader, GhostWriter, PageOwner, PageReader, PageWriter, PagemapRun,
-    ReadAt, Reader, StoredRun, TcpQueues, TcpStreamReader, Writer, decode_pagemap, ghost_chunks,
-    tcp_queues,
+    Parents, Previous, ReadAt, Reader, StoredRun, TcpQueues, TcpStreamReader, Writer,
+    decode_pagemap, ghost_chunks, round_of, tcp_queues,
 };
 pub use error::{Error, Result};
 

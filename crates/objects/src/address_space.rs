@@ -173,15 +173,24 @@ fn is_special(name: &[u8]) -> bool {
     matches!(name, b"[vdso]" | b"[vvar]" | b"[vvar_vclock]" | b"[vsyscall]")
 }
 
+/// Whether somebody watches a mapping by userfaultfd(2).
+pub fn is_watched(map: &Mapping) -> bool {
+    map.has_flag(b"um") || map.has_flag(b"uw")
+}
+
 /// Why a mapping cannot be kept, from its text alone.
 pub fn obstacle_of(map: &Mapping) -> Option<String> {
+    let watched = is_watched(map) && !is_special(&map.name);
+    let by_others = || "memory watched by userfaultfd(2)".into();
+    watched.then(by_others).or_else(|| obstacle_but_for_watching(map))
+}
+
+/// The same for a mapping that is watched by ourselves, if by anybody.
+pub fn obstacle_but_for_watching(map: &Mapping) -> Option<String> {
     if is_special(&map.name) {
         return None;
     }
     let name = String::from_utf8_lossy(&map.name);
-    if map.has_flag(b"um") || map.has_flag(b"uw") {
-        return Some("memory watched by userfaultfd(2)".into());
-    }
     if map.has_flag(b"ss") {
         return Some("a shadow stack".into());
     }

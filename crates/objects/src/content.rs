@@ -13,6 +13,10 @@ pub trait PageSink {
     fn may_go_on(&self) -> io::Result<()>;
     /// Tells which pages were written.
     fn record(&mut self, run: PageRun) -> io::Result<()>;
+    /// Pages that the checkpoint before has, in address order.
+    fn known(&self) -> &[PageRun];
+    /// Tells which of these are as they were.
+    fn record_known(&mut self, run: PageRun) -> io::Result<()>;
 }
 
 /// A run of pages in a file.

@@ -45,6 +45,7 @@ pub mod thawing;
 pub mod thread;
 pub mod timerfd;
 pub mod unix_socket;
+pub mod userfaultfd;
 pub mod vdso;
 
 pub use error::{Error, Result};

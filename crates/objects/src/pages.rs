@@ -3,7 +3,8 @@
 
 use std::{
     io,
-    os::fd::{AsFd, BorrowedFd},
+    ops::Range,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
 
 use rustix::fs::OFlags;
@@ -12,7 +13,7 @@ use stasis_sys::{
     memory::{self, MAX_RANGES, RemoteRange},
     pagemap::{self, Filter},
 };
-use stasis_tracee::{Batch, Call, Patient};
+use stasis_tracee::{Batch, Call, Patient, ProcDir};
 
 use crate::{
     content::{PageSink, PageSource, write_all},
@@ -22,74 +23,241 @@ use crate::{
 /// Bytes that are moved at once.
 const PIECE: usize = 1 << 20;
 
-/// Stores the pages of all private mappings and returns how many there were.
-pub fn freeze(patient: &Patient, vmas: &[Vma], sink: &mut dyn PageSink) -> Result<u64> {
+/// How many pages were stored, and how many were left where the checkpoint before has them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    pub written: u64,
+    pub unchanged: u64,
+}
+
+impl std::ops::AddAssign for Counts {
+    fn add_assign(&mut self, other: Counts) {
+        self.written += other.written;
+        self.unchanged += other.unchanged;
+    }
+}
+
+/// Private memory whose pages are stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Area {
+    pub range: Range<u64>,
+    pub readable: bool,
+    which: Which,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Which {
+    /// Pages that exist, but for those that are the file's own or the zero page.
+    Existing,
+    All,
+}
+
+impl Area {
+    /// A piece of memory of which those pages are stored that exist.
+    pub fn new(range: Range<u64>, protection: u32) -> Area {
+        Area { range, readable: protection & Protection::READ != 0, which: Which::Existing }
+    }
+
+    fn of(vma: &Vma) -> Area {
+        let area = Area::new(vma.range.clone(), vma.protection.0);
+        match vma.backing {
+            // Whoever restores it looks into it, and it is not anonymous memory.
+            Backing::Vdso => Area { which: Which::All, ..area },
+            _ => area,
+        }
+    }
+}
+
+/// Stores the pages of all private mappings; those in `untouched` ranges stay in the checkpoint before
+/// if the sink knows them.
+pub fn freeze(
+    patient: &Patient,
+    vmas: &[Vma],
+    untouched: &[Range<u64>],
+    sink: &mut dyn PageSink,
+) -> Result<Counts> {
     let what = format!("memory of task {}", patient.pid());
-    let runs = find(patient, vmas)?;
+    let areas: Vec<Area> =
+        vmas.iter().filter(|vma| vma.has_private_pages()).map(Area::of).collect();
     let mut writer =
         Writer { pid: patient.pid(), buffer: vec![0; PIECE], runs: Vec::new(), len: 0 };
     let memory = patient.proc().open_file("mem", OFlags::RDONLY)?;
-    let mut total = 0;
-    for (run, readable) in runs {
-        let moved = if readable {
-            writer.add(run, sink)
-        } else {
-            // Memory without read permission is read the slow way.
-            writer.flush(sink).and_then(|()| copy_forced(memory.as_fd(), run, sink))
-        };
-        moved
-            .and_then(|()| sink.record(run))
-            .map_err(|source| Error::Content { object: what.clone(), source })?;
-        total += run.nr_pages;
+    let mut counts = Counts::default();
+    for (run, readable) in find(patient.proc(), &areas)? {
+        for part in split(run, untouched, sink.known()) {
+            let moved = match (part.kept, readable) {
+                (Kept::Before, _) => {
+                    counts.unchanged += part.run.nr_pages;
+                    sink.record_known(part.run)
+                }
+                (Kept::Here, true) => {
+                    counts.written += part.run.nr_pages;
+                    writer.add(part.run, sink).and_then(|()| sink.record(part.run))
+                }
+                // Memory without read permission is read the slow way.
+                (Kept::Here, false) => {
+                    counts.written += part.run.nr_pages;
+                    let flushed = writer.flush(sink);
+                    flushed
+                        .and_then(|()| copy_forced(memory.as_fd(), part.run, sink))
+                        .and_then(|()| sink.record(part.run))
+                }
+            };
+            moved.map_err(|source| Error::Content { object: what.clone(), source })?;
+        }
     }
     writer.flush(sink).map_err(|source| Error::Content { object: what, source })?;
-    Ok(total)
+    Ok(counts)
+}
+
+/// What is to be stored of a process that runs on: found while it stood.
+#[derive(Debug)]
+pub struct Found {
+    pid: i32,
+    /// Leads to the memory of then, whoever has the pid by now.
+    memory: OwnedFd,
+    runs: Vec<PageRun>,
+}
+
+/// Finds the pages of a stopped process that [`store_running`] stores.
+pub fn find_for_later(patient: &Patient, areas: &[Area]) -> Result<Found> {
+    let memory = patient.proc().open_file("mem", OFlags::RDONLY)?;
+    let runs = find(patient.proc(), areas)?.into_iter().map(|(run, _)| run).collect();
+    Ok(Found { pid: patient.pid(), memory, runs })
+}
+
+/// Stores pages of a process that runs. A page that changes meanwhile is stored in one state or another,
+/// one that goes is left out: whoever restores must have noted both.
+pub fn store_running(
+    found: &Found,
+    untouched: &[Range<u64>],
+    sink: &mut dyn PageSink,
+) -> Result<Counts> {
+    let mut counts = Counts::default();
+    let mut buffer = vec![0; PIECE];
+    for run in &found.runs {
+        for part in split(*run, untouched, sink.known()) {
+            let stored = match part.kept {
+                Kept::Before => {
+                    counts.unchanged += part.run.nr_pages;
+                    sink.record_known(part.run)
+                }
+                Kept::Here => copy_what_is_there(found.memory.as_fd(), part.run, &mut buffer, sink)
+                    .map(|nr_pages| counts.written += nr_pages),
+            };
+            let object = || format!("memory of task {}", found.pid);
+            stored.map_err(|source| Error::Content { object: object(), source })?;
+        }
+    }
+    Ok(counts)
+}
+
+/// Copies a run page by page where a page cannot be read; tells how many there were.
+fn copy_what_is_there(
+    memory: BorrowedFd<'_>,
+    run: PageRun,
+    buffer: &mut [u8],
+    sink: &mut dyn PageSink,
+) -> io::Result<u64> {
+    let (mut at, mut nr_pages) = (run.start, 0);
+    while at < run.end() {
+        let len = usize::try_from(run.end() - at).unwrap_or(PIECE).min(PIECE);
+        let got = rustix::io::pread(memory, &mut buffer[..len], at).unwrap_or(0) as u64;
+        let whole = got / PAGE_SIZE;
+        if whole == 0 {
+            at += PAGE_SIZE;
+            continue;
+        }
+        write_all(sink.file(), &buffer[..usize::try_from(whole * PAGE_SIZE).unwrap_or(len)])?;
+        sink.record(PageRun { start: at, nr_pages: whole })?;
+        nr_pages += whole;
+        at += whole * PAGE_SIZE;
+    }
+    Ok(nr_pages)
+}
+
+/// Where the content of a part is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kept {
+    Here,
+    Before,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Part {
+    run: PageRun,
+    kept: Kept,
+}
+
+/// Cuts a run into parts that are untouched and known, and those that are not. Both lists are in
+/// ascending order.
+fn split(run: PageRun, untouched: &[Range<u64>], known: &[PageRun]) -> Vec<Part> {
+    let mut parts = Vec::new();
+    let mut at = run.start;
+    let first = untouched.partition_point(|range| range.end <= run.start);
+    for range in untouched[first..].iter().take_while(|range| range.start < run.end()) {
+        let from = known.partition_point(|known| known.end() <= range.start);
+        for known in known[from..].iter().take_while(|known| known.start < range.end) {
+            let start = known.start.max(range.start).max(at);
+            let end = known.end().min(range.end).min(run.end());
+            if start < end {
+                push(&mut parts, at..start, Kept::Here);
+                push(&mut parts, start..end, Kept::Before);
+                at = end;
+            }
+        }
+    }
+    push(&mut parts, at..run.end(), Kept::Here);
+    parts
+}
+
+fn push(parts: &mut Vec<Part>, range: Range<u64>, kept: Kept) {
+    let nr_pages = (range.end - range.start) / PAGE_SIZE;
+    if nr_pages > 0 {
+        parts.push(Part { run: PageRun { start: range.start, nr_pages }, kept });
+    }
 }
 
 /// Runs of pages to be stored, and whether their mapping can be read.
-fn find(patient: &Patient, vmas: &[Vma]) -> Result<Vec<(PageRun, bool)>> {
-    let what = format!("memory of task {}", patient.pid());
-    let pagemap = patient.proc().open_file("pagemap", OFlags::RDONLY)?;
+fn find(proc: &ProcDir, areas: &[Area]) -> Result<Vec<(PageRun, bool)>> {
+    let what = format!("memory of task {}", proc.pid());
+    let pagemap = proc.open_file("pagemap", OFlags::RDONLY)?;
     let not = pagemap::FILE | pagemap::PFN_ZERO | pagemap::GUARD;
     let filter =
         Filter { all: not, inverted: not, any: pagemap::PRESENT | pagemap::SWAPPED, told: 0 };
-    let regions = scan_all(pagemap.as_fd(), vmas, filter)
+    let regions = scan_all(pagemap.as_fd(), areas, filter)
         .or_else(|errno| match errno {
             // Kernels before 6.15 do not know guard pages as a category.
             stasis_sys::Errno::INVAL => {
-                scan_all(pagemap.as_fd(), vmas, filter.without(pagemap::GUARD))
+                scan_all(pagemap.as_fd(), areas, filter.without(pagemap::GUARD))
             }
             errno => Err(errno),
         })
         .map_err(Error::at(&what, "ioctl(PAGEMAP_SCAN)"))?;
     let mut runs = Vec::new();
-    for vma in vmas.iter().filter(|vma| vma.has_private_pages()) {
-        let readable = vma.protection.0 & Protection::READ != 0;
-        let (start, end) = (vma.range.start, vma.range.end);
-        if vma.backing == Backing::Vdso {
-            // Whoever restores it looks into it, and it is not anonymous memory.
-            runs.push((PageRun { start, nr_pages: vma.nr_pages() }, readable));
+    for area in areas {
+        let (start, end) = (area.range.start, area.range.end);
+        if area.which == Which::All {
+            runs.push((PageRun { start, nr_pages: (end - start) / PAGE_SIZE }, area.readable));
             continue;
         }
         let first = regions.partition_point(|region| region.end <= start);
         let inside = regions[first..].iter().take_while(|region| region.start < end);
         runs.extend(inside.map(|region| {
             let (start, end) = (region.start.max(start), region.end.min(end));
-            (PageRun { start, nr_pages: (end - start) / PAGE_SIZE }, readable)
+            (PageRun { start, nr_pages: (end - start) / PAGE_SIZE }, area.readable)
         }));
     }
     Ok(runs)
 }
 
-/// One look at the whole address space, which costs less than one at each mapping.
+/// One look at all areas together, which costs less than one at each.
 fn scan_all(
     pagemap: BorrowedFd<'_>,
-    vmas: &[Vma],
+    areas: &[Area],
     filter: Filter,
 ) -> stasis_sys::Result<Vec<pagemap::Region>> {
-    let mut user = vmas.iter().filter(|vma| vma.backing != Backing::Vsyscall);
-    let Some(first) = user.next() else { return Ok(Vec::new()) };
-    let last = user.next_back().unwrap_or(first);
+    let (Some(first), Some(last)) = (areas.first(), areas.last()) else { return Ok(Vec::new()) };
     pagemap::scan(pagemap, first.range.start, last.range.end, filter)
 }
 
@@ -98,7 +266,9 @@ pub fn guards(patient: &Patient, vmas: &[Vma]) -> Result<Vec<std::ops::Range<u64
     let what = format!("memory of task {}", patient.pid());
     let pagemap = patient.proc().open_file("pagemap", OFlags::RDONLY)?;
     let filter = Filter { all: pagemap::GUARD, ..Filter::default() };
-    match scan_all(pagemap.as_fd(), vmas, filter) {
+    let user = vmas.iter().filter(|vma| vma.backing != Backing::Vsyscall);
+    let areas: Vec<Area> = user.map(Area::of).collect();
+    match scan_all(pagemap.as_fd(), &areas, filter) {
         Ok(regions) => Ok(regions.into_iter().map(|region| region.start..region.end).collect()),
         // Kernels before 6.15 do not tell them.
         Err(stasis_sys::Errno::INVAL) => Ok(Vec::new()),
@@ -284,5 +454,51 @@ impl Iterator for Groups<'_> {
             self.pieces.next();
         }
         Some(group)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const P: u64 = PAGE_SIZE;
+
+    fn run(start: u64, end: u64) -> PageRun {
+        PageRun { start: start * P, nr_pages: end - start }
+    }
+
+    /// Page numbers in, page numbers out; `<` marks what stays in the checkpoint before.
+    fn check(whole: (u64, u64), untouched: &[(u64, u64)], known: &[(u64, u64)], expect: &str) {
+        let untouched: Vec<_> = untouched.iter().map(|(a, b)| a * P..b * P).collect();
+        let known: Vec<_> = known.iter().map(|(a, b)| run(*a, *b)).collect();
+        let parts = split(run(whole.0, whole.1), &untouched, &known);
+        let words: Vec<String> = parts
+            .iter()
+            .map(|part| {
+                let mark = if part.kept == Kept::Before { "<" } else { "" };
+                format!("{mark}{}-{}", part.run.start / P, part.run.end() / P)
+            })
+            .collect();
+        assert_eq!(words.join(" "), expect);
+    }
+
+    #[test]
+    fn only_what_is_untouched_and_known_stays_before() {
+        check((10, 20), &[], &[(0, 99)], "10-20");
+        check((10, 20), &[(0, 99)], &[], "10-20");
+        check((10, 20), &[(0, 99)], &[(0, 99)], "<10-20");
+        check(
+            (10, 20),
+            &[(0, 12), (15, 16), (19, 30)],
+            &[(0, 99)],
+            "<10-12 12-15 <15-16 16-19 <19-20",
+        );
+        check(
+            (10, 20),
+            &[(11, 18)],
+            &[(5, 12), (13, 14), (17, 40)],
+            "10-11 <11-12 12-13 <13-14 14-17 <17-18 18-20",
+        );
+        check((10, 20), &[(0, 10), (20, 21)], &[(0, 99)], "10-20");
     }
 }

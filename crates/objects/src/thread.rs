@@ -92,23 +92,14 @@ pub fn freeze(
     };
     let name = status.name.clone();
     let subject = Subject::Task { pid: tid, name: String::from_utf8_lossy(&name).into_owned() };
-    let pending = match status.pending {
-        0 => Vec::new(),
-        _ => signal::freeze_pending(tid, Queue::Thread)?,
-    };
+    let pending = pending_of(tid, &status)?;
     let mask = patient.threads()[index].signal_mask();
-    let unblocked = |pending: &PendingSignal| !SignalMask(mask).contains(pending.signal());
-    let signal_waits = pending.iter().chain(moment.pending).any(unblocked);
     let regs = *patient.threads()[index].registers();
     const COMPATIBILITY_SEGMENT: u64 = 0x23;
     if regs.cs & 0xffff == COMPATIBILITY_SEGMENT {
         gathering.obstacle(subject.clone(), "is a 32-bit program", None);
     }
-    let Moment { sleepers, stopped_at_ns, .. } = *moment;
-    let circumstances =
-        interrupted_call::Circumstances { tid, signal_waits, sleepers, stopped_at_ns };
-    let mut examined = interrupted_call::freeze(patient, &regs, &circumstances)?;
-    patient.thread_mut(index).set_registers(examined.runs_on);
+    let mut examined = examine_call(patient, index, &pending, moment)?;
     let rseq = freeze_rseq(patient, tid, &mut examined.frozen)?;
     let what = subject.to_string();
     let fpu = registers::freeze_fpu(&what, patient.threads()[index].xsave_area())?;
@@ -136,6 +127,47 @@ pub fn freeze(
         interrupted: examined.interrupted,
         name,
     })
+}
+
+/// Makes up for a stop that was for nothing else: calls that it interrupted go on, and a later checkpoint
+/// still finds out how long.
+///
+/// # Effect on the tracee
+/// As [`freeze`] on the registers of its threads and the dead memory below their stacks.
+pub fn pass_over_stop(patient: &mut Patient, moment: &Moment<'_>) -> Result<()> {
+    for index in 0..patient.threads().len() {
+        let tid = patient.threads()[index].tid();
+        let path = format!("task/{tid}/status");
+        let status = patient.proc().parse_record(path, stasis_proctext::status::parse)?;
+        examine_call(patient, index, &pending_of(tid, &status)?, moment)?;
+    }
+    Ok(())
+}
+
+fn pending_of(tid: i32, status: &Status) -> Result<Vec<PendingSignal>> {
+    match status.pending {
+        0 => Ok(Vec::new()),
+        _ => signal::freeze_pending(tid, Queue::Thread),
+    }
+}
+
+/// Looks at the call that a thread was stopped in, and sets the registers with which it runs on.
+fn examine_call(
+    patient: &mut Patient,
+    index: usize,
+    pending: &[PendingSignal],
+    moment: &Moment<'_>,
+) -> Result<interrupted_call::Examined> {
+    let thread = &patient.threads()[index];
+    let (tid, mask, regs) = (thread.tid(), SignalMask(thread.signal_mask()), *thread.registers());
+    let unblocked = |pending: &PendingSignal| !mask.contains(pending.signal());
+    let signal_waits = pending.iter().chain(moment.pending).any(unblocked);
+    let Moment { sleepers, stopped_at_ns, .. } = *moment;
+    let circumstances =
+        interrupted_call::Circumstances { tid, signal_waits, sleepers, stopped_at_ns };
+    let examined = interrupted_call::freeze(patient, &regs, &circumstances)?;
+    patient.thread_mut(index).set_registers(examined.runs_on);
+    Ok(examined)
 }
 
 /// A thread stopped inside a critical section goes on at the section's abort handler (rseq(2)).

@@ -17,6 +17,7 @@ impl Errno {
     pub const CHILD: Errno = Errno(libc::ECHILD);
     pub const AGAIN: Errno = Errno(libc::EAGAIN);
     pub const FAULT: Errno = Errno(libc::EFAULT);
+    pub const BUSY: Errno = Errno(libc::EBUSY);
     pub const EXIST: Errno = Errno(libc::EEXIST);
     pub const INVAL: Errno = Errno(libc::EINVAL);
     pub const NOTTY: Errno = Errno(libc::ENOTTY);

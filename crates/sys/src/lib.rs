@@ -21,6 +21,7 @@ pub mod sched;
 pub mod seccomp;
 pub mod socket;
 pub mod system_v;
+pub mod userfaultfd;
 pub mod wait;
 
 pub use errno::{Errno, Result};

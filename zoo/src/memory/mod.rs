@@ -4,6 +4,7 @@ crate::programs! { "memory";
     advice
     anonymous
     async_io
+    changing
     copy_on_write
     dev_zero
     droppable

@@ -42,9 +42,11 @@ pub struct ContainerCheckpointArgs {
     /// Keep established TCP connections (always done)
     #[arg(long)]
     pub tcp_established: bool,
-    #[arg(short = 'P', long, hide = true)]
+    /// Only write the memory, while the container runs on: the checkpoint after it is short
+    #[arg(short = 'P', long, conflicts_with_all = ["with_previous", "ignore_rootfs", "ignore_volumes"])]
     pub pre_checkpoint: bool,
-    #[arg(long, hide = true)]
+    /// Write only what changed since the pre-checkpoint
+    #[arg(long)]
     pub with_previous: bool,
     /// Make an image of the checkpoint, which can be pushed and restored
     #[arg(long, value_name = "IMAGE")]
@@ -107,9 +109,39 @@ pub struct ContainerRestoreArgs {
     pub tcp_close: bool,
     #[arg(long, hide = true)]
     pub pod: Option<String>,
-    #[arg(long, hide = true, value_name = "FILE")]
+    /// The archive of the pre-checkpoint that the other one builds upon
+    #[arg(long, requires = "import", value_name = "FILE")]
     pub import_previous: Option<PathBuf>,
     /// Names or ids of containers; CONTAINER/NAME, tags or ids of checkpoints; images of checkpoints
     #[arg(required_unless_present_any = ["all", "latest", "import"])]
     pub containers: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct ContainerMigrateArgs {
+    /// A command that reaches stasis there, in place of ssh: its streams lead to `container receive`
+    #[arg(long, value_name = "COMMAND", required_unless_present = "dest", conflicts_with = "dest")]
+    pub via: Option<String>,
+    /// Most rounds of memory while the container runs
+    #[arg(long, value_name = "NUMBER", default_value_t = 6)]
+    pub rounds: usize,
+    /// A round that wrote less was the last one
+    #[arg(long, value_name = "BYTES", default_value = "4m")]
+    pub threshold: String,
+    /// How what travels is compressed: zstd, gzip or none; with a level behind a colon if wanted
+    #[arg(short, long, value_name = "KIND[:LEVEL]", default_value = "zstd:1")]
+    pub compress: Compression,
+    /// Make a new container of this name there
+    #[arg(short, long)]
+    pub name: Option<String>,
+    /// Remove the container here when it runs there
+    #[arg(long)]
+    pub rm: bool,
+    /// Print what it took, as JSON
+    #[arg(long)]
+    pub print_stats: bool,
+    pub container: String,
+    /// Host that runs stasis, as ssh(1) takes it
+    #[arg(value_name = "[USER@]HOST")]
+    pub dest: Option<String>,
 }

@@ -15,7 +15,8 @@ pub use shelf::{Ids, Shelf};
 pub use transfer::{unpack, unpack_fetching};
 
 use stasis_container::{
-    Container, Existing, Fate, LeftOut, Restoring, Store, Wanted, Wish, attach::Session,
+    Container, Existing, Fate, LeftOut, MemoryWritten, Restoring, Store, Wanted, Wish,
+    attach::Session,
 };
 use stasis_engine::Keeping;
 
@@ -68,6 +69,7 @@ fn create(store: &Store, args: &CheckpointCreateArgs) -> Result<i32> {
         left_out: LeftOut::default(),
         existing: Existing::Refuse,
         deadline: None,
+        memory: MemoryWritten::All,
     })?;
     say!("{}", args.name);
     process::tell(&made.report, args.stats);

@@ -7,8 +7,8 @@ use std::{io, path::Path, time::Instant};
 
 use serde_json::Value;
 use stasis_container::{
-    Addresses, Checkpoint, Container, Error, Existing, Fate, LeftOut, Made, Remade, Remake,
-    Removal, Restoring, Staged, Store, Stored, VolumesOf, Wanted, Wish,
+    Addresses, Checkpoint, Container, Error, Existing, Fate, LeftOut, Lies, Made, MemoryWritten,
+    Remade, Remake, Removal, Restoring, Staged, Stays, Store, Stored, VolumesOf, Wanted, Wish,
     config::{Network, Rootfs},
 };
 use stasis_engine::{Keeping, Report};
@@ -31,10 +31,6 @@ const SLOT: &str = "checkpoint";
 
 /// Freezes containers.
 pub fn checkpoint(store: &Store, args: &ContainerCheckpointArgs) -> Result<i32> {
-    refuse_unmade(&[
-        (args.pre_checkpoint, "--pre-checkpoint"),
-        (args.with_previous, "--with-previous"),
-    ])?;
     let begun = Instant::now();
     let is_up = |container: &Container| container.state().is_ok_and(|state| state.status.is_up());
     let chosen = choose(store, &args.containers, (args.all, args.latest), is_up)?;
@@ -48,7 +44,10 @@ pub fn checkpoint(store: &Store, args: &ContainerCheckpointArgs) -> Result<i32> 
     let mut figures = Vec::new();
     let code = each(&chosen, |container, typed| {
         let since = Instant::now();
-        let report = checkpoint_one(store, container, image.as_ref(), args)?;
+        let report = match args.pre_checkpoint {
+            true => pre_checkpoint_one(store, container, args)?,
+            false => checkpoint_one(store, container, image.as_ref(), args)?,
+        };
         process::tell(&report, false);
         figures.push(figures::of_checkpoint(container, &report, since.elapsed()));
         if !args.print_stats && !is_stdout(args.export.as_deref()) {
@@ -70,20 +69,19 @@ fn checkpoint_one(
 ) -> Result<Report> {
     let left_out = LeftOut { rootfs: args.ignore_rootfs, volumes: args.ignore_volumes };
     let fate = if args.leave_running { Fate::LeaveRunning } else { Fate::Stop };
+    let memory = match args.with_previous {
+        true => MemoryWritten::SinceThePreCheckpoint,
+        false => MemoryWritten::All,
+    };
     let existing = Existing::Replace;
-    let wanted = Wanted { name: SLOT, dir: None, fate, left_out, existing, deadline: None };
+    let wanted = Wanted { name: SLOT, dir: None, fate, left_out, existing, deadline: None, memory };
     let Made { stored, report } = container.checkpoint(&wanted)?;
     if let Some(name) = image {
         let made = store.checkpoints().make_image(&stored, name);
         made.map_err(|error| was_kept(error, container))?;
     }
     let Some(target) = &args.export else { return Ok(report) };
-    let compression = args.compress.unwrap_or_default();
-    let exported = match is_stdout(Some(target)) {
-        true => store.checkpoints().export(&stored, compression, &mut io::stdout()),
-        false => store.checkpoints().export_to(&stored, compression, target),
-    };
-    exported.map_err(|error| was_kept(error, container))?;
+    export(store, &stored, args, target).map_err(|error| was_kept(error, container))?;
     if !args.keep {
         store.checkpoints().remove(&stored)?;
     }
@@ -96,21 +94,50 @@ fn was_kept(error: Error, container: &Container) -> Failure {
         .hint(format!("the checkpoint is whole and was kept: stasis container restore {name}"))
 }
 
+fn export(
+    store: &Store,
+    stored: &Stored,
+    args: &ContainerCheckpointArgs,
+    target: &Path,
+) -> std::result::Result<(), Error> {
+    let compression = args.compress.unwrap_or_default();
+    match is_stdout(Some(target)) {
+        true => store.checkpoints().export(stored, compression, &mut io::stdout()),
+        false => store.checkpoints().export_to(stored, compression, target),
+    }
+}
+
+fn pre_checkpoint_one(
+    store: &Store,
+    container: &Container,
+    args: &ContainerCheckpointArgs,
+) -> Result<Report> {
+    let Some(target) = &args.export else {
+        return Ok(container.pre_checkpoint(Lies::WithTheCheckpoint)?.report);
+    };
+    let Made { stored, report } = container.pre_checkpoint(Lies::InAnArchiveOfItsOwn)?;
+    if let Err(error) = export(store, &stored, args, target) {
+        // An archive that builds upon it would build upon nothing.
+        container.drop_pre_checkpoint()?;
+        return Err(error.into());
+    }
+    Ok(report)
+}
+
 /// Brings containers back.
 pub fn restore(store: &Store, args: &ContainerRestoreArgs) -> Result<i32> {
-    refuse_unmade(&[
-        (args.pod.is_some(), "--pod"),
-        (args.import_previous.is_some(), "--import-previous"),
-    ])?;
+    refuse_unmade(&[(args.pod.is_some(), "--pod")])?;
     let begun = Instant::now();
     let mut figures = Vec::new();
     let code = match &args.import {
         Some(archive) if args.host.dry_run => {
-            let staged = unpack(store, archive)?;
+            let staged = unpack(store, archive, args.import_previous.as_deref())?;
             tell_fitness(store, &staged.stored, args)?
         }
         Some(archive) => {
-            let staged = unpack_fetching(store, archive, &|name| fetch(store, name, args))?;
+            let previous = args.import_previous.as_deref();
+            let fetch = |name: &str| fetch(store, name, args);
+            let staged = unpack_fetching(store, archive, previous, &fetch)?;
             let container = remake(store, &staged.stored, args, &mut figures)?;
             if !args.print_stats {
                 say!("{}", container.config.id);
@@ -293,6 +320,7 @@ fn remake(
         addresses: if is_fresh { Addresses::Fresh } else { Addresses::Same },
         publish: (!publish.is_empty()).then_some(publish.as_slice()),
         network: network.as_ref(),
+        stays: Stays::AtOnce,
     };
     if let Rootfs::Image { image, name } = &stored.checkpoint.container.rootfs {
         basis::provide_known(store, image, name, &args.pulling)?;

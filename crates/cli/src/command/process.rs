@@ -9,29 +9,85 @@ use std::{
 
 use rustix::process::{Pid, WaitOptions, getpid, set_child_subreaper, waitpid};
 use serde_json::{Value, json};
-use stasis_container::PacketFilter;
+use stasis_container::{Home, Keepers, PacketFilter};
 use stasis_engine::{
-    CheckpointOptions, Externals, Fate, FrozenConnections, Keeping, Pages, Report, RestoreOptions,
-    RestoreRoot, SurveyedConnections, ThawedConnections,
+    CheckpointOptions, Externals, Fate, FrozenConnections, Keeping, Pages, Parents, PreDumpOptions,
+    Previous, Report, RestoreOptions, RestoreRoot, Since, SurveyedConnections, ThawedConnections,
+    Tracking,
 };
 use stasis_model::Obstacle;
 
 use crate::{
-    args::{CheckArgs, ConnectionArgs, DumpArgs, ProcessArgs, ProcessCommand, RestoreArgs},
+    args::{
+        CheckArgs, ConnectionArgs, DumpArgs, PreDumpArgs, ProcessArgs, ProcessCommand, RestoreArgs,
+    },
     failure::{Failure, Result},
 };
 
-pub fn run(command: ProcessCommand, level: tracing::Level) -> Result<i32> {
+pub fn run(home: &Home, command: ProcessCommand, level: tracing::Level) -> Result<i32> {
+    let keepers = Keepers::new(home);
     match command {
-        ProcessCommand::Dump(args) => dump(&args, level),
+        ProcessCommand::Dump(args) => dump(&keepers, &args, level),
+        ProcessCommand::PreDump(args) => pre_dump(&keepers, &args, level),
         ProcessCommand::Restore(args) => restore(&args, level),
-        ProcessCommand::Check(args) => check(&args),
+        ProcessCommand::Check(args) => check(&keepers, &args),
     }
 }
 
-fn dump(args: &DumpArgs, level: tracing::Level) -> Result<i32> {
+/// A round of memory. Who keeps the notes until the next one is a process of ours.
+fn pre_dump(keepers: &Keepers, args: &PreDumpArgs, level: tracing::Level) -> Result<i32> {
     let images_dir = make_images_dir(&args.images_dir)?;
     log_to(&args.common, &images_dir, level)?;
+    let tracking = keepers.take(args.tree)?;
+    let since = since(args.prev_images_dir.as_deref(), &images_dir, tracking)?;
+    let options = PreDumpOptions {
+        root: args.tree,
+        images_dir,
+        shell_job: args.common.shell_job,
+        externals: Externals::default(),
+        connections: surveyed(&args.connections),
+    };
+    let (report, tracking) = stasis_engine::pre_dump(&options, since)?;
+    keepers.keep(args.tree, &tracking)?;
+    tell(&report, args.common.stats);
+    Ok(0)
+}
+
+/// What changed since the round in `previous`, if that is known.
+fn since(
+    previous: Option<&Path>,
+    images_dir: &Path,
+    tracking: Option<Tracking>,
+) -> Result<Option<Since>> {
+    let Some(link) = previous else { return Ok(None) };
+    let cannot = |error: std::io::Error| Failure {
+        cause: Some(error.to_string()),
+        ..Failure::new(format!("cannot use the directory {}", link.display()))
+    };
+    let dir = fs::canonicalize(images_dir.join(link)).map_err(cannot)?;
+    let round = stasis_engine::round_of(&dir).map_err(stasis_engine::Error::from)?;
+    match tracking.filter(|tracking| round.as_deref() == Some(tracking.round())) {
+        Some(tracking) => {
+            let link = Some(link.to_owned());
+            let previous = Previous { dir, parents: Parents::Linked, link };
+            Ok(Some(Since { previous, tracking }))
+        }
+        None => {
+            eprintln!(
+                "warning: nobody knows what changed since {}: all memory is written",
+                dir.display()
+            );
+            Ok(None)
+        }
+    }
+}
+
+fn dump(keepers: &Keepers, args: &DumpArgs, level: tracing::Level) -> Result<i32> {
+    let images_dir = make_images_dir(&args.images_dir)?;
+    log_to(&args.common, &images_dir, level)?;
+    // Also if nobody asks for them: the tree is not to be watched any more.
+    let tracking = keepers.take(args.tree)?;
+    let since = since(args.prev_images_dir.as_deref(), &images_dir, tracking)?;
     let fate = match (args.leave_running, args.leave_stopped) {
         (true, _) => Fate::LeaveRunning,
         (false, true) => Fate::LeaveStopped,
@@ -49,6 +105,7 @@ fn dump(args: &DumpArgs, level: tracing::Level) -> Result<i32> {
             SurveyedConnections::Kept => FrozenConnections::Kept(&PacketFilter),
             SurveyedConnections::Closed => FrozenConnections::Closed,
         },
+        since,
         while_stopped: None,
     })?;
     tell(&report, args.common.stats);
@@ -80,7 +137,8 @@ fn restore(args: &RestoreArgs, level: tracing::Level) -> Result<i32> {
     })?;
     log_to(&args.common, &images_dir, level)?;
     if args.host.dry_run {
-        let fitness = stasis_engine::check_restore(&images_dir, args.host.cpu_cap)?;
+        let fitness =
+            stasis_engine::check_restore(&images_dir, &Parents::Linked, args.host.cpu_cap)?;
         return Ok(tell_fitness(&images_dir.display().to_string(), &fitness.obstacles));
     }
     if !args.restore_detached {
@@ -89,6 +147,7 @@ fn restore(args: &RestoreArgs, level: tracing::Level) -> Result<i32> {
     }
     let restored = stasis_engine::restore(RestoreOptions {
         images_dir,
+        parents: Parents::Linked,
         root: RestoreRoot::New,
         shell_job: args.common.shell_job,
         cpu: args.host.cpu_cap,
@@ -140,9 +199,11 @@ fn wait_for(root: i32) -> Result<i32> {
 }
 
 /// Prints all that would stand in the way; exit code 1 if anything would.
-fn check(args: &CheckArgs) -> Result<i32> {
+fn check(keepers: &Keepers, args: &CheckArgs) -> Result<i32> {
+    let tracking = keepers.look(args.tree)?;
+    let wanted = surveyed(&args.connections);
     let (obstacles, losses) =
-        stasis_engine::check(args.tree, &Externals::default(), surveyed(&args.connections))?;
+        stasis_engine::check(args.tree, &Externals::default(), wanted, tracking.as_ref())?;
     for obstacle in &obstacles {
         say!("obstacle: {obstacle}");
     }
@@ -180,6 +241,7 @@ pub fn stats(report: &Report) -> Value {
         "tasks": stats.nr_tasks,
         "threads": stats.nr_threads,
         "pages": stats.nr_pages,
+        "pages_unchanged": stats.nr_unchanged,
         "bytes_written": stats.bytes_written,
     })
 }

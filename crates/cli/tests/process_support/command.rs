@@ -43,7 +43,12 @@ impl Outcome {
 pub fn stasis_process(dir: &Path, arguments: &[&str]) -> anyhow::Result<Outcome> {
     let (out, err) = (dir.join("stasis.out"), dir.join("stasis.err"));
     let mut command = Command::new(env!("CARGO_BIN_EXE_stasis"));
-    command.arg("process").args(arguments).stdin(Stdio::null());
+    command
+        .arg("--runroot")
+        .arg(dir.join("run"))
+        .arg("process")
+        .args(arguments)
+        .stdin(Stdio::null());
     command.stdout(File::create(&out)?).stderr(File::create(&err)?);
     let began = Instant::now();
     let mut child = command.spawn().context("cannot start stasis")?;

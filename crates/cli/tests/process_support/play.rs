@@ -29,6 +29,8 @@ pub struct Play {
     /// For how long the tree stood still at least and at most.
     still: (Duration, Duration),
     nr_dumps: usize,
+    /// The round of memory that the next one or the dump builds upon.
+    round: Option<PathBuf>,
     /// What `stasis` said so far, told if the program fails.
     stories: Vec<String>,
 }
@@ -51,6 +53,7 @@ impl Play {
             root,
             still: (Duration::ZERO, Duration::ZERO),
             nr_dumps: 0,
+            round: None,
             stories: vec![],
         };
         play.wait_until("ready", || play.path("ready").exists() || play.path("result").exists())?;
@@ -145,11 +148,37 @@ impl Play {
 
     /// `stasis process dump`; whether it was refused is for the caller to judge.
     pub fn dump(&mut self, options: &[&str]) -> anyhow::Result<Outcome> {
+        let outcome = self.freeze("dump", options)?;
+        self.round = None;
+        Ok(outcome)
+    }
+
+    /// `stasis process pre-dump`: one more round of memory.
+    pub fn pre_dump(&mut self) -> anyhow::Result<Outcome> {
+        let outcome = self.freeze("pre-dump", &["--track-mem"])?;
+        self.round = Some(self.images());
+        Ok(outcome)
+    }
+
+    /// Whether somebody keeps notes of what the tree writes to.
+    pub fn is_tracked(&self) -> bool {
+        let watched = |pid: i32| {
+            let smaps = fs::read_to_string(format!("/proc/{pid}/smaps")).unwrap_or_default();
+            smaps.lines().any(|line| line.starts_with("VmFlags:") && line.contains(" uw"))
+        };
+        tree::pids(self.root).into_iter().any(watched)
+    }
+
+    fn freeze(&mut self, verb: &str, options: &[&str]) -> anyhow::Result<Outcome> {
         self.nr_dumps += 1;
         let images = self.images();
         fs::create_dir(&images)?;
         let (root, images) = (self.root.to_string(), images.display().to_string());
-        let mut arguments = vec!["dump", "-t", &root, "-D", &images];
+        let mut arguments = vec![verb, "-t", &root, "-D", &images];
+        let previous = self.round.as_ref().map(|dir| dir.display().to_string());
+        if let Some(previous) = &previous {
+            arguments.extend(["--prev-images-dir", previous]);
+        }
         arguments.extend(options);
         arguments.extend(self.options);
         let outcome = self.stasis(&arguments)?;
@@ -159,14 +188,22 @@ impl Play {
 
     /// Dumps the tree, sees that it is gone, and restores it.
     pub fn dump_and_restore(&mut self) -> anyhow::Result<()> {
-        let pids = tree::pids(self.root);
         let dumped = self.dump(&[])?.expect_success()?;
-        self.reap(&pids)?;
+        self.reap(&self.dumped_pids()?)?;
         let restored = self.restore()?;
         // The dump's own time is counted already.
         self.still.0 += restored.began - dumped.ended;
         self.still.1 += restored.ended - dumped.ended;
         Ok(())
+    }
+
+    /// Pids of the last dump: some may have been born while it began.
+    fn dumped_pids(&self) -> anyhow::Result<Vec<i32>> {
+        let names = fs::read_dir(self.images())?.flatten().map(|entry| entry.file_name());
+        let pid = |name: std::ffi::OsString| {
+            name.to_str()?.strip_prefix("core-")?.strip_suffix(".img")?.parse().ok()
+        };
+        Ok(names.filter_map(pid).collect())
     }
 
     /// Collects the ended tasks of the tree, which leave their pids free for a restore.

@@ -20,7 +20,8 @@ pub(super) mod log;
 mod podman;
 
 pub use export::Compression;
-pub use import::{Fetch, Staged};
+pub(super) use export::write_files;
+pub use import::{Fetch, Staged, StagedRound};
 
 const CONFIG_DUMP: &str = "config.dump";
 const NETWORK_STATUS: &str = "network.status";

@@ -15,8 +15,8 @@ use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use stasis_engine::Report;
 
 use super::{
-    Checkpoint, Disk, Existing, Fate, LeftOut, Made, Remade, Remake, Stored, Wanted, Wish,
-    disk_elsewhere,
+    Checkpoint, Disk, Existing, Fate, LeftOut, Made, MemoryWritten, Remade, Remake, Stored, Wanted,
+    Wish, disk_elsewhere,
 };
 use crate::{
     error::{Error, Result},
@@ -89,6 +89,7 @@ impl Container {
             left_out: LeftOut::default(),
             existing: Existing::Replace,
             deadline: None,
+            memory: MemoryWritten::All,
         });
         let made = made.inspect_err(|_| drop(record::remove_tree(&dir)));
         let Made { stored, .. } = made?;

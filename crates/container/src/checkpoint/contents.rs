@@ -44,7 +44,7 @@ impl Stored {
     pub fn verify(&self) -> Result<()> {
         let _held = self.hold()?;
         manifest::verify(&self.dir)?;
-        stasis_engine::verify(&self.dir.join(IMAGES))?;
+        stasis_engine::verify(&self.dir.join(IMAGES), &self.parents())?;
         for (file, _) in self.archives() {
             self.described(&file)?;
         }
@@ -81,7 +81,7 @@ impl Stored {
     /// As [`Stored::tree`].
     pub fn compare_memory(&self, other: &Stored) -> Result<BTreeMap<NsPid, MemoryDifference>> {
         let (ours, theirs) = (self.dir.join(IMAGES), other.dir.join(IMAGES));
-        Ok(stasis_engine::compare_memory(&ours, &theirs)?)
+        Ok(stasis_engine::compare_memory((&ours, &self.parents()), (&theirs, &other.parents()))?)
     }
 
     fn files(&self) -> Result<BTreeMap<PathBuf, Described>> {

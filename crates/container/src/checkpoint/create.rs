@@ -22,6 +22,7 @@ use stasis_model::{Loss, NamespaceKind};
 use super::{
     CONFIG, Checkpoint, Checkpoints, DELETED, DESCRIPTORS, Disk, Existing, Fate, Host, IMAGES,
     LeftOut, Maker, ROOTFS_DIFF, SHM_TARGET, SPEC_DUMP, STDIN, Stored, VERSION, Wanted, manifest,
+    rounds::{Before, MemoryWritten, Rounds},
     stored::{self, STAGE_PREFIX},
     tmpfs_file,
 };
@@ -33,6 +34,7 @@ use crate::{
     error::{Context, Error, Result},
     frame::Frame,
     inside,
+    keeper::Keepers,
     lifecycle::KILL_TIMEOUT,
     name, networking, process, record, rootfs, spec,
     state::{Frozen, State, Status},
@@ -41,6 +43,9 @@ use crate::{
 
 const COPY_BYTES: usize = 1 << 20;
 const LOG_PATIENCE: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// What is left out, how long the log was, and what is not preserved.
+type Told<'a> = (LeftOut, u64, &'a [String]);
 
 /// A checkpoint that was just made.
 #[derive(Debug)]
@@ -73,6 +78,16 @@ impl Container {
                  name"
             )));
         }
+        let init = state.init.as_ref().map_or(0, |init| init.pid);
+        let tracking = Keepers::new(&self.home).take(init)?;
+        let before = match wanted.memory {
+            MemoryWritten::All => {
+                // A tree is not frozen while somebody watches it.
+                drop(tracking);
+                None
+            }
+            MemoryWritten::SinceThePreCheckpoint => self.before(tracking)?,
+        };
         let stage = self.stage(name, dir)?;
         // The monitor thaws the container if we die from here on.
         let mut session = Session::connect(self)?;
@@ -81,7 +96,9 @@ impl Container {
             networking::rest(self)?;
             self.update(|state| state.stop_requested = true)?;
         }
-        let frozen = self.freeze_to(stage, wanted, &state, &mut session);
+        let frozen = self.freeze_to(stage, wanted, (&state, before), &mut session);
+        // What was noted since has been read: nothing can build upon it any more.
+        record::remove_tree(&self.pre_checkpoint_dir())?;
         if frozen.is_err() && fate == Fate::Stop {
             // The failure that led here is the one to tell.
             let _ = self.update(|now| now.stop_requested = state.stop_requested);
@@ -122,7 +139,7 @@ impl Container {
         }
     }
 
-    fn stage(&self, name: &str, dir: Option<&Path>) -> Result<Stage> {
+    pub(super) fn stage(&self, name: &str, dir: Option<&Path>) -> Result<Stage> {
         match dir {
             None => Stage::new(&self.own_checkpoints()),
             Some(parent) => {
@@ -136,7 +153,7 @@ impl Container {
         }
     }
 
-    fn refuse_unfit(&self, state: &State) -> Result<()> {
+    pub(crate) fn refuse_unfit(&self, state: &State) -> Result<()> {
         match state.status {
             Status::Running => {}
             Status::Paused => {
@@ -185,10 +202,12 @@ impl Container {
         &self,
         stage: Stage,
         wanted: &Wanted<'_>,
-        state: &State,
+        (state, before): (&State, Option<Before>),
         session: &mut Session,
     ) -> Result<Made> {
         let Wanted { name, fate, left_out, .. } = *wanted;
+        let (since, rounds) = before.map(Before::split).unzip();
+        let rounds = rounds.unwrap_or_default();
         let init = state.init.as_ref().map_or(0, |init| init.pid);
         let images = stage.dir.join(IMAGES);
         record::make_private_dir(&images)?;
@@ -206,7 +225,8 @@ impl Container {
                 if fate == Fate::Stop
                     && let Some(open) = stage.take()
                 {
-                    let stored = self.seal(open, name, state, (left_out, log_bytes), &losses)?;
+                    let told = (left_out, log_bytes, &*losses);
+                    let stored = self.seal(open, name, state, (told, &rounds))?;
                     self.note_frozen(sealed.insert(stored))?;
                 }
                 Ok(())
@@ -223,6 +243,7 @@ impl Container {
             deadline: wanted.deadline,
             // What becomes of them is for each restore to say.
             connections: FrozenConnections::Kept(&Momentary),
+            since,
             while_stopped: Some(&mut while_stopped),
         });
         let report = match report {
@@ -236,7 +257,8 @@ impl Container {
             }
         };
         if let Some(open) = stage {
-            sealed = Some(self.seal(open, name, state, (left_out, log_bytes), &losses)?);
+            let told = (left_out, log_bytes, &*losses);
+            sealed = Some(self.seal(open, name, state, (told, &rounds))?);
         }
         match sealed {
             Some(stored) => Ok(Made { stored, report }),
@@ -245,7 +267,7 @@ impl Container {
     }
 
     /// What the host provides again at a restore.
-    pub(super) fn externals(&self, state: &State) -> Result<Externals> {
+    pub(crate) fn externals(&self, state: &State) -> Result<Externals> {
         let spec: serde_json::Value = record::read(&self.place.bundle().join("config.json"))?;
         let mut mounts = spec::mount_points(&spec);
         if self.config.tty {
@@ -257,7 +279,7 @@ impl Container {
     }
 
     /// Everything but the tasks, of the same instant.
-    fn write_surroundings(
+    pub(super) fn write_surroundings(
         &self,
         dir: &Path,
         init: i32,
@@ -285,7 +307,7 @@ impl Container {
 
     /// How long the log is when all is in it that was printed up to the instant of the checkpoint; a
     /// container that runs on goes on writing to it.
-    fn logged(&self, session: &mut Session, init: i32, state: &State) -> Result<u64> {
+    pub(super) fn logged(&self, session: &mut Session, init: i32, state: &State) -> Result<u64> {
         for (fd, key) in state.stdio.iter().enumerate().skip(1) {
             await_empty(&format!("/proc/{init}/fd/{fd}"), key);
         }
@@ -332,16 +354,30 @@ impl Container {
         stage: Stage,
         name: &str,
         state: &State,
-        (left_out, log_bytes): (LeftOut, u64),
-        losses: &[String],
+        (told, rounds): (Told<'_>, &Rounds),
     ) -> Result<Stored> {
-        let checkpoint = Checkpoint {
+        rounds.link_into(&stage.dir)?;
+        let checkpoint = self.describe((&stage.dir, &stage.id), name, state, (told, rounds))?;
+        record::write(&stage.dir.join(CONFIG), &checkpoint)?;
+        manifest::seal(&stage.dir, &rounds.sums)?;
+        Ok(Stored::new(checkpoint, stage.finish()?))
+    }
+
+    /// What the checkpoint in `dir` says of itself.
+    pub(super) fn describe(
+        &self,
+        (dir, id): (&Path, &str),
+        name: &str,
+        state: &State,
+        ((left_out, log_bytes, losses), rounds): (Told<'_>, &Rounds),
+    ) -> Result<Checkpoint> {
+        Ok(Checkpoint {
             version: VERSION,
-            id: stage.id.clone(),
+            id: id.to_owned(),
             name: name.to_owned(),
             created: Timestamp::now(),
             parent: state.came_from.clone(),
-            size_bytes: manifest::size_bytes(&stage.dir)?,
+            size_bytes: manifest::size_bytes(dir)?,
             host: Some(Host::probe()),
             container: self.config.clone(),
             disk: match left_out.rootfs && (state.saved.is_some() || state.stays_for.is_some()) {
@@ -354,10 +390,8 @@ impl Container {
             losses: losses.to_vec(),
             endpoints: state.endpoints.clone(),
             made_by: Maker::Stasis,
-        };
-        record::write(&stage.dir.join(CONFIG), &checkpoint)?;
-        manifest::seal(&stage.dir)?;
-        Ok(Stored::new(checkpoint, stage.finish()?))
+            rounds: rounds.named.clone(),
+        })
     }
 }
 
@@ -365,7 +399,7 @@ impl Container {
 pub(super) struct Stage {
     pub dir: PathBuf,
     pub target: PathBuf,
-    id: String,
+    pub id: String,
 }
 
 impl Stage {

@@ -38,7 +38,7 @@ impl Store {
             }
         }
         obstacles.extend(self.of_surroundings(&checkpoint.container)?);
-        let tree = check_restore(&stored.dir.join(IMAGES), cpu)?;
+        let tree = check_restore(&stored.dir.join(IMAGES), &stored.parents(), cpu)?;
         obstacles.extend(tree.obstacles);
         if let Some(then) = &checkpoint.host
             && then.cgroups != here.cgroups

@@ -78,7 +78,7 @@ impl Checkpoints {
                 "image {name} has {count} layers, and one of a checkpoint has one"
             )));
         };
-        self.unpack_fetching(self.home.images().open_blob(&layer.digest)?, fetch)
+        self.unpack_fetching(self.home.images().open_blob(&layer.digest)?, &[], fetch)
     }
 
     fn annotations(&self, checkpoint: &Checkpoint) -> BTreeMap<String, String> {

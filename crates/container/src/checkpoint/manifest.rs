@@ -30,13 +30,14 @@ pub(super) struct Sum {
     pub blake3: String,
 }
 
-/// Computes the sums of all files below `dir`, syncs each, and writes them down.
+/// Computes the sums of all files below `dir` but those that are known and on disk already, syncs each,
+/// and writes them down.
 ///
 /// # Errors
 /// [`Error::Refused`] by the file system.
-pub(super) fn seal(dir: &Path) -> Result<()> {
-    let mut manifest = Manifest::new();
-    for path in files(dir)? {
+pub(super) fn seal(dir: &Path, known: &Manifest) -> Result<()> {
+    let mut manifest = known.clone();
+    for path in files(dir)?.into_iter().filter(|path| !known.contains_key(path)) {
         let file = open(&dir.join(&path))?;
         manifest.insert(path.clone(), sum(&file).context("read", path.display())?);
         file.sync_all().context("sync", path.display())?;
@@ -46,6 +47,55 @@ pub(super) fn seal(dir: &Path) -> Result<()> {
         record::sync_dir(&inner)?;
     }
     Ok(())
+}
+
+/// As [`seal`] for what is only to travel: nothing is synced.
+///
+/// # Errors
+/// [`Error::Refused`] by the file system.
+pub(super) fn write_down(dir: &Path) -> Result<()> {
+    replace(dir, &sums_of(dir)?)
+}
+
+/// Writes other sums down; nothing is synced.
+///
+/// # Errors
+/// [`Error::Refused`] by the file system.
+pub(super) fn replace(dir: &Path, manifest: &Manifest) -> Result<()> {
+    let path = dir.join(FILE);
+    fs::write(&path, to_bytes(manifest)?).context("write", path.display())
+}
+
+/// The sums of all files below `dir`.
+///
+/// # Errors
+/// [`Error::Refused`] by the file system.
+pub(super) fn sums_of(dir: &Path) -> Result<Manifest> {
+    let mut sums = Manifest::new();
+    for path in files(dir)? {
+        let file = open(&dir.join(&path))?;
+        sums.insert(path.clone(), sum(&file).context("read", path.display())?);
+    }
+    Ok(sums)
+}
+
+/// The sum of what is not on disk.
+pub(super) fn sum_of(bytes: &[u8]) -> Sum {
+    Sum { len_bytes: bytes.len() as u64, blake3: blake3::hash(bytes).to_hex().to_string() }
+}
+
+/// What stands there of the directory `name`.
+pub(super) fn below(manifest: &Manifest, name: &str) -> Manifest {
+    let inside = manifest.iter().filter(|(path, _)| path.starts_with(name));
+    inside.map(|(path, sum)| (path.clone(), sum.clone())).collect()
+}
+
+/// One sum of all these.
+///
+/// # Errors
+/// [`Error::Damaged`] never in practice.
+pub(super) fn digest(manifest: &Manifest) -> Result<String> {
+    Ok(blake3::hash(&to_bytes(manifest)?).to_hex().to_string())
 }
 
 /// Compares all files below `dir` with what was written down.
@@ -221,7 +271,7 @@ mod tests {
         fs::create_dir(dir.path().join("checkpoint")).unwrap();
         fs::write(dir.path().join("checkpoint/pages-1.img"), vec![3; 5000]).unwrap();
         fs::write(dir.path().join("config.json"), "{}").unwrap();
-        seal(dir.path()).unwrap();
+        seal(dir.path(), &Manifest::new()).unwrap();
         dir
     }
 

@@ -4,12 +4,16 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use stasis_enclosure::cgroup::Cgroup;
 use stasis_network::Publish;
 
 use super::{Checkpoint, Disk, LeftOut, Stored, archive, disk_elsewhere};
 use crate::{
     config::{Config, Filling, Mount, MountKind, Network, Rootfs},
     error::{Error, Result},
+    migration::arrival,
+    name,
+    spec::cgroup_name,
     store::{Container, Store},
 };
 
@@ -26,6 +30,16 @@ pub struct Remake<'a> {
     pub publish: Option<&'a [Publish]>,
     /// In the place of the networks it was in.
     pub network: Option<&'a Network>,
+    pub stays: Stays,
+}
+
+/// When it is sure that the new container stays.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Stays {
+    #[default]
+    AtOnce,
+    /// It is arriving from another host, which may keep it yet.
+    WhenGivenAway,
 }
 
 /// What becomes of the addresses that a container had. A new container never gets them.
@@ -51,14 +65,20 @@ impl Store {
     /// [`Error::Invalid`] if its image, a name or an id stands in the way. Nothing is left then.
     pub fn remake(&self, stored: &Stored, remake: &Remake<'_>) -> Result<Remade> {
         let mut fitted = stored.clone();
-        let config = self.fit(&mut fitted.checkpoint, remake)?;
+        let mut config = self.fit(&mut fitted.checkpoint, remake)?;
         if remake.name.is_none() {
             self.refuse_present_volumes(&fitted.checkpoint)?;
         }
-        let container = match remake.name {
-            Some(_) => self.create(config)?,
-            None => self.create_again(config)?,
-        };
+        // One that still runs under another engine of this machine would share its control group.
+        if remake.name.is_some() || is_running_elsewhere(&config.id)? {
+            config.id = name::draw_id()?;
+        }
+        if remake.stays == Stays::WhenGivenAway {
+            // A new container's volumes are its own and go with it; others are new here, as was seen.
+            let volumes = if remake.name.is_some() { &[][..] } else { &fitted.checkpoint.volumes };
+            arrival::mark(self.home(), &config.id, volumes)?;
+        }
+        let container = self.create_again(config)?;
         let before = std::mem::replace(&mut fitted.checkpoint.container, container.config.clone());
         fitted.volumes = renamed_volumes(&before.mounts, &container.config.mounts);
         match self.bring_log(stored, &container) {
@@ -112,6 +132,25 @@ impl Store {
         Ok(config)
     }
 
+    /// Refuses a container whose image is not here, or whose volumes are others' here.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] naming what stands in the way.
+    pub(crate) fn refuse_without_base(&self, config: &Config, name: Option<&str>) -> Result<()> {
+        self.find_image(config)?;
+        let volumes = self.volumes();
+        let own = config.mounts.iter().filter_map(|mount| mount.volume());
+        let mut taken = own.filter(|source| volumes.find(&source.name).is_ok());
+        match (name, taken.next()) {
+            (None, Some(source)) => Err(Error::invalid(format!(
+                "volume {} is there already: remove it, or give the container another name for \
+                 volumes of its own",
+                source.name
+            ))),
+            (_, _) => Ok(()),
+        }
+    }
+
     fn find_image(&self, config: &Config) -> Result<()> {
         let Rootfs::Image { image, name } = &config.rootfs else { return Ok(()) };
         if self.images().find_id(image).is_ok() {
@@ -150,6 +189,10 @@ impl Store {
         }
         archive::log::copy(&self.home().place(&then.id).log(), &container.log_path(), *len_bytes)
     }
+}
+
+fn is_running_elsewhere(id: &str) -> Result<bool> {
+    Ok(!Cgroup::new(cgroup_name(id)).processes()?.is_empty())
 }
 
 fn forget_addresses(config: &mut Config) {

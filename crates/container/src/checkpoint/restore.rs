@@ -15,8 +15,8 @@ use std::{
 use rustix::process::{WaitOptions, wait};
 use stasis_enclosure::tar;
 use stasis_engine::{
-    CpuCheck, InheritedFds, Keeping, NetworkLock, Pages, Report, RestoreOptions, RestoreRoot,
-    ThawedConnections,
+    CpuCheck, InheritedFds, Keeping, NetworkLock, Pages, Parents, Report, RestoreOptions,
+    RestoreRoot, ThawedConnections,
 };
 
 use super::{
@@ -59,6 +59,7 @@ pub(super) struct Prepared {
 pub struct Restoring<'a> {
     container: &'a Container,
     path: PathBuf,
+    parents: Parents,
     starting: Starting,
     pages: Pages,
     keeping: Keeping,
@@ -75,15 +76,21 @@ pub(super) struct Checked<'a> {
 }
 
 impl Stored {
-    /// Looks at every byte, and at this host.
-    pub(super) fn check(&self, store: &Store, wish: Wish) -> Result<Checked<'_>> {
+    /// Looks at this host alone: every byte was looked at as it came.
+    pub(super) fn check_host(&self, store: &Store, wish: Wish) -> Result<Checked<'_>> {
         let held = self.hold()?;
-        manifest::verify(&self.dir)?;
         let obstacles = store.obstacles_here(self, wish.cpu)?;
         if obstacles.is_empty() {
             return Ok(Checked { stored: self, wish, _held: held });
         }
         Err(stasis_engine::Error::NotHere(obstacles).into())
+    }
+
+    /// Looks at every byte, and at this host.
+    pub(super) fn check(&self, store: &Store, wish: Wish) -> Result<Checked<'_>> {
+        let _held = self.hold()?;
+        manifest::verify(&self.dir)?;
+        self.check_host(store, wish)
     }
 }
 
@@ -107,6 +114,18 @@ impl Container {
     /// if the container runs. The container is as it was.
     pub fn begin_restore(&self, stored: &Stored, wish: Wish) -> Result<Restoring<'_>> {
         self.begin_checked_restore(&stored.check(&Store::new(self.home.clone()), wish)?)
+    }
+
+    /// As [`Container::begin_restore`], when every byte was looked at as it came.
+    ///
+    /// # Errors
+    /// As [`Container::begin_restore`].
+    pub(crate) fn begin_verified_restore(
+        &self,
+        stored: &Stored,
+        wish: Wish,
+    ) -> Result<Restoring<'_>> {
+        self.begin_checked_restore(&stored.check_host(&Store::new(self.home.clone()), wish)?)
     }
 
     /// As [`Container::begin_restore`], when the checkpoint was looked at already.
@@ -149,6 +168,7 @@ impl Container {
         let restoring = Restoring {
             container: self,
             path: stored.dir.clone(),
+            parents: stored.parents(),
             starting: begun?,
             pages,
             keeping,
@@ -334,6 +354,7 @@ impl Restoring<'_> {
         };
         let restored = stasis_engine::restore(RestoreOptions {
             images_dir: self.path.join(IMAGES),
+            parents: self.parents.clone(),
             root: RestoreRoot::Waiting { pid: self.starting.pid, release: &mut release },
             shell_job: false,
             // Compared before anything was made.

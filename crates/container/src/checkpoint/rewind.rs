@@ -7,7 +7,9 @@
 
 use stasis_engine::Report;
 
-use super::{Existing, Fate, LeftOut, Made, Stored, Wanted, Wish, restore::Prepared};
+use super::{
+    Existing, Fate, LeftOut, Made, MemoryWritten, Stored, Wanted, Wish, restore::Prepared,
+};
 use crate::{
     error::{Error, Result},
     lifecycle::KILL_TIMEOUT,
@@ -98,6 +100,7 @@ impl Container {
             left_out,
             existing: Existing::Refuse,
             deadline: None,
+            memory: MemoryWritten::All,
         });
         if frozen.is_err() {
             self.update(|state| state.stays_for = None)?;

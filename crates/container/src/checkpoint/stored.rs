@@ -11,6 +11,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use stasis_engine::Parents;
+
 use super::{CONFIG, Checkpoint, Origin, create};
 use crate::{
     error::{Context, Error, Result},
@@ -72,6 +74,12 @@ impl Stored {
         let lock = Lock::share_existing(&self.dir).map_err(|_| gone())?;
         // It may have been removed while we waited.
         if self.dir.join(CONFIG).exists() { Ok(Held(lock)) } else { Err(gone()) }
+    }
+
+    /// Where the rounds of memory lie that it builds upon.
+    pub(super) fn parents(&self) -> Parents {
+        let rounds = self.checkpoint.rounds.iter();
+        Parents::Given(rounds.map(|round| self.dir.join(&round.name)).collect())
     }
 
     /// How a later checkpoint names it as its parent.

@@ -9,7 +9,7 @@ use stasis_engine::Report;
 
 use super::{CHECKPOINT, Saved, node, order::in_order};
 use crate::{
-    checkpoint::{Existing, Fate, LeftOut, Wanted},
+    checkpoint::{Existing, Fate, LeftOut, MemoryWritten, Wanted},
     error::{Context, Error, Result},
     process::ProcessId,
     state::{State, Status},
@@ -125,6 +125,7 @@ impl Container {
             },
             existing: Existing::Replace,
             deadline,
+            memory: MemoryWritten::All,
         });
         match frozen {
             Ok(made) => Ok((made.report, nr_sessions)),

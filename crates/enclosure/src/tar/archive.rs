@@ -139,6 +139,16 @@ impl<W: Write> Writer<W> {
         self.header(&format!("{path}/"), EntryType::Directory, 0)
     }
 
+    /// Adds a symbolic link.
+    ///
+    /// # Errors
+    /// [`crate::Error::Refused`] by the stream.
+    pub fn link(&mut self, path: &str, target: &str) -> Result<()> {
+        let mut entry = EntryBuilder::new_ustar();
+        entry.link_name(target);
+        self.write_header(entry, path, EntryType::Symlink, 0)
+    }
+
     /// Adds a file of exactly `len_bytes`.
     ///
     /// # Errors
@@ -155,9 +165,18 @@ impl<W: Write> Writer<W> {
     }
 
     fn header(&mut self, path: &str, kind: EntryType, len_bytes: u64) -> Result<()> {
+        self.write_header(EntryBuilder::new_ustar(), path, kind, len_bytes)
+    }
+
+    fn write_header(
+        &mut self,
+        mut entry: EntryBuilder,
+        path: &str,
+        kind: EntryType,
+        len_bytes: u64,
+    ) -> Result<()> {
         let Stamp { file_mode, directory_mode, time } = self.stamp;
         let mode = if kind == EntryType::Directory { directory_mode } else { file_mode };
-        let mut entry = EntryBuilder::new_ustar();
         let fill = || -> std::result::Result<Vec<u8>, tar_core::HeaderError> {
             entry.path(path).entry_type(kind);
             entry.mode(mode)?.uid(0)?.gid(0)?.size(len_bytes)?.mtime(time)?;

@@ -25,12 +25,17 @@ pub struct FilesLimits {
 }
 
 /// Unpacks an archive of files and directories into the empty directory `target`; only their owner
-/// may read them.
+/// may read them. Symbolic links that `is_known` (path and what it says) are passed over.
 ///
 /// # Errors
 /// [`crate::Error::Archive`] for a member that leads out of `target`, stands there twice, or is neither
 /// file nor directory, and for more than is allowed. [`crate::Error::Refused`] by the file system.
-pub fn unpack_files(input: &mut dyn Read, target: &Path, limits: FilesLimits) -> Result<()> {
+pub fn unpack_files(
+    input: &mut dyn Read,
+    target: &Path,
+    limits: FilesLimits,
+    is_known: fn(&Path, &Path) -> bool,
+) -> Result<()> {
     let mut source = Source::new(input, Ending::Marked);
     let (mut files, mut bytes) = (0u64, 0u64);
     let mut made = BTreeSet::new();
@@ -53,6 +58,8 @@ pub fn unpack_files(input: &mut dyn Read, target: &Path, limits: FilesLimits) ->
             EntryType::Regular | EntryType::Continuous if member.sparse.is_none() => {
                 make_file(&mut source, &member, &target.join(&path))?;
             }
+            EntryType::Symlink
+                if member.link.as_ref().is_some_and(|link| is_known(&path, link)) => {}
             other => return Err(refused(&path, format!("it is of kind {other:?}, not a file"))),
         }
     }
@@ -104,11 +111,16 @@ mod tests {
         writer.finish().unwrap()
     }
 
+    fn is_known(path: &Path, link: &Path) -> bool {
+        path == Path::new("d/l") && link == Path::new("../e")
+    }
+
     fn check(archive: &[u8], expect: &str) {
         let outer = tempfile::tempdir().unwrap();
         let target = outer.path().join("target");
         fs::create_dir(&target).unwrap();
-        let refused = unpack_files(&mut &archive[..], &target, LIMITS).unwrap_err().to_string();
+        let refused = unpack_files(&mut &archive[..], &target, LIMITS, is_known);
+        let refused = refused.unwrap_err().to_string();
         assert!(refused.contains(expect), "{refused}");
         assert_eq!(fs::read_dir(outer.path()).unwrap().count(), 1, "something lies outside");
     }
@@ -117,9 +129,24 @@ mod tests {
     fn files_come_back() {
         let archive = archive(&[("a", b"one"), ("d/e/b", b"two")]);
         let target = tempfile::tempdir().unwrap();
-        unpack_files(&mut archive.as_slice(), target.path(), LIMITS).unwrap();
+        unpack_files(&mut archive.as_slice(), target.path(), LIMITS, is_known).unwrap();
         assert_eq!(fs::read(target.path().join("a")).unwrap(), b"one");
         assert_eq!(fs::read(target.path().join("d/e/b")).unwrap(), b"two");
+    }
+
+    #[test]
+    fn known_links_are_not_made() {
+        let linked = |path: &str, link: &str| {
+            let mut writer = Writer::private(Vec::new(), 7);
+            writer.link(path, link).unwrap();
+            writer.finish().unwrap()
+        };
+        let target = tempfile::tempdir().unwrap();
+        let known = linked("d/l", "../e");
+        unpack_files(&mut known.as_slice(), target.path(), LIMITS, is_known).unwrap();
+        assert!(target.path().join("d").is_dir() && !target.path().join("d/l").is_symlink());
+        check(&linked("d/l", "../../e"), "not a file");
+        check(&linked("l", "../e"), "not a file");
     }
 
     #[test]

@@ -4,6 +4,8 @@ mod ghosts;
 mod open;
 mod page_reader;
 mod page_writer;
+mod parents;
+mod pre_dump;
 mod reader;
 mod stats;
 mod tcp_stream;
@@ -14,10 +16,12 @@ use stasis_model::{NsPid, SegmentId};
 pub use ghosts::{GhostChunk, GhostReader, GhostWriter, ReadAt, ghost_chunks};
 pub use page_reader::{PageReader, PagemapRun, StoredRun, decode_pagemap};
 pub use page_writer::PageWriter;
+pub use parents::Parents;
+pub use pre_dump::round_of;
 pub use reader::Reader;
 pub use stats::DumpStats;
 pub use tcp_stream::{TcpQueues, TcpStreamReader, tcp_queues};
-pub use writer::Writer;
+pub use writer::{Previous, Writer};
 
 /// Whose memory pages are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,14 +1,10 @@
 //! Where the contents of pages lie.
 
-use std::{
-    fs::{self, File},
-    io::ErrorKind,
-    path::{Path, PathBuf},
-};
+use std::{fs::File, path::Path};
 
 use stasis_model::{PAGE_SIZE, PageRun};
 
-use super::{PageOwner, open, page_flag, page_writer::checked_end, pages_file};
+use super::{PageOwner, Parents, open, page_flag, page_writer::checked_end, pages_file, parents};
 use crate::{
     Error, Result,
     error::Place,
@@ -18,12 +14,6 @@ use crate::{
         pagemap::{PagemapEntry, PagemapHead},
     },
 };
-
-/// Name of the link to the directory of the checkpoint before.
-const PARENT_LINK: &str = "parent";
-
-/// How many directories may hang behind each other.
-const MAX_DEPTH: usize = 64;
 
 /// Pages whose contents lie back to back in one file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,12 +48,16 @@ impl PageReader {
         &self.files[run.file]
     }
 
-    pub(super) fn open(dir: &Path, owner: PageOwner) -> Result<Option<Self>> {
-        open_at(dir, owner, 0)
+    pub(super) fn open(dir: &Path, owner: PageOwner, parents: &Parents) -> Result<Option<Self>> {
+        open_at(dir, owner, (parents, 0))
     }
 }
 
-fn open_at(dir: &Path, owner: PageOwner, depth: usize) -> Result<Option<PageReader>> {
+fn open_at(
+    dir: &Path,
+    owner: PageOwner,
+    (parents, depth): (&Parents, usize),
+) -> Result<Option<PageReader>> {
     let name = owner.pagemap_file();
     let Some(bytes) = open::read(dir, &name)? else { return Ok(None) };
     let (pages_id, entries) = decode_pagemap(&name, &bytes)?;
@@ -74,7 +68,7 @@ fn open_at(dir: &Path, owner: PageOwner, depth: usize) -> Result<Option<PageRead
         reader.files.push(open_pages(dir, &pages_file(pages_id), nr_present)?);
     }
     let parent = if entries.iter().any(|entry| entry.in_parent) {
-        open_parent(dir, owner, depth)?
+        open_parent(dir, owner, (parents, depth))?
     } else {
         PageReader { files: Vec::new(), runs: Vec::new() }
     };
@@ -161,24 +155,14 @@ fn open_pages(dir: &Path, name: &str, nr_pages: u64) -> Result<File> {
     }
 }
 
-fn open_parent(dir: &Path, owner: PageOwner, depth: usize) -> Result<PageReader> {
-    let needed_for = "pages are in the checkpoint before";
-    let missing = |file: String| Error::Missing { file, needed_for: needed_for.into() };
-    if depth == MAX_DEPTH {
-        return Err(open::corrupt(PARENT_LINK, format!("leads through more than {depth} others")));
-    }
-    let dir = follow_parent(dir)?.ok_or_else(|| missing(PARENT_LINK.into()))?;
-    let reader = open_at(&dir, owner, depth + 1)?;
-    reader.ok_or_else(|| missing(dir.join(owner.pagemap_file()).display().to_string()))
-}
-
-fn follow_parent(dir: &Path) -> Result<Option<PathBuf>> {
-    let link = dir.join(PARENT_LINK);
-    match fs::read_link(&link) {
-        Ok(target) => Ok(Some(dir.join(target))),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(Error::io("follow", link)(error)),
-    }
+fn open_parent(
+    dir: &Path,
+    owner: PageOwner,
+    (parents, depth): (&Parents, usize),
+) -> Result<PageReader> {
+    let dir = parents.of(dir, depth)?;
+    let reader = open_at(&dir, owner, (parents, depth + 1))?;
+    reader.ok_or_else(|| parents::missing(dir.join(owner.pagemap_file()).display().to_string()))
 }
 
 /// The parts of `stored` that make up the entry's run; every page of it must be there.

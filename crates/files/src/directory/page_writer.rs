@@ -29,12 +29,24 @@ pub struct PageWriter {
     file: File,
     entries: Vec<(PageRun, u32)>,
     nr_pages: u64,
+    /// Pages that the checkpoint before has.
+    known: Vec<PageRun>,
 }
 
 impl PageWriter {
-    pub(super) fn create(dir: PathBuf, owner: PageOwner, pages_id: u32) -> Result<Self> {
+    pub(super) fn create(
+        dir: PathBuf,
+        owner: PageOwner,
+        pages_id: u32,
+        known: Vec<PageRun>,
+    ) -> Result<Self> {
         let file = open::create(&dir, &pages_file(pages_id))?;
-        Ok(PageWriter { dir, owner, pages_id, file, entries: Vec::new(), nr_pages: 0 })
+        Ok(PageWriter { dir, owner, pages_id, file, entries: Vec::new(), nr_pages: 0, known })
+    }
+
+    /// Pages whose contents the checkpoint before has: in ascending order, not overlapping.
+    pub fn known(&self) -> &[PageRun] {
+        &self.known
     }
 
     /// The file that contents go into, back to back in the order of their records.
@@ -53,18 +65,35 @@ impl PageWriter {
     /// # Errors
     /// [`Error::Unwritable`] if the run is not above those before it.
     pub fn record(&mut self, run: PageRun, lazy: bool) -> Result<()> {
+        self.enter(run, page_flag::PRESENT | if lazy { page_flag::LAZY } else { 0 })?;
+        self.nr_pages += run.nr_pages;
+        Ok(())
+    }
+
+    /// Tells that the contents of a run are those in the checkpoint before, which must be among
+    /// [`PageWriter::known`].
+    ///
+    /// # Errors
+    /// [`Error::Unwritable`] if the run is not above those before it, or not known.
+    pub fn record_known(&mut self, run: PageRun) -> Result<()> {
+        let at = self.known.partition_point(|known| known.end() <= run.start);
+        let covers = |known: &PageRun| known.start <= run.start && run.end() <= known.end();
+        if !self.known.get(at).is_some_and(covers) {
+            let object = format!("a run of {} pages at {:#x}", run.nr_pages, run.start);
+            return Err(Error::unwritable(object, "the checkpoint before does not have it"));
+        }
+        self.enter(run, page_flag::PARENT)
+    }
+
+    fn enter(&mut self, run: PageRun, flags: u32) -> Result<()> {
         let end = checked_end(run).filter(|_| run.start.is_multiple_of(PAGE_SIZE));
         let above = self.entries.last().is_none_or(|(last, _)| run.start >= last.end());
         if end.is_none() || !above {
             let object = format!("a run of {} pages at {:#x}", run.nr_pages, run.start);
             return Err(Error::unwritable(object, "runs must be aligned and in ascending order"));
         }
-        if run.nr_pages == 0 {
-            return Ok(());
-        }
-        let flags = page_flag::PRESENT | if lazy { page_flag::LAZY } else { 0 };
-        self.nr_pages += run.nr_pages;
         match self.entries.last_mut() {
+            _ if run.nr_pages == 0 => {}
             Some((last, last_flags)) if last.end() == run.start && *last_flags == flags => {
                 last.nr_pages += run.nr_pages;
             }

@@ -8,7 +8,7 @@ use std::{
 
 use stasis_model::{GhostId, SocketId, Tree};
 
-use super::{DumpStats, GhostReader, PageOwner, PageReader, TcpStreamReader, open, stats};
+use super::{DumpStats, GhostReader, PageOwner, PageReader, Parents, TcpStreamReader, open, stats};
 use crate::{
     Error, Facts, Result,
     convert::{self, Source, tmpfs_file},
@@ -20,6 +20,7 @@ const INVENTORY: &str = "inventory.img";
 #[derive(Clone, Debug)]
 pub struct Reader {
     dir: PathBuf,
+    parents: Parents,
 }
 
 impl Reader {
@@ -29,12 +30,18 @@ impl Reader {
     /// [`Error::Missing`] if there is none, [`Error::Io`].
     pub fn open(dir: &Path) -> Result<Self> {
         match open::open(dir, INVENTORY)? {
-            Some(_) => Ok(Reader { dir: dir.into() }),
+            Some(_) => Ok(Reader { dir: dir.into(), parents: Parents::Linked }),
             None => Err(Error::Missing {
                 file: dir.join(INVENTORY).display().to_string(),
                 needed_for: "every checkpoint has one".into(),
             }),
         }
+    }
+
+    /// The same, with the checkpoints before found in this way.
+    #[must_use]
+    pub fn with_parents(self, parents: Parents) -> Self {
+        Reader { parents, ..self }
     }
 
     /// The tree, checked.
@@ -67,7 +74,7 @@ impl Reader {
     /// [`Error::Missing`] if contents are not there, [`Error::Corrupt`], [`Error::Io`];
     /// [`Error::Unsupported`] if pages were left with a server.
     pub fn pages(&self, owner: PageOwner) -> Result<Option<PageReader>> {
-        PageReader::open(&self.dir, owner)
+        PageReader::open(&self.dir, owner, &self.parents)
     }
 
     /// The stored parts of a ghost.

@@ -3,17 +3,20 @@
 use std::{
     collections::BTreeSet,
     fs::{self, DirBuilder, File},
-    os::unix::fs::DirBuilderExt,
+    os::unix::fs::{DirBuilderExt, symlink},
     path::{Path, PathBuf},
     sync::atomic::{AtomicU32, Ordering},
 };
 
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use stasis_model::{
-    FileKind, GhostContent, GhostFile, GhostId, InetSocket, SocketId, TcpConnection, Tree,
+    FileKind, GhostContent, GhostFile, GhostId, InetSocket, PageRun, SocketId, TcpConnection, Tree,
 };
 
-use super::{DumpStats, GhostWriter, PageOwner, PageWriter, open, stats, tcp_stream};
+use super::{
+    DumpStats, GhostWriter, PageOwner, PageReader, PageWriter, Parents, open, parents, pre_dump,
+    stats, tcp_stream,
+};
 use crate::{
     Error, FEW, Facts, Result,
     convert::{self, ghost_file, tcp_stream_file, tmpfs_file},
@@ -29,6 +32,25 @@ pub struct Writer {
     /// What was in the directory before.
     others: BTreeSet<PathBuf>,
     next_pages_id: AtomicU32,
+    previous: Option<Previous>,
+}
+
+/// The checkpoint before, in which pages may stay that did not change since.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Previous {
+    pub dir: PathBuf,
+    /// Those before it.
+    pub parents: Parents,
+    /// What the link `parent` in the new directory says; without one, whoever reads it must be told
+    /// the directories ([`Parents::Given`]).
+    pub link: Option<PathBuf>,
+}
+
+impl Previous {
+    /// The directories before the new one.
+    pub fn parents_of_next(&self) -> Parents {
+        self.parents.before(&self.dir)
+    }
 }
 
 impl Writer {
@@ -43,17 +65,47 @@ impl Writer {
             .create(dir)
             .map_err(Error::io("make the directory of", dir))?;
         let others = list(dir)?;
-        Ok(Writer { dir: dir.into(), others, next_pages_id: AtomicU32::new(1) })
+        let next_pages_id = AtomicU32::new(1);
+        Ok(Writer { dir: dir.into(), others, next_pages_id, previous: None })
+    }
+
+    /// The same after another checkpoint of the tree, which it then needs to be restored.
+    ///
+    /// # Errors
+    /// [`Error::Io`]
+    pub fn create_after(dir: &Path, previous: Previous) -> Result<Self> {
+        let writer = Self::create(dir)?;
+        if let Some(target) = &previous.link {
+            let link = dir.join(parents::LINK);
+            symlink(target, &link).map_err(Error::io("make", link))?;
+        }
+        Ok(Writer { previous: Some(previous), ..writer })
     }
 
     /// Begins the pages of a process or segment. Every live process and every segment that is not
     /// empty needs them, if only to say that there are none.
     ///
     /// # Errors
-    /// [`Error::Io`]
+    /// [`Error::Io`]; what is wrong with the checkpoint before.
     pub fn pages(&self, owner: PageOwner) -> Result<PageWriter> {
         let pages_id = self.next_pages_id.fetch_add(1, Ordering::Relaxed);
-        PageWriter::create(self.dir.clone(), owner, pages_id)
+        PageWriter::create(self.dir.clone(), owner, pages_id, self.known(owner)?)
+    }
+
+    /// Pages that the checkpoint before has.
+    fn known(&self, owner: PageOwner) -> Result<Vec<PageRun>> {
+        let Some(previous) = &self.previous else { return Ok(Vec::new()) };
+        let pages = PageReader::open(&previous.dir, owner, &previous.parents)?;
+        let mut known: Vec<PageRun> = Vec::new();
+        for stored in pages.iter().flat_map(PageReader::runs) {
+            match known.last_mut() {
+                Some(last) if last.end() == stored.run.start => {
+                    last.nr_pages += stored.run.nr_pages;
+                }
+                _ => known.push(stored.run),
+            }
+        }
+        Ok(known)
     }
 
     /// Begins the content of a ghost that is a regular file. The others have none and are written with
@@ -132,6 +184,14 @@ impl Writer {
         self.files()
     }
 
+    /// Writes what a round of memory alone has beside its pages: its inventory, and which round it was.
+    ///
+    /// # Errors
+    /// [`Error::Io`]
+    pub fn write_round(&self, facts: &Facts) -> Result<()> {
+        open::write(&self.dir, pre_dump::INVENTORY, &pre_dump::inventory(facts))
+    }
+
     /// Takes away what was written.
     ///
     /// # Errors
@@ -141,6 +201,17 @@ impl Writer {
             fs::remove_file(&file).map_err(Error::io("remove", file))?;
         }
         Ok(())
+    }
+
+    /// Length of all files that were written.
+    ///
+    /// # Errors
+    /// [`Error::Io`]
+    pub fn bytes_written(&self) -> Result<u64> {
+        self.files()?.iter().try_fold(0, |sum, file| {
+            let metadata = fs::symlink_metadata(file).map_err(Error::io("look at", file))?;
+            Ok(sum + metadata.len())
+        })
     }
 
     /// Lists the files that were written, by name.

@@ -30,26 +30,38 @@ pub fn export(store: &Store, args: &CheckpointExportArgs) -> Result<i32> {
 }
 
 pub fn import(store: &Store, args: &CheckpointImportArgs) -> Result<i32> {
-    let staged = unpack(store, &args.archive)?;
+    let staged = unpack(store, &args.archive, None)?;
     let stored = store.checkpoints().keep(staged, args.name.as_deref())?;
     say!("{}", stored.checkpoint.id);
     Ok(0)
 }
 
-/// The checkpoint in an archive; - is standard input.
-pub fn unpack(store: &Store, archive: &Path) -> Result<Staged> {
-    unpack_fetching(store, archive, &|_| Ok(()))
+/// The checkpoint in an archive, and that of the pre-checkpoint it builds upon; - is standard input.
+pub fn unpack(store: &Store, archive: &Path, previous: Option<&Path>) -> Result<Staged> {
+    unpack_fetching(store, archive, previous, &|_| Ok(()))
 }
 
 /// As [`unpack`]; `fetch` brings the image that one of Podman's stands on.
-pub fn unpack_fetching(store: &Store, archive: &Path, fetch: Fetch<'_>) -> Result<Staged> {
+pub fn unpack_fetching(
+    store: &Store,
+    archive: &Path,
+    previous: Option<&Path>,
+    fetch: Fetch<'_>,
+) -> Result<Staged> {
     let checkpoints = store.checkpoints();
-    if archive == Path::new("-") {
-        return Ok(checkpoints.unpack_fetching(io::stdin(), fetch)?);
-    }
-    let file = File::open(archive).map_err(|error| Failure {
+    let rounds = match previous {
+        Some(previous) => vec![checkpoints.unpack_previous(open(previous)?)?],
+        None => Vec::new(),
+    };
+    Ok(match archive == Path::new("-") {
+        true => checkpoints.unpack_fetching(io::stdin(), &rounds, fetch)?,
+        false => checkpoints.unpack_fetching(open(archive)?, &rounds, fetch)?,
+    })
+}
+
+fn open(path: &Path) -> Result<File> {
+    File::open(path).map_err(|error| Failure {
         cause: Some(error.to_string()),
-        ..Failure::new(format!("cannot open {}", archive.display()))
-    })?;
-    Ok(checkpoints.unpack_fetching(file, fetch)?)
+        ..Failure::new(format!("cannot open {}", path.display()))
+    })
 }

@@ -18,7 +18,7 @@ pub fn of_checkpoint(container: &Container, report: &Report, took: Duration) -> 
             "frozen_time": micros(stats.stopped),
             "memdump_time": phase(report, "pages"),
             "memwrite_time": phase(report, "write"),
-            "pages_scanned": stats.nr_pages,
+            "pages_scanned": stats.nr_pages + stats.nr_unchanged,
             "pages_written": stats.nr_pages,
         },
         "stasis_statistics": process::stats(report),

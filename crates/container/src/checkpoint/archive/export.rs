@@ -13,7 +13,7 @@ use stasis_enclosure::tar;
 use super::{CONFIG_DUMP, LOG, NETWORK_STATUS, STATS_DUMP, log, podman};
 use crate::{
     checkpoint::{
-        Checkpoints, DEVSHM, IMAGES, SPEC_DUMP, Stored,
+        Checkpoints, DEVSHM, IMAGES, Lies, SPEC_DUMP, Stored,
         manifest::{self, Manifest, Summed},
     },
     error::{Context, Error, Result},
@@ -22,6 +22,8 @@ use crate::{
 const WRITE_BYTES: usize = 1 << 20;
 /// Podman makes this directory, and some readers miss it.
 const ARTIFACTS: &str = "artifacts";
+/// How CRIU finds memory that was written before.
+pub(super) const PARENT_LINK: &str = "checkpoint/parent";
 
 /// How an archive is compressed: `none`, `gzip` or `zstd`, with a level behind a colon if wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,23 +82,7 @@ impl Checkpoints {
         out: &mut (dyn Write + Send),
     ) -> Result<()> {
         let _held = stored.hold()?;
-        let mut out = BufWriter::with_capacity(WRITE_BYTES, out);
-        match compression {
-            Compression::None => self.write_archive(stored, &mut out)?,
-            Compression::Gzip { level } => {
-                let level = flate2::Compression::new(level);
-                let mut encoder = flate2::write::GzEncoder::new(&mut out, level);
-                self.write_archive(stored, &mut encoder)?;
-                encoder.finish().context("compress", "the archive")?;
-            }
-            Compression::Zstd { level } => {
-                let mut encoder =
-                    zstd_encoder(&mut out, level).context("compress", "the archive")?;
-                self.write_archive(stored, &mut encoder)?;
-                encoder.finish().context("compress", "the archive")?;
-            }
-        }
-        out.flush().context("write", "the archive")
+        compressed(compression, out, |out| self.write_archive(stored, out))
     }
 
     /// The same into a file, which has its name only when it is whole and on disk.
@@ -131,11 +117,8 @@ impl Checkpoints {
         let Stored { checkpoint, dir: path, .. } = stored;
         let known = manifest::read(path)?;
         let time = u64::try_from(checkpoint.created.as_second()).unwrap_or(0);
-        let mut archive = Archive {
-            files: tar::Writer::private(out, time),
-            sums: Manifest::new(),
-            directories: BTreeSet::new(),
-        };
+        let mut archive = Archive::new(out, time);
+        let is_whole = path.join(IMAGES).is_dir();
         archive.directory(Path::new(ARTIFACTS))?;
         archive.stored(path, Path::new(DEVSHM), &known)?;
         archive.text(CONFIG_DUMP, &podman::config_dump(checkpoint)?)?;
@@ -143,16 +126,60 @@ impl Checkpoints {
         archive.text(NETWORK_STATUS, &podman::network_status(checkpoint)?)?;
         archive.statistics(path)?;
         archive.stored(path, Path::new(LOG), &known)?;
-        let log = self.home.place(&checkpoint.container.id).log();
-        archive.log(&log, checkpoint.log_bytes)?;
-        for name in known.keys() {
+        if is_whole {
+            let log = self.home.place(&checkpoint.container.id).log();
+            archive.log(&log, checkpoint.log_bytes)?;
+        }
+        let elsewhere = |name: &Path| {
+            let mut left_out =
+                checkpoint.rounds.iter().filter(|round| round.lies == Lies::InAnArchiveOfItsOwn);
+            is_whole && left_out.any(|round| name.starts_with(&round.name))
+        };
+        for name in known.keys().filter(|name| !elsewhere(name)) {
             archive.stored(path, name, &known)?;
         }
-        let sums = manifest::to_bytes(&archive.sums)?;
-        archive.files.file(manifest::FILE, sums.len() as u64, &mut sums.as_slice())?;
-        archive.files.finish()?;
-        Ok(())
+        if let Some(round) = checkpoint.rounds.first().filter(|_| is_whole) {
+            archive.files.link(PARENT_LINK, &format!("../{}", round.name))?;
+        }
+        archive.finish()
     }
+}
+
+/// Writes the files in `path`, of which it has the checksums, and nothing else.
+pub(in crate::checkpoint) fn write_files(
+    path: &Path,
+    compression: Compression,
+    out: &mut (dyn Write + Send),
+) -> Result<()> {
+    let known = manifest::read(path)?;
+    compressed(compression, out, |out| {
+        let mut archive = Archive::new(out, 0);
+        known.keys().try_for_each(|name| archive.stored(path, name, &known))?;
+        archive.finish()
+    })
+}
+
+fn compressed(
+    compression: Compression,
+    out: &mut (dyn Write + Send),
+    write: impl FnOnce(&mut dyn Write) -> Result<()>,
+) -> Result<()> {
+    let mut out = BufWriter::with_capacity(WRITE_BYTES, out);
+    match compression {
+        Compression::None => write(&mut out)?,
+        Compression::Gzip { level } => {
+            let level = flate2::Compression::new(level);
+            let mut encoder = flate2::write::GzEncoder::new(&mut out, level);
+            write(&mut encoder)?;
+            encoder.finish().context("compress", "the archive")?;
+        }
+        Compression::Zstd { level } => {
+            let mut encoder = zstd_encoder(&mut out, level).context("compress", "the archive")?;
+            write(&mut encoder)?;
+            encoder.finish().context("compress", "the archive")?;
+        }
+    }
+    out.flush().context("write", "the archive")
 }
 
 fn zstd_encoder<W: Write>(
@@ -174,7 +201,23 @@ struct Archive<'a> {
     directories: BTreeSet<PathBuf>,
 }
 
-impl Archive<'_> {
+impl<'a> Archive<'a> {
+    fn new(out: &'a mut dyn Write, time: u64) -> Archive<'a> {
+        Archive {
+            files: tar::Writer::private(out, time),
+            sums: Manifest::new(),
+            directories: BTreeSet::new(),
+        }
+    }
+
+    /// The sums come last.
+    fn finish(mut self) -> Result<()> {
+        let sums = manifest::to_bytes(&self.sums)?;
+        self.files.file(manifest::FILE, sums.len() as u64, &mut sums.as_slice())?;
+        self.files.finish()?;
+        Ok(())
+    }
+
     fn directory(&mut self, name: &Path) -> Result<()> {
         if self.directories.insert(name.to_owned()) {
             self.files.directory(text(name)?)?;

@@ -14,11 +14,14 @@ use jiff::Timestamp;
 use oci_spec::runtime::Spec;
 use stasis_enclosure::tar::{FilesLimits, unpack_files};
 
-use super::{CONFIG_DUMP, LOG, NETWORK_STATUS, STATS_DUMP, podman};
+use super::{CONFIG_DUMP, LOG, NETWORK_STATUS, STATS_DUMP, export::PARENT_LINK, podman};
 use crate::{
     checkpoint::{
         CONFIG, Checkpoint, Checkpoints, DEVSHM, Disk, IMAGES, Maker, SHM_TARGET, SPEC_DUMP,
-        Stored, VERSION, create::Stage, manifest,
+        Stored, VERSION,
+        create::Stage,
+        manifest::{self, Manifest},
+        rounds::{self, PRE_CHECKPOINT},
     },
     config::Rootfs,
     error::{Context, Error, Result},
@@ -41,14 +44,60 @@ pub struct Staged {
     stage: Stage,
 }
 
+/// A round of memory out of an archive of its own, whole; it goes with this value.
+pub struct StagedRound {
+    name: String,
+    stage: Stage,
+}
+
+impl StagedRound {
+    /// Of the round.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(in crate::checkpoint) fn dir(&self) -> &Path {
+        &self.stage.dir
+    }
+}
+
 impl Checkpoints {
-    /// Unpacks an archive of ours or of Podman's, verifies and understands it.
+    /// Unpacks the archive of a pre-checkpoint and looks whether it is whole.
+    ///
+    /// # Errors
+    /// As [`Checkpoints::unpack`].
+    pub fn unpack_previous(&self, input: impl Read + Send) -> Result<StagedRound> {
+        self.unpack_round(input, PRE_CHECKPOINT)
+    }
+
+    /// The same of a round of this name.
+    ///
+    /// # Errors
+    /// As [`Checkpoints::unpack`].
+    pub(crate) fn unpack_round(&self, input: impl Read + Send, name: &str) -> Result<StagedRound> {
+        rounds::check_name(name)?;
+        let stage = Stage::new(self)?;
+        unpack(input, &stage.dir)?;
+        if !stage.dir.join(name).is_dir() {
+            return Err(Error::invalid(format!("the archive holds no {name}")));
+        }
+        match stage.dir.join(manifest::FILE).is_file() {
+            true => manifest::verify(&stage.dir)?,
+            // Podman has no checksums.
+            false => manifest::seal(&stage.dir, &Manifest::new())?,
+        }
+        Ok(StagedRound { name: name.to_owned(), stage })
+    }
+
+    /// Unpacks an archive of ours or of Podman's, verifies and understands it. Rounds of memory that it
+    /// builds upon and does not have become part of it.
     ///
     /// # Errors
     /// [`Error::Damaged`] and [`Error::Enclosure`] for an archive that is not whole or hostile,
-    /// [`Error::Invalid`] for one that is none of a container. Nothing is left then.
-    pub fn unpack(&self, input: impl Read + Send) -> Result<Staged> {
-        self.unpack_fetching(input, &|_| Ok(()))
+    /// [`Error::Invalid`] for one that is none of a container, or without its rounds. Nothing is left
+    /// then.
+    pub fn unpack(&self, input: impl Read + Send, rounds: &[StagedRound]) -> Result<Staged> {
+        self.unpack_fetching(input, rounds, &|_| Ok(()))
     }
 
     /// As [`Checkpoints::unpack`]; an image that the archive knows by its name alone, as Podman's do,
@@ -56,21 +105,34 @@ impl Checkpoints {
     ///
     /// # Errors
     /// As [`Checkpoints::unpack`]. Why an image could not be fetched is told with it.
-    pub fn unpack_fetching(&self, input: impl Read + Send, fetch: Fetch<'_>) -> Result<Staged> {
+    pub fn unpack_fetching(
+        &self,
+        input: impl Read + Send,
+        rounds: &[StagedRound],
+        fetch: Fetch<'_>,
+    ) -> Result<Staged> {
         let stage = Stage::new(self)?;
         unpack(input, &stage.dir)?;
         let dir = &stage.dir;
         if !dir.join(IMAGES).join("inventory.img").is_file() {
-            return Err(Error::invalid("the archive holds no checkpoint of a container"));
+            return Err(Error::invalid(match dir.join(PRE_CHECKPOINT).is_dir() {
+                true => {
+                    "the archive holds a pre-checkpoint, which is memory alone: give it with \
+                     --import-previous, and the archive of the checkpoint with --import"
+                }
+                false => "the archive holds no checkpoint of a container",
+            }));
         }
         if !dir.join(CONFIG).is_file() {
             let mut checkpoint = self.understand_podmans(dir, fetch)?;
             checkpoint.size_bytes = manifest::size_bytes(dir)?;
             record::write(&dir.join(CONFIG), &checkpoint)?;
-            manifest::seal(dir)?;
+            manifest::seal(dir, &Manifest::new())?;
         }
         manifest::verify(dir)?;
-        Ok(Staged { stored: Stored::read(dir)?, stage })
+        let mut stored = Stored::read(dir)?;
+        rounds::gather(dir, &mut stored.checkpoint, rounds)?;
+        Ok(Staged { stored, stage })
     }
 
     /// Puts a checkpoint among the others, under `name` or its own; if that is taken already, under
@@ -152,6 +214,7 @@ impl Checkpoints {
             losses: Vec::new(),
             endpoints: Vec::new(),
             made_by: Maker::Podman,
+            rounds: Vec::new(),
             container,
         })
     }
@@ -181,7 +244,13 @@ fn unpack(input: impl Read + Send, dir: &Path) -> Result<()> {
     let (_, plain) = stasis_store::decompressed(counted).context("read", "the archive")?;
     let read = &read;
     let mut guarded = Guarded { plain, given: 0, read };
-    Ok(unpack_files(&mut guarded, dir, LIMITS)?)
+    Ok(unpack_files(&mut guarded, dir, LIMITS, is_parent_link)?)
+}
+
+/// The link by which CRIU finds a round beside the checkpoint; we are told of rounds otherwise.
+fn is_parent_link(path: &Path, link: &Path) -> bool {
+    let beside = link.strip_prefix("..").ok().and_then(Path::to_str);
+    path == Path::new(PARENT_LINK) && beside.is_some_and(|name| name::check_name("", name).is_ok())
 }
 
 struct Counted<'a, R> {
