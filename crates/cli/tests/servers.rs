@@ -223,9 +223,9 @@ fn confinement(engine: &Engine, name: &str) -> String {
 
 /// The file with the filters of a checkpoint, if it has any.
 fn filters(engine: &Engine, name: &str, checkpoint: &str) -> Option<Vec<u8>> {
-    let id = engine.inspect(name, "{{.Id}}");
-    let checkpoints = engine.root().join("containers").join(id).join("checkpoints");
-    let dir = checkpoints.join(checkpoint).join("checkpoint");
-    assert!(Path::new(&dir).join("inventory.img").exists(), "{}", dir.display());
+    let reference = format!("{name}/{checkpoint}");
+    let path = engine.run(&["checkpoint", "inspect", "--format", "{{.Path}}", &reference]);
+    let dir = Path::new(path.trim()).join("checkpoint");
+    assert!(dir.join("inventory.img").exists(), "{}", dir.display());
     std::fs::read(dir.join("seccomp.img")).ok()
 }

@@ -118,7 +118,10 @@ fn supervise(container: &Container, mode: Mode, control: std::os::fd::OwnedFd) -
     let mut restarts = 0;
     loop {
         let ended = run.serve();
-        cleanup::leftovers(container)?;
+        // The end must be told and written down whatever is left: the next start clears it up.
+        if let Err(error) = cleanup::leftovers(container) {
+            tracing::warn!("not all of container {} is gone: {error}", container.config.name);
+        }
         match ended {
             Ended::NotStarted(failure) => {
                 return run.farewell_failed(container, before, failure);
