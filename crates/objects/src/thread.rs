@@ -92,7 +92,7 @@ pub fn freeze(
     };
     let name = status.name.clone();
     let subject = Subject::Task { pid: tid, name: String::from_utf8_lossy(&name).into_owned() };
-    let pending = pending_of(tid, &status)?;
+    let pending = pending_of(tid, status)?;
     let mask = patient.threads()[index].signal_mask();
     let regs = *patient.threads()[index].registers();
     const COMPATIBILITY_SEGMENT: u64 = 0x23;

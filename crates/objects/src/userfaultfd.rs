@@ -84,11 +84,8 @@ impl Notebook {
     /// None that it sees, but that first writes to a page take longer. It must be stopped.
     pub fn turn_page(&self, proc: &ProcDir, areas: &[Area]) -> Result<()> {
         for area in areas {
-            match userfaultfd::register(self.fd(), &area.range) {
-                // The memory is of a program that was executed since.
-                Err(Errno::SRCH) => return Ok(()),
-                Ok(()) | Err(_) => {}
-            }
+            // What the kernel does not take is not protected below.
+            let _ = userfaultfd::register(self.fd(), &area.range);
         }
         let (Some(first), Some(last)) = (areas.first(), areas.last()) else { return Ok(()) };
         let pagemap = proc.open_file("pagemap", OFlags::RDONLY)?;

@@ -159,8 +159,9 @@ mod tests {
         let base = unsafe { libc::mmap(std::ptr::null_mut(), len, protection, flags, -1, 0) };
         assert_ne!(base, libc::MAP_FAILED);
         for page in (0..nr_pages).step_by(2) {
+            let place = base.cast::<u8>().wrapping_add(page * PAGE);
             // SAFETY: inside the memory mapped above.
-            unsafe { base.cast::<u8>().add(page * PAGE).write(1) };
+            unsafe { place.write(1) };
         }
         let pagemap = std::fs::File::open("/proc/self/pagemap").unwrap();
         let start = base as u64;
