@@ -13,6 +13,7 @@ use std::{
 };
 
 use container_support::{Engine, groups_of};
+use rustix::process::{Pid, Signal, kill_process};
 
 const COUNT: &str = "i=0; while true; do echo $i; i=$(expr $i + 1); sleep 0.1; done";
 
@@ -35,6 +36,34 @@ fn a_container_lives_and_leaves_nothing() {
     engine.run(&["rm", &id[..5]]);
     assert_eq!(engine.leftovers(), Vec::<String>::new());
     assert_eq!(groups_of(&id), Vec::<std::path::PathBuf>::new());
+}
+
+/// Whoever becomes a child of the monitor is taken note of; init could not end before.
+#[test]
+fn a_probe_without_its_watcher_keeps_no_container_from_ending() {
+    let engine = Engine::new();
+    let health = ["--health-cmd", "sleep 98765", "--health-interval", "50ms"];
+    engine.start("cr", &[&health[..], &["--health-timeout", "1h"]].concat(), "sleep 1000");
+    let id = engine.inspect("cr", "{{.Id}}");
+    engine.eventually("it is probed", || engine.run(&["top", "cr"]).contains("sleep 98765"));
+    let watcher = watcher_of(&id);
+    kill_process(watcher, Signal::KILL).unwrap();
+    engine.run(&["stop", "-t", "0", "cr"]);
+    assert_eq!(engine.inspect("cr", "{{.State.Status}}"), "exited");
+    engine.run(&["rm", "cr"]);
+    assert_eq!(engine.leftovers(), Vec::<String>::new());
+}
+
+/// The process that looks after a container's health.
+fn watcher_of(id: &str) -> Pid {
+    let is_it = |pid: &i32| {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let line = String::from_utf8_lossy(&line).into_owned();
+        line.contains("internal-health") && line.contains(id)
+    };
+    let names = fs::read_dir("/proc").unwrap().flatten();
+    let mut pids = names.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    Pid::from_raw(pids.find(is_it).expect("somebody watches")).unwrap()
 }
 
 #[test]

@@ -7,6 +7,7 @@
 //! Descriptor 0 is the socket to that command, which is told when init is there, releases it, and is
 //! told whether the program could be executed. If the command dies before that, so does init.
 
+mod children;
 mod client;
 mod run;
 mod streams;

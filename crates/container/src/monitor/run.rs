@@ -20,6 +20,7 @@ use stasis_enclosure::cgroup::Cgroup;
 
 use super::{
     Mode, Notice, Order,
+    children::Children,
     client::Client,
     exit_code,
     streams::{Streams, accept_console, listen_at},
@@ -79,6 +80,7 @@ pub(super) struct Run {
     streams: Streams,
     log: Writer,
     listener: UnixListener,
+    children: Children,
     clients: Vec<Client>,
     network: networking::Joined,
     failure: Option<StartFailure>,
@@ -94,6 +96,7 @@ enum Source {
     Status,
     Init,
     Listener,
+    Children,
     Input,
     Output(usize),
     Client(usize),
@@ -126,9 +129,12 @@ impl Run {
 
     fn make(container: &Container, mode: Mode, old: Option<Run>) -> Result<Run> {
         let bundle = bundle::prepare(container, &mode)?;
-        let (listener, clients) = match old {
-            Some(old) => (old.listener, old.clients),
-            None => (listen_at(&container.place.attach_socket())?, Vec::new()),
+        let (listener, children, clients) = match old {
+            Some(old) => (old.listener, old.children, old.clients),
+            None => {
+                let listener = listen_at(&container.place.attach_socket())?;
+                (listener, Children::listen()?, Vec::new())
+            }
         };
         let (launcher, streams, stdio, pid) = launch(container, bundle)?;
         let init = Pid::from_raw(pid).ok_or_else(|| Error::invalid("the runtime gave no pid"))?;
@@ -159,6 +165,7 @@ impl Run {
             streams,
             log: Writer::open(&container.place.log())?,
             listener,
+            children,
             clients,
             network,
             failure: None,
@@ -213,10 +220,11 @@ impl Run {
     }
 
     fn wait(&self) -> Vec<Source> {
-        let mut sources = vec![Source::Init, Source::Listener];
+        let mut sources = vec![Source::Init, Source::Listener, Source::Children];
         let mut fds = vec![
             PollFd::from_borrowed_fd(self.init_fd.as_fd(), PollFlags::IN),
             PollFd::from_borrowed_fd(self.listener.as_fd(), PollFlags::IN),
+            PollFd::from_borrowed_fd(self.children.as_fd(), PollFlags::IN),
         ];
         let mut watch = |source, fd, flags| {
             sources.push(source);
@@ -278,6 +286,10 @@ impl Run {
                 }
             }
             Source::Listener => self.welcome(),
+            Source::Children => {
+                self.children.heard();
+                self.reap();
+            }
             Source::Input => self.streams.write_input(),
             Source::Output(index) => {
                 if let Some((stream, bytes)) = self.streams.read_output(index) {
