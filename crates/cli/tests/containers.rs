@@ -47,7 +47,11 @@ fn a_probe_without_its_watcher_keeps_no_container_from_ending() {
     let id = engine.inspect("cr", "{{.Id}}");
     engine.eventually("it is probed", || engine.run(&["top", "cr"]).contains("sleep 98765"));
     let watcher = watcher_of(&id);
+    let children = format!("/proc/{watcher}/task/{watcher}/children");
+    let launcher = fs::read_to_string(children).unwrap();
     kill_process(watcher, Signal::KILL).unwrap();
+    let launcher = Pid::from_raw(launcher.trim().parse().unwrap()).unwrap();
+    kill_process(launcher, Signal::KILL).unwrap();
     engine.run(&["stop", "-t", "0", "cr"]);
     assert_eq!(engine.inspect("cr", "{{.State.Status}}"), "exited");
     engine.run(&["rm", "cr"]);

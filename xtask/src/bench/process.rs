@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -23,6 +23,18 @@ pub struct Workload {
     /// Size of the memory that counts, for the baselines.
     bytes: u64,
     rounds: usize,
+}
+
+impl Workload {
+    /// Where its files are. Contents are compared with those of the same disk. Many small files are
+    /// kept off it: ext4 passes over the places of files that were removed in the last minutes, which
+    /// makes new ones ten times as dear after a test run, or after the round before.
+    fn place(&self) -> PathBuf {
+        match self.bytes {
+            GIB.. => workspace().join("target"),
+            _ => "/dev/shm".into(),
+        }
+    }
 }
 
 /// What a time is compared with.
@@ -86,20 +98,10 @@ struct Rounds {
 }
 
 pub fn measure(binaries: &Binaries, workload: &Workload) -> anyhow::Result<Vec<Figure>> {
-    // Nor may what was removed by others, a moment ago, count.
-    std::thread::sleep(Duration::from_secs(6));
     let mut rounds = Rounds::default();
-    // ext4 passes over the places of files that were removed less than five seconds ago, which makes
-    // each new file dear: many small files stay until all is measured. Large ones would fill the disk.
-    let mut kept = Vec::new();
     for _ in 0..workload.rounds {
-        // On the disk where the target directory is; /tmp may be memory.
-        let dir =
-            tempfile::Builder::new().prefix("bench-").tempdir_in(workspace().join("target"))?;
+        let dir = tempfile::Builder::new().prefix("bench-").tempdir_in(workload.place())?;
         round(binaries, workload, dir.path(), &mut rounds)?;
-        if workload.bytes < GIB {
-            kept.push(dir);
-        }
     }
     Ok(figures(workload, rounds))
 }
@@ -170,7 +172,7 @@ fn figures(workload: &Workload, rounds: Rounds) -> Vec<Figure> {
 /// A sleeping tree, which is gone when this goes.
 struct Tree {
     child: Child,
-    dir: std::path::PathBuf,
+    dir: PathBuf,
 }
 
 impl Tree {
