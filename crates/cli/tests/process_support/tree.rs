@@ -50,7 +50,10 @@ pub fn look(root: i32) -> Look {
 /// What differs in `after`, among all that stood still before (was there and the same in two looks).
 pub fn differences(before: &[Look; 2], after: &Look) -> Vec<String> {
     let [first, second] = before;
-    let steady = first.iter().filter(|(key, lines)| second.get(*key) == Some(lines));
+    let is_steady = |(key, lines): &(&String, &Vec<String>)| {
+        second.get(*key) == Some(*lines) && (after.contains_key(*key) || !may_be_left_out(key))
+    };
+    let steady = first.iter().filter(is_steady);
     let mut all = Vec::new();
     for (key, lines) in steady {
         let none = Vec::new();
@@ -59,6 +62,11 @@ pub fn differences(before: &[Look; 2], after: &Look) -> Vec<String> {
         all.extend(missing(now, lines).map(|line| format!("{key}: + {line}")));
     }
     all
+}
+
+/// Of a process at work; that one is gone would show in its other lines.
+fn may_be_left_out(key: &str) -> bool {
+    key.ends_with(" maps") || key.ends_with(" descriptors")
 }
 
 fn missing<'a>(lines: &'a [String], from: &'a [String]) -> impl Iterator<Item = &'a String> {
