@@ -1,6 +1,10 @@
 //! The containers on disk: making, finding, listing, removing.
 
-use std::{fs, io::ErrorKind, path::PathBuf};
+use std::{
+    fs,
+    io::ErrorKind,
+    path::{Path, PathBuf},
+};
 
 use stasis_store::{ImageStore, User, Users};
 
@@ -185,14 +189,7 @@ impl Store {
     }
 
     fn ids(&self) -> Result<Vec<String>> {
-        let dir = self.home.containers();
-        let entries = match fs::read_dir(&dir) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(error).context("read", dir.display()),
-        };
-        let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
-        Ok(names.filter(|name| is_id(name)).collect())
+        ids_in(&self.home.containers())
     }
 
     /// Containers whose record cannot be read, with what is wrong.
@@ -327,6 +324,17 @@ impl Container {
     pub(crate) fn wrong_state(&self, reason: impl Into<String>) -> Error {
         Error::WrongState { name: self.config.name.clone(), reason: reason.into() }
     }
+}
+
+/// Ids by which entries of a directory are called; none if it is not there.
+pub(crate) fn ids_in(dir: &Path) -> Result<Vec<String>> {
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error).context("read", dir.display()),
+    };
+    let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    Ok(names.filter(|name| is_id(name)).collect())
 }
 
 pub(crate) fn is_id(text: &str) -> bool {

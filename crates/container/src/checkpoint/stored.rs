@@ -19,7 +19,7 @@ use crate::{
     home::Home,
     name,
     record::{self, Lock},
-    store::{Container, Store, is_id},
+    store::{Container, Store, ids_in},
 };
 
 /// Names no checkpoint can have.
@@ -136,14 +136,7 @@ impl Checkpoints {
 
     /// Directories that are called as checkpoints are.
     fn ids(&self) -> Result<Vec<String>> {
-        let dir = self.home.checkpoints();
-        let entries = match fs::read_dir(&dir) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(error).context("read", dir.display()),
-        };
-        let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
-        Ok(names.filter(|name| is_id(name)).collect())
+        ids_in(&self.home.checkpoints())
     }
 
     /// Those whose record cannot be read, with what is wrong.
