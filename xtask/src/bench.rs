@@ -11,9 +11,9 @@ mod meter;
 mod process;
 mod registry;
 
-use anyhow::ensure;
+use anyhow::{bail, ensure};
 
-use crate::build::{self, Profile};
+use crate::build::{self, Binaries, Profile};
 
 /// One line of the table.
 pub struct Figure {
@@ -33,34 +33,37 @@ pub fn run(arguments: &[String]) -> anyhow::Result<()> {
     let binaries = build::binaries(Profile::Release)?;
     // Tasks whose parents were killed come to us and not to an init that takes its time.
     rustix::process::set_child_subreaper(rustix::process::Pid::from_raw(1))?;
+    let all = workloads();
+    let named = |name: &String| all.iter().any(|(known, _)| known == name);
+    if let Some(unknown) = arguments.iter().find(|name| !named(name)) {
+        bail!("there is no workload {unknown}");
+    }
     let wanted = |name: &str| arguments.is_empty() || arguments.iter().any(|a| a == name);
-    let mut figures = Vec::new();
-    for workload in process::WORKLOADS.iter().filter(|workload| wanted(workload.name)) {
-        eprintln!("measuring {}", workload.name);
-        figures.extend(process::measure(&binaries, workload)?);
-    }
-    if wanted(container::NAME) {
-        eprintln!("measuring {}", container::NAME);
-        figures.extend(container::measure(&binaries)?);
-    }
-    if wanted(container::ARCHIVE) {
-        eprintln!("measuring {}", container::ARCHIVE);
-        figures.extend(container::measure_archive(&binaries)?);
-    }
-    if wanted(image::NAME) {
-        eprintln!("measuring {}", image::NAME);
-        figures.extend(image::measure(&binaries)?);
-    }
-    ensure!(!figures.is_empty(), "there is no such workload");
-    print(&figures);
-    Ok(())
-}
-
-fn print(figures: &[Figure]) {
     println!(
         "{:<16} {:<22} {:>11} {:>13} {:>7} {:>7}",
         "workload", "what", "value", "reference", "ratio", "limit"
     );
+    for (_, measure) in all.iter().filter(|(name, _)| wanted(name)) {
+        print(&measure(&binaries)?);
+    }
+    Ok(())
+}
+
+type Measure = Box<dyn Fn(&Binaries) -> anyhow::Result<Vec<Figure>>>;
+
+fn workloads() -> Vec<(&'static str, Measure)> {
+    let mut all: Vec<(&str, Measure)> = Vec::new();
+    for workload in &process::WORKLOADS {
+        let measure = |binaries: &Binaries| process::measure(binaries, workload);
+        all.push((workload.name, Box::new(measure)));
+    }
+    all.push((container::NAME, Box::new(container::measure)));
+    all.push((container::ARCHIVE, Box::new(container::measure_archive)));
+    all.push((image::NAME, Box::new(image::measure)));
+    all
+}
+
+fn print(figures: &[Figure]) {
     for figure in figures {
         let Figure { workload, what, value, reference, limit, unit } = figure;
         let ratio = value / reference;

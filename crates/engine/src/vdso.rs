@@ -1,12 +1,12 @@
 //! Trees whose vDSO was another kernel's.
 
-use std::{collections::BTreeMap, io};
+use std::collections::BTreeMap;
 
 use rustix::fs::OFlags;
 use stasis_files::{PageOwner, Reader};
 use stasis_model::{NsPid, State, Tree, Vma};
 use stasis_objects::{
-    content::{PageSource, write_all_at},
+    content::{PageSource, read_exact_at, write_all_at},
     vdso::{self, Patch},
 };
 use stasis_tracee::Blank;
@@ -53,19 +53,9 @@ fn read(reader: &Reader, pid: NsPid, place: &Vma) -> Result<Option<Vec<u8>>, Err
     });
     let Some(stored) = run.filter(|_| len <= MAX_BYTES) else { return Ok(None) };
     let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
-    let mut offset = stored.offset + (place.range.start - stored.run.start);
-    let files = pages.files();
-    let mut rest = bytes.as_mut_slice();
-    while !rest.is_empty() {
-        let got = rustix::io::pread(files[stored.file], &mut *rest, offset)
-            .map_err(io::Error::from)
-            .and_then(
-                |got| if got == 0 { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(got) },
-            )
-            .map_err(|error| Error::Failed(format!("vDSO of process {pid}: {error}")))?;
-        offset += got as u64;
-        rest = &mut rest[got..];
-    }
+    let offset = stored.offset + (place.range.start - stored.run.start);
+    read_exact_at(pages.files()[stored.file], &mut bytes, offset)
+        .map_err(|error| Error::Failed(format!("vDSO of process {pid}: {error}")))?;
     Ok(Some(bytes))
 }
 

@@ -17,7 +17,7 @@ use stasis_tracee::{Batch, Patient};
 use crate::{
     error::{Error, Result},
     gathering::Gathering,
-    memfd, pages, path_file, segment,
+    memfd, pages, path_file, ranges, segment,
     system_v::attachment,
 };
 
@@ -333,9 +333,10 @@ const MAP_NORESERVE: u64 = 0x4000;
 const MAP_HUGETLB: u64 = 0x4_0000;
 const MREMAP_MAYMOVE_FIXED: u64 = 3;
 
-/// Clears a blank's memory of everything but our foothold and moves the vDSO to where it was.
+/// Clears a blank's memory of everything but our foothold and what it keeps, and moves the vDSO to where
+/// it was.
 ///
-/// `present` is what the blank has mapped. The vDSO and its data are special mappings that can only be
+/// `present` is what the blank has mapped, `keep` what stays, in ascending order. The vDSO and its data are special mappings that can only be
 /// moved.
 ///
 /// # Errors
@@ -343,16 +344,15 @@ const MREMAP_MAYMOVE_FIXED: u64 = 3;
 pub fn clear(
     memory: &AddressSpace,
     present: &[Mapping],
-    keep: &Range<u64>,
+    keep: &[Range<u64>],
     batch: &mut Batch,
 ) -> Result<()> {
     let special: Vec<&Mapping> = present.iter().filter(|map| is_special(&map.name)).collect();
-    for map in present {
-        if is_special(&map.name) || (map.range.start >= keep.start && map.range.end <= keep.end) {
-            continue;
+    for map in present.iter().filter(|map| !is_special(&map.name)) {
+        for range in ranges::outside(&map.range, ranges::from(keep, &map.range)) {
+            let len = range.end - range.start;
+            batch.call("munmap", MUNMAP, [range.start.into(), len.into()]);
         }
-        let len = map.range.end - map.range.start;
-        batch.call("munmap", MUNMAP, [map.range.start.into(), len.into()]);
     }
     move_vdso(memory, &special, keep, batch)
 }
@@ -360,7 +360,7 @@ pub fn clear(
 fn move_vdso(
     memory: &AddressSpace,
     special: &[&Mapping],
-    keep: &Range<u64>,
+    keep: &[Range<u64>],
     batch: &mut Batch,
 ) -> Result<()> {
     let movable: Vec<&&Mapping> = special.iter().filter(|map| map.name != b"[vsyscall]").collect();
@@ -388,7 +388,7 @@ fn move_vdso(
     let mut from = block.clone();
     if wanted.start < block.end && block.start < wanted.end {
         // A mapping cannot be moved onto itself: it makes a detour.
-        let taken = [keep.clone(), block.clone(), wanted.clone()];
+        let taken = keep.iter().cloned().chain([block.clone(), wanted.clone()]);
         let detour = stasis_tracee::find_gap(taken, block.end - block.start).ok_or_else(|| {
             Error::Unsupported {
                 object: "vDSO".into(),
@@ -468,7 +468,7 @@ pub fn thaw(vma: &Vma, fd: Option<i32>, has_content: bool, batch: &mut Batch) {
     let arguments = [
         vma.range.start.into(),
         vma.len_bytes().into(),
-        first_protection(vma, has_content).into(),
+        first_protection(vma, has_content).0.into(),
         flags.into(),
         fd.into(),
         offset.into(),
@@ -476,21 +476,24 @@ pub fn thaw(vma: &Vma, fd: Option<i32>, has_content: bool, batch: &mut Batch) {
     batch.call("mmap", MMAP, arguments);
 }
 
-fn first_protection(vma: &Vma, has_content: bool) -> u32 {
+/// The protection that a mapping has until [`finish`].
+pub fn first_protection(vma: &Vma, has_content: bool) -> Protection {
     if let Backing::SystemV { open_mode, .. } = vma.backing {
-        return attachment::first_protection(open_mode);
+        return Protection(attachment::first_protection(open_mode));
     }
     let write = if has_content { Protection::WRITE } else { 0 };
-    vma.protection.0 | write
+    Protection(vma.protection.0 | write)
 }
 
 /// Adds the calls that give a mapping its protection, advice and lock, when its content is there.
-pub fn finish(vma: &Vma, has_content: bool, batch: &mut Batch) {
+///
+/// `now` is the protection that it has.
+pub fn finish(vma: &Vma, now: Protection, batch: &mut Batch) {
     if is_special_backing(&vma.backing) {
         return;
     }
     let (start, len) = (vma.range.start, vma.len_bytes());
-    if first_protection(vma, has_content) != vma.protection.0 {
+    if now != vma.protection {
         batch.call("mprotect", MPROTECT, [start.into(), len.into(), vma.protection.0.into()]);
     }
     for number in 0..64u32 {

@@ -1,9 +1,9 @@
 //! Where contents go to and come from; the engine fills these in.
 
-use std::{fs::File, io, os::fd::BorrowedFd};
+use std::{fs::File, io, ops::Range, os::fd::BorrowedFd};
 
 use rustix::io::Errno;
-use stasis_model::PageRun;
+use stasis_model::{PAGE_SIZE, PageRun};
 
 /// Takes the contents of pages, in address order.
 pub trait PageSink {
@@ -27,6 +27,20 @@ pub struct StoredRun {
     pub file: usize,
     /// Bytes.
     pub offset: u64,
+}
+
+impl StoredRun {
+    /// Addresses of its pages.
+    pub fn range(&self) -> Range<u64> {
+        self.run.start..self.run.end()
+    }
+
+    /// The pages at `range`, which lies within.
+    pub fn part(&self, range: &Range<u64>) -> StoredRun {
+        let nr_pages = (range.end - range.start) / PAGE_SIZE;
+        let offset = self.offset + (range.start - self.run.start);
+        StoredRun { run: PageRun { start: range.start, nr_pages }, offset, ..*self }
+    }
 }
 
 /// Gives the contents of pages.
@@ -76,6 +90,29 @@ pub fn write_all(file: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<()> {
 /// As [`write_all`].
 pub fn write_all_at(file: BorrowedFd<'_>, bytes: &[u8], offset: u64) -> io::Result<()> {
     in_pieces(bytes, |rest, done| rustix::io::pwrite(file, rest, offset + done))
+}
+
+/// Fills the buffer with what is at `offset`.
+///
+/// # Errors
+/// By the file; [`io::ErrorKind::UnexpectedEof`] if it has less.
+pub fn read_exact_at(
+    file: BorrowedFd<'_>,
+    mut buffer: &mut [u8],
+    mut offset: u64,
+) -> io::Result<()> {
+    while !buffer.is_empty() {
+        match rustix::io::pread(file, &mut *buffer, offset) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(got) => {
+                buffer = &mut buffer[got..];
+                offset += got as u64;
+            }
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    Ok(())
 }
 
 fn in_pieces(

@@ -1,6 +1,8 @@
 //! Contents of private memory. Only pages that exist are stored; pages that are the kernel's zero page,
 //! or still the mapped file's own, are not.
 
+mod copy;
+
 use std::{
     io,
     ops::Range,
@@ -10,18 +12,16 @@ use std::{
 use rustix::fs::OFlags;
 use stasis_model::{Backing, PAGE_SIZE, PageRun, Protection, Vma};
 use stasis_sys::{
-    memory::{self, MAX_RANGES, RemoteRange},
+    memory::MAX_RANGES,
     pagemap::{self, Filter},
 };
 use stasis_tracee::{Batch, Call, Patient, ProcDir};
 
+use self::copy::{Copy, PIECE};
 use crate::{
-    content::{PageSink, PageSource, write_all},
+    content::{PageSink, PageSource, StoredRun, write_all},
     error::{Error, Result},
 };
-
-/// Bytes that are moved at once.
-const PIECE: usize = 1 << 20;
 
 /// How many pages were stored, and how many were left where the checkpoint before has them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -79,34 +79,24 @@ pub fn freeze(
     let what = format!("memory of task {}", patient.pid());
     let areas: Vec<Area> =
         vmas.iter().filter(|vma| vma.has_private_pages()).map(Area::of).collect();
-    let mut writer =
-        Writer { pid: patient.pid(), buffer: vec![0; PIECE], runs: Vec::new(), len: 0 };
-    let memory = patient.proc().open_file("mem", OFlags::RDONLY)?;
+    let mut copy = Copy::of(patient.proc())?;
     let mut counts = Counts::default();
     for (run, readable) in find(patient.proc(), &areas)? {
         for part in split(run, untouched, sink.known()) {
-            let moved = match (part.kept, readable) {
-                (Kept::Before, _) => {
+            let moved = match part.kept {
+                Kept::Before => {
                     counts.unchanged += part.run.nr_pages;
                     sink.record_known(part.run)
                 }
-                (Kept::Here, true) => {
+                Kept::Here => {
                     counts.written += part.run.nr_pages;
-                    writer.add(part.run, sink).and_then(|()| sink.record(part.run))
-                }
-                // Memory without read permission is read the slow way.
-                (Kept::Here, false) => {
-                    counts.written += part.run.nr_pages;
-                    let flushed = writer.flush(sink);
-                    flushed
-                        .and_then(|()| copy_forced(memory.as_fd(), part.run, sink))
-                        .and_then(|()| sink.record(part.run))
+                    copy.add(part.run, readable, sink).and_then(|()| sink.record(part.run))
                 }
             };
             moved.map_err(|source| Error::Content { object: what.clone(), source })?;
         }
     }
-    writer.flush(sink).map_err(|source| Error::Content { object: what, source })?;
+    copy.flush(sink).map_err(|source| Error::Content { object: what, source })?;
     Ok(counts)
 }
 
@@ -276,63 +266,6 @@ pub fn guards(patient: &Patient, vmas: &[Vma]) -> Result<Vec<std::ops::Range<u64
     }
 }
 
-/// Gathers runs until a piece is full, then moves them with one call each way.
-struct Writer {
-    pid: i32,
-    buffer: Vec<u8>,
-    runs: Vec<RemoteRange>,
-    len: usize,
-}
-
-impl Writer {
-    fn add(&mut self, run: PageRun, sink: &mut dyn PageSink) -> io::Result<()> {
-        let mut address = run.start;
-        let end = run.end();
-        while address < end {
-            if self.len == PIECE || self.runs.len() == MAX_RANGES {
-                self.flush(sink)?;
-            }
-            let len = usize::try_from(end - address).unwrap_or(PIECE).min(PIECE - self.len);
-            self.runs.push(RemoteRange { address, len });
-            self.len += len;
-            address += len as u64;
-        }
-        Ok(())
-    }
-
-    fn flush(&mut self, sink: &mut dyn PageSink) -> io::Result<()> {
-        if self.len == 0 {
-            return Ok(());
-        }
-        sink.may_go_on()?;
-        let piece = &mut self.buffer[..self.len];
-        let got = memory::read(self.pid, &self.runs, piece)?;
-        if got != piece.len() {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        write_all(sink.file(), piece)?;
-        self.runs.clear();
-        self.len = 0;
-        Ok(())
-    }
-}
-
-fn copy_forced(memory: BorrowedFd<'_>, run: PageRun, sink: &dyn PageSink) -> io::Result<()> {
-    let mut buffer = vec![0; PIECE];
-    let mut at = run.start;
-    while at < run.end() {
-        sink.may_go_on()?;
-        let len = usize::try_from(run.end() - at).unwrap_or(PIECE).min(PIECE);
-        let got = rustix::io::pread(memory, &mut buffer[..len], at)?;
-        if got == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        write_all(sink.file(), &buffer[..got])?;
-        at += got as u64;
-    }
-    Ok(())
-}
-
 /// Which mappings have stored content, by index.
 pub fn mappings_with_content(vmas: &[Vma], source: &dyn PageSource) -> Vec<bool> {
     let runs = source.runs();
@@ -344,20 +277,20 @@ pub fn mappings_with_content(vmas: &[Vma], source: &dyn PageSource) -> Vec<bool>
         .collect()
 }
 
-/// Adds calls that read the stored pages straight into place; `fds` are the numbers of the source's
-/// files in the blank. The calls' results are to be checked by [`check`].
+/// Adds calls that read stored pages straight into place; `fds` are the numbers of their files in the
+/// blank. The calls' results are to be checked by [`check`].
 ///
 /// A batch that has grown large is given to `run`, which leaves an empty one and checked reads.
 pub fn thaw<E>(
     vmas: &[Vma],
-    source: &dyn PageSource,
+    runs: &[StoredRun],
     fds: &[i32],
     batch: &mut Batch,
     mut run: impl FnMut(&mut Batch, &mut Vec<Read>) -> std::result::Result<(), E>,
 ) -> std::result::Result<Vec<Read>, E> {
     const PREADV: i64 = 295;
     let mut reads = Vec::new();
-    for group in Groups::new(vmas, source) {
+    for group in Groups::new(vmas, runs) {
         let words: Vec<u64> =
             group.pieces.iter().flat_map(|piece| [piece.start, piece.end - piece.start]).collect();
         let vector = batch.words(&words);
@@ -410,15 +343,14 @@ struct Group {
     pieces: Vec<std::ops::Range<u64>>,
 }
 
-struct Groups<'a> {
+struct Groups {
     pieces: std::iter::Peekable<std::vec::IntoIter<(usize, u64, std::ops::Range<u64>)>>,
-    _source: &'a dyn PageSource,
 }
 
-impl<'a> Groups<'a> {
-    fn new(vmas: &[Vma], source: &'a dyn PageSource) -> Self {
+impl Groups {
+    fn new(vmas: &[Vma], runs: &[StoredRun]) -> Self {
         let mut pieces = Vec::new();
-        for stored in source.runs() {
+        for stored in runs {
             let inside_vdso = vmas.iter().any(|vma| {
                 vma.backing == Backing::Vdso
                     && stored.run.start >= vma.range.start
@@ -429,11 +361,11 @@ impl<'a> Groups<'a> {
                 pieces.push((stored.file, stored.offset, stored.run.start..stored.run.end()));
             }
         }
-        Groups { pieces: pieces.into_iter().peekable(), _source: source }
+        Groups { pieces: pieces.into_iter().peekable() }
     }
 }
 
-impl Iterator for Groups<'_> {
+impl Iterator for Groups {
     type Item = Group;
 
     fn next(&mut self) -> Option<Group> {

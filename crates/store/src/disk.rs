@@ -103,6 +103,14 @@ pub(crate) fn read_record<T: DeserializeOwned>(path: &Path) -> Result<Option<T>>
     record.map(Some).map_err(|error| Error::damaged(path.display(), error))
 }
 
+/// Writes a record that nobody looks for yet; whoever makes it known syncs it before.
+pub(crate) fn write_new<T: Serialize>(path: &Path, record: &T) -> Result<()> {
+    let text =
+        serde_json::to_vec_pretty(record).map_err(|error| Error::damaged(path.display(), error))?;
+    let file = File::options().write(true).create_new(true).mode(0o600).open(path);
+    file.and_then(|mut file| file.write_all(&text)).context("write", path.display())
+}
+
 /// Replaces a record: written beside, synced, renamed.
 pub(crate) fn write_record<T: Serialize>(path: &Path, record: &T) -> Result<()> {
     let text =

@@ -158,7 +158,8 @@ impl ImageStore {
             .map_err(|error| Error::Layer { digest: layer.blob.digest, source: Box::new(error) })?;
         progress.end();
         let record = LayerRecord { diff_id: layer.diff_id, below, size_bytes };
-        disk::write_record(&beside.path().join("layer.json"), &record)?;
+        // Synced with everything else, before the layer has its name.
+        disk::write_new(&beside.path().join("layer.json"), &record)?;
         Ok(beside)
     }
 

@@ -5,6 +5,7 @@
 //! construction. Blanks die with their supervisor (`PTRACE_O_EXITKILL`).
 
 use std::{
+    collections::HashMap,
     io::Write,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     process::{Command, Stdio},
@@ -300,7 +301,8 @@ impl Blank {
         }
         self.run(&batch)?;
         let template = self.threads[0].template;
-        births.iter().map(|birth| self.adopt_child(birth, template)).collect()
+        let pids = self.host_pids(births)?;
+        births.iter().zip(pids).map(|(birth, pid)| self.adopt_child(birth, pid, template)).collect()
     }
 
     /// Starts the further threads of the process.
@@ -469,34 +471,40 @@ impl Blank {
         kill_and_collect(self.pid())
     }
 
-    fn adopt_child(&self, birth: &Birth, template: UserRegs) -> Result<Blank> {
-        let pid = self.host_pid(birth)?;
+    fn adopt_child(&self, birth: &Birth, pid: i32, template: UserRegs) -> Result<Blank> {
         wait_for_event(pid, wait::EVENT_STOP)?;
         Blank::new(ProcDir::open(pid)?, birth.own_pid, self.plan, template)
     }
 
-    fn host_pid(&self, birth: &Birth) -> Result<i32> {
+    /// Who was just born, as the supervisor sees them.
+    fn host_pids(&self, births: &[Birth]) -> Result<Vec<i32>> {
         if self.own_pid == self.pid() {
-            return Ok(birth.own_pid);
+            return Ok(births.iter().map(|birth| birth.own_pid).collect());
         }
-        let siblings = if birth.as_sibling {
-            ProcDir::open(self.proc.stat()?.parent)?.children()?
-        } else {
-            self.proc.children()?
-        };
-        for pid in siblings {
-            if ProcDir::open(pid)?.status()?.namespace_pids.last() == Some(&birth.own_pid) {
-                return Ok(pid);
+        let mut by_own = HashMap::new();
+        let mut note = |children: Vec<i32>| -> Result<()> {
+            // The youngest come last.
+            for pid in children.into_iter().rev().take(births.len()) {
+                let status = ProcDir::open(pid)?.status()?;
+                by_own.extend(status.namespace_pids.last().map(|own| (*own, pid)));
             }
+            Ok(())
+        };
+        if births.iter().any(|birth| birth.as_sibling) {
+            note(ProcDir::open(self.proc.stat()?.parent)?.children()?)?;
         }
-        Err(Error::Died { pid: birth.own_pid })
+        if births.iter().any(|birth| !birth.as_sibling) {
+            note(self.proc.children()?)?;
+        }
+        let found = |birth: &Birth| by_own.get(&birth.own_pid).copied();
+        births.iter().map(|birth| found(birth).ok_or(Error::Died { pid: birth.own_pid })).collect()
     }
 
     fn host_tids(&self, own_tids: &[i32]) -> Result<Vec<i32>> {
         if self.own_pid == self.pid() {
             return Ok(own_tids.to_vec());
         }
-        let mut by_own = std::collections::HashMap::new();
+        let mut by_own = HashMap::new();
         for tid in self.proc.threads()? {
             let status =
                 self.proc.parse(format!("task/{tid}/status"), stasis_proctext::status::parse)?;

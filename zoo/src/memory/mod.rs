@@ -6,6 +6,7 @@ crate::programs! { "memory";
     async_io
     changing
     copy_on_write
+    copy_on_write_once
     dev_zero
     droppable
     file_beyond_end

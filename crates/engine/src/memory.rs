@@ -1,0 +1,468 @@
+//! Memory, layout and directories of all processes under restore.
+//!
+//! A process whose children have some of its memory is given its own before it bears them (it *lends*):
+//! they are born with it, the kernel keeps equal pages once, and only what differs is read. All others
+//! are given everything by one batch when all are born.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    rc::Rc,
+};
+
+use stasis_files::{PageOwner, Reader};
+use stasis_model::{FileKind, Live, NsPid, Process, Protection, TableId, Tree, Vma};
+use stasis_objects::{
+    Thawing,
+    address_space::{self, MappedFile},
+    content::{PageSource, StoredRun},
+    descriptor,
+    inheritance::{self, Inheritance, Memory},
+    pages, process,
+    system_v::attachment,
+};
+use stasis_plan::Step;
+use stasis_proctext::maps::Mapping;
+use stasis_tracee::{Batch, Blank, Channel, MAX_FDS};
+
+use crate::{
+    contents::StoredPages,
+    facade::Error,
+    family::{Family, live_processes},
+    morph::close_all_but,
+    processor::OneProcessor,
+};
+
+/// More pages than this are worth another processor.
+const LARGE_PAGES: u64 = 512;
+
+/// The memory of a tree on its way into its blanks.
+pub struct Memories<'a> {
+    tree: &'a Tree,
+    reader: &'a Reader,
+    channel: &'a Channel,
+    processor: Option<&'a OneProcessor>,
+    mapped: MappedFiles,
+    /// What a blank has mapped; all are born of one.
+    of_blank: Vec<Mapping>,
+    lenders: BTreeSet<NsPid>,
+    lent: BTreeMap<NsPid, Rc<Lent>>,
+    /// Whose memory a process was born with, if not a blank's.
+    born_with: BTreeMap<NsPid, Rc<Lent>>,
+    nr_pages: u64,
+}
+
+/// Memory that was given before others were born with it.
+struct Lent {
+    pid: NsPid,
+    source: StoredPages,
+    /// Of each mapping, until the rest is given.
+    protections: Vec<Protection>,
+    present: Vec<Mapping>,
+}
+
+/// Opened for a process by us: all that it is to be given.
+struct Prepared {
+    parcel: Parcel,
+    fs: process::FsFds,
+    /// `None` if it has its contents since before it bore children.
+    contents: Option<Contents>,
+}
+
+struct Contents {
+    source: StoredPages,
+    inheritance: Inheritance,
+    lender: Option<Rc<Lent>>,
+    /// Numbers of the files of pages, and of the mapped ones, in the blank.
+    pages: Vec<i32>,
+    mapped: BTreeMap<MappedFile, i32>,
+}
+
+impl Prepared {
+    fn is_large(&self) -> bool {
+        self.contents.as_ref().is_some_and(Contents::is_large)
+    }
+}
+
+impl Contents {
+    fn is_large(&self) -> bool {
+        self.inheritance.nr_missing() > LARGE_PAGES
+    }
+}
+
+impl<'a> Memories<'a> {
+    /// `root` is the blank that all others are born of, by `steps`.
+    pub fn new(
+        (tree, reader): (&'a Tree, &'a Reader),
+        steps: &[Step],
+        (root, channel): (&Blank, &'a Channel),
+        processor: Option<&'a OneProcessor>,
+    ) -> Result<Self, Error> {
+        Ok(Memories {
+            tree,
+            reader,
+            channel,
+            processor,
+            mapped: MappedFiles::default(),
+            of_blank: root.proc().maps()?,
+            lenders: lenders(tree, steps),
+            lent: BTreeMap::new(),
+            born_with: BTreeMap::new(),
+            nr_pages: 0,
+        })
+    }
+
+    /// Number of pages that were read.
+    pub fn nr_pages(&self) -> u64 {
+        self.nr_pages
+    }
+
+    /// Gives a process that is about to bear children its contents, if they have some of them.
+    pub fn lend(&mut self, blank: &mut Blank, thawing: &mut Thawing) -> Result<(), Error> {
+        let pid = NsPid(blank.own_pid());
+        let process = self.tree.process(pid).filter(|_| self.lenders.contains(&pid));
+        let Some(live) = process.and_then(Process::live) else { return Ok(()) };
+        if self.lent.contains_key(&pid) {
+            return Ok(());
+        }
+        let mut parcel = Parcel::new(self.channel);
+        let contents = self.open_contents(pid, live, thawing, &mut parcel)?;
+        let is_large = contents.is_large();
+        if is_large {
+            self.processor.inspect(|processor| processor.let_out(blank.pid()));
+        }
+        let mut filling = Filling::new(pid);
+        parcel.hand_over(blank, self.channel, &mut filling.batch)?;
+        let protections = self.give_contents(blank, live, &contents, &mut filling)?;
+        close_all_but(self.channel.remote_fd(), &mut filling.batch);
+        filling.start(blank)?;
+        filling.finish(blank)?;
+        if is_large {
+            self.processor.inspect(|processor| processor.take_in(blank.pid()));
+        }
+        self.nr_pages += contents.inheritance.nr_missing();
+        let present = blank.proc().maps()?;
+        self.lent.insert(pid, Rc::new(Lent { pid, source: contents.source, protections, present }));
+        Ok(())
+    }
+
+    /// Notes a birth.
+    pub fn born(&mut self, bearer: NsPid, child: NsPid) {
+        let memory = self.lent.get(&bearer).or_else(|| self.born_with.get(&bearer)).cloned();
+        self.born_with.extend(memory.map(|memory| (child, memory)));
+    }
+
+    /// Gives all processes what they do not have yet.
+    pub fn fill(&mut self, family: &mut Family, thawing: &mut Thawing) -> Result<(), Error> {
+        // While one is filled the next is prepared, and if it has much to read begun as well.
+        let mut begun: Option<(NsPid, TableId, Filling)> = None;
+        for process in live_processes(self.tree) {
+            let live = process.live().expect("live processes only");
+            let prepared = self.prepare(process.pid, live, thawing)?;
+            // Received descriptors get the lowest free numbers, which a shared table must not confuse.
+            let is_first = |(_, table, _): &mut (_, TableId, _)| {
+                *table == live.descriptors || !prepared.is_large()
+            };
+            if let Some((pid, _, filling)) = begun.take_if(is_first) {
+                filling.finish(family.blank(pid)?)?;
+            }
+            let filling = self.begin(family.blank(process.pid)?, live, prepared)?;
+            let before = begun.replace((process.pid, live.descriptors, filling));
+            if let Some((pid, _, filling)) = before {
+                filling.finish(family.blank(pid)?)?;
+            }
+        }
+        if let Some((pid, _, filling)) = begun {
+            filling.finish(family.blank(pid)?)?;
+        }
+        Ok(())
+    }
+
+    fn prepare(
+        &mut self,
+        pid: NsPid,
+        live: &Live,
+        thawing: &mut Thawing,
+    ) -> Result<Prepared, Error> {
+        let mut parcel = Parcel::new(self.channel);
+        let mut opened = process::open_fs(live, thawing)?.into_iter();
+        let mut next = || opened.next().map(|file| parcel.add(file));
+        let missing = || Error::Failed(format!("process {pid} has no directories"));
+        let fs = process::FsFds {
+            executable: next().ok_or_else(missing)?,
+            cwd: next().ok_or_else(missing)?,
+            root: next(),
+        };
+        let contents = match self.lent.contains_key(&pid) {
+            true => None,
+            false => Some(self.open_contents(pid, live, thawing, &mut parcel)?),
+        };
+        Ok(Prepared { parcel, fs, contents })
+    }
+
+    fn open_contents(
+        &mut self,
+        pid: NsPid,
+        live: &Live,
+        thawing: &mut Thawing,
+        parcel: &mut Parcel,
+    ) -> Result<Contents, Error> {
+        let stored = self.reader.pages(PageOwner::Process(pid))?.ok_or_else(|| {
+            Error::Failed(format!("the checkpoint has no list of pages for process {pid}"))
+        })?;
+        let source = StoredPages::new(stored);
+        let lender = self.born_with.get(&pid).cloned();
+        let inheritance = self.inheritance(live, &source, lender.as_deref())?;
+        let mut pages = Vec::new();
+        for fd in source.files() {
+            pages.push(parcel.add(duplicate(fd)?));
+        }
+        let made = live.memory.vmas.iter().enumerate();
+        let made = made.filter(|(index, _)| inheritance.kept(*index).is_none());
+        let wanted: BTreeSet<MappedFile> =
+            made.filter_map(|(_, vma)| address_space::file_of(vma)).collect();
+        let mut mapped = BTreeMap::new();
+        for file in wanted {
+            mapped.insert(file, parcel.add(duplicate(self.mapped.get(file, thawing)?)?));
+        }
+        Ok(Contents { source, inheritance, lender, pages, mapped })
+    }
+
+    fn inheritance<'b>(
+        &'b self,
+        live: &Live,
+        source: &StoredPages,
+        lender: Option<&'b Lent>,
+    ) -> Result<Inheritance, Error> {
+        let heir = Memory { vmas: &live.memory.vmas, source };
+        let of_lender = |lent: &'b Lent| {
+            let memory = &self.tree.process(lent.pid)?.live()?.memory;
+            inheritance::is_likely(&live.memory, memory)
+                .then_some(Memory { vmas: &memory.vmas, source: &lent.source })
+        };
+        match lender.and_then(of_lender) {
+            None => Ok(Inheritance::none(heir)),
+            Some(lender) => Inheritance::between(heir, lender)
+                .map_err(|error| Error::Failed(format!("stored pages cannot be compared: {error}"))),
+        }
+    }
+
+    /// Begins to give a blank all that was prepared. Its table of descriptors is empty but for the
+    /// channel, before and after.
+    fn begin(
+        &mut self,
+        blank: &mut Blank,
+        live: &Live,
+        prepared: Prepared,
+    ) -> Result<Filling, Error> {
+        let pid = NsPid(blank.own_pid());
+        if prepared.is_large() {
+            self.processor.inspect(|processor| processor.let_out(blank.pid()));
+        }
+        let mut filling = Filling::new(pid);
+        prepared.parcel.hand_over(blank, self.channel, &mut filling.batch)?;
+        let given = prepared.contents.map(|contents| {
+            self.nr_pages += contents.inheritance.nr_missing();
+            self.give_contents(blank, live, &contents, &mut filling)
+        });
+        let lent = self.lent.get(&pid);
+        let protections = match (&given.transpose()?, lent) {
+            (Some(protections), _) => protections.clone(),
+            (None, Some(lent)) => lent.protections.clone(),
+            (None, None) => Vec::new(),
+        };
+        for (vma, protection) in live.memory.vmas.iter().zip(protections) {
+            address_space::finish(vma, protection, &mut filling.batch);
+            filling.run_if_large(blank)?;
+        }
+        address_space::thaw_guards(&live.memory, &mut filling.batch);
+        process::thaw(live, &prepared.fs, &mut filling.batch);
+        close_all_but(self.channel.remote_fd(), &mut filling.batch);
+        // For most processes this is the one batch of all.
+        filling.start(blank)?;
+        Ok(filling)
+    }
+
+    /// Adds the calls that make all mappings and read what is in them. Gives the protections that the
+    /// mappings have then.
+    fn give_contents(
+        &self,
+        blank: &mut Blank,
+        live: &Live,
+        contents: &Contents,
+        filling: &mut Filling,
+    ) -> Result<Vec<Protection>, Error> {
+        let vmas = &live.memory.vmas;
+        let Contents { source, inheritance, lender, pages: files, mapped } = contents;
+        let foothold = blank.plan().range();
+        let mut keep = inheritance.kept_ranges(vmas);
+        let place = keep.partition_point(|range| range.start < foothold.start);
+        keep.insert(place, foothold.clone());
+        let present = lender.as_ref().map_or(&self.of_blank, |lender| &lender.present);
+        address_space::clear(&live.memory, present, &keep, &mut filling.batch)?;
+        let objects = &self.tree.namespaces.system_v;
+        attachment::thaw(&live.memory, objects, &foothold, &mut filling.batch)?;
+        let with_content = pages::mappings_with_content(vmas, source);
+        let mut protections = Vec::with_capacity(vmas.len());
+        for (index, (vma, has_content)) in vmas.iter().zip(with_content).enumerate() {
+            let kept = inheritance.kept(index);
+            if kept.is_none() {
+                let fd = address_space::file_of(vma).map(|file| mapped[&file]);
+                address_space::thaw(vma, fd, has_content, &mut filling.batch);
+                filling.run_if_large(blank)?;
+            }
+            let made = || address_space::first_protection(vma, has_content);
+            protections.push(kept.unwrap_or_else(made));
+        }
+        inheritance.drop_surplus(&mut filling.batch);
+        filling.read(vmas, &inheritance.missing, files, blank)?;
+        Ok(protections)
+    }
+}
+
+/// Who is to have its memory before it bears children.
+fn lenders(tree: &Tree, steps: &[Step]) -> BTreeSet<NsPid> {
+    let mut lenders = BTreeSet::new();
+    // Helpers have what they were born with.
+    let mut lender_of: BTreeMap<NsPid, NsPid> = BTreeMap::new();
+    let live = |pid: NsPid| tree.process(pid).and_then(Process::live);
+    for step in steps {
+        let (bearer, child) = match *step {
+            Step::Bear { parent, child, .. } => (parent, child),
+            Step::BearSibling { elder, child } => (elder, child),
+            Step::LeadSession { .. }
+            | Step::JoinGroup { .. }
+            | Step::EndHelper { .. }
+            | Step::Adopt { .. }
+            | Step::StopAdopting { .. } => continue,
+        };
+        let lender = match live(bearer) {
+            Some(_) => bearer,
+            None => *lender_of.get(&bearer).unwrap_or(&bearer),
+        };
+        lender_of.insert(child, lender);
+        if let (Some(heir), Some(own)) = (live(child), live(lender))
+            && inheritance::is_likely(&heir.memory, &own.memory)
+        {
+            lenders.insert(lender);
+        }
+    }
+    lenders
+}
+
+/// Files for a blank whose table of descriptors is empty but for the channel.
+struct Parcel {
+    files: Vec<OwnedFd>,
+    channel: i32,
+}
+
+impl Parcel {
+    fn new(channel: &Channel) -> Self {
+        Parcel { files: Vec::new(), channel: channel.remote_fd() }
+    }
+
+    /// Gives the number that the file will have: what is received gets the lowest free ones.
+    fn add(&mut self, file: OwnedFd) -> i32 {
+        let before = i32::try_from(self.files.len()).expect("fewer files than numbers");
+        self.files.push(file);
+        if before < self.channel { before } else { before + 1 }
+    }
+
+    fn hand_over(&self, blank: &Blank, channel: &Channel, batch: &mut Batch) -> Result<(), Error> {
+        let all: Vec<BorrowedFd<'_>> = self.files.iter().map(AsFd::as_fd).collect();
+        channel.wait_until_taken()?;
+        for chunk in all.chunks(MAX_FDS) {
+            channel.send(blank.pid(), chunk)?;
+            channel.receive(batch);
+        }
+        Ok(())
+    }
+}
+
+/// Calls of which a blank executes some now and the rest soon.
+#[must_use = "it still runs"]
+struct Filling {
+    batch: Batch,
+    reads: Vec<pages::Read>,
+    what: String,
+}
+
+impl Filling {
+    fn new(pid: NsPid) -> Self {
+        Filling {
+            batch: Batch::new(),
+            reads: Vec::new(),
+            what: format!("memory of process {pid}"),
+        }
+    }
+
+    /// Adds the calls that read pages.
+    fn read(
+        &mut self,
+        vmas: &[Vma],
+        missing: &[StoredRun],
+        files: &[i32],
+        blank: &mut Blank,
+    ) -> Result<(), Error> {
+        let what = &self.what;
+        let run = |batch: &mut Batch, reads: &mut Vec<pages::Read>| {
+            let outcome = blank.run(batch)?;
+            pages::check(&outcome, reads, what)?;
+            *batch = Batch::new();
+            reads.clear();
+            Ok::<(), Error>(())
+        };
+        self.reads = pages::thaw(vmas, missing, files, &mut self.batch, run)?;
+        Ok(())
+    }
+
+    fn run_if_large(&mut self, blank: &mut Blank) -> Result<(), Error> {
+        if self.batch.len_bytes() > pages::LARGE {
+            let outcome = blank.run(&self.batch)?;
+            pages::check(&outcome, &self.reads, &self.what)?;
+            self.batch = Batch::new();
+            self.reads.clear();
+        }
+        Ok(())
+    }
+
+    fn start(&self, blank: &mut Blank) -> Result<(), Error> {
+        Ok(blank.start(0, &self.batch)?)
+    }
+
+    /// Waits until the blank stands again.
+    fn finish(self, blank: &mut Blank) -> Result<(), Error> {
+        let outcome = blank.finish(0, &self.batch)?;
+        Ok(pages::check(&outcome, &self.reads, &self.what)?)
+    }
+}
+
+/// Files mapped by several processes are opened once.
+#[derive(Default)]
+struct MappedFiles {
+    open: BTreeMap<MappedFile, OwnedFd>,
+}
+
+impl MappedFiles {
+    fn get(&mut self, file: MappedFile, thawing: &mut Thawing) -> Result<BorrowedFd<'_>, Error> {
+        let open: &OwnedFd = match self.open.entry(file) {
+            Entry::Occupied(open) => open.into_mut(),
+            Entry::Vacant(place) => place.insert(open_mapped(file, thawing)?),
+        };
+        Ok(open.as_fd())
+    }
+}
+
+fn open_mapped(file: MappedFile, thawing: &mut Thawing) -> Result<OwnedFd, Error> {
+    match file {
+        MappedFile::Segment(id) => duplicate(thawing.segment(id)?),
+        MappedFile::Open(id, mode) => match &thawing.model_file(id).kind {
+            FileKind::Memfd(memfd) => duplicate(thawing.segment(memfd.segment)?),
+            _ => Ok(descriptor::open_path(id, mode, thawing)?),
+        },
+    }
+}
+
+fn duplicate(fd: BorrowedFd<'_>) -> Result<OwnedFd, Error> {
+    rustix::io::fcntl_dupfd_cloexec(fd, 0).map_err(|errno| Error::Failed(errno.to_string()))
+}
