@@ -18,7 +18,7 @@ use stasis_objects::{
     content::{PageSource, StoredRun},
     descriptor,
     inheritance::{self, Inheritance, Memory},
-    pages, process,
+    pages, process, protection_key,
     system_v::attachment,
 };
 use stasis_plan::Step;
@@ -242,8 +242,9 @@ impl<'a> Memories<'a> {
         };
         match lender.and_then(of_lender) {
             None => Ok(Inheritance::none(heir)),
-            Some(lender) => Inheritance::between(heir, lender)
-                .map_err(|error| Error::Failed(format!("stored pages cannot be compared: {error}"))),
+            Some(lender) => Inheritance::between(heir, lender).map_err(|error| {
+                Error::Failed(format!("stored pages cannot be compared: {error}"))
+            }),
         }
     }
 
@@ -271,6 +272,7 @@ impl<'a> Memories<'a> {
             (None, Some(lent)) => lent.protections.clone(),
             (None, None) => Vec::new(),
         };
+        protection_key::thaw(live.memory.protection_keys, &mut filling.batch);
         for (vma, protection) in live.memory.vmas.iter().zip(protections) {
             address_space::finish(vma, protection, &mut filling.batch);
             filling.run_if_large(blank)?;
@@ -389,11 +391,7 @@ struct Filling {
 
 impl Filling {
     fn new(pid: NsPid) -> Self {
-        Filling {
-            batch: Batch::new(),
-            reads: Vec::new(),
-            what: format!("memory of process {pid}"),
-        }
+        Filling { batch: Batch::new(), reads: Vec::new(), what: format!("memory of process {pid}") }
     }
 
     /// Adds the calls that read pages.

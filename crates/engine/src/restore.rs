@@ -8,9 +8,7 @@ use std::{
 use rustix::fs::OFlags;
 use stasis_files::{Facts, Reader};
 use stasis_model::{Backing, NsPid, State, Tree};
-use stasis_objects::{
-    Thawing, descriptor, link, process, tcp_connection, terminal, unix_socket,
-};
+use stasis_objects::{Thawing, descriptor, link, process, tcp_connection, terminal, unix_socket};
 use stasis_plan::{Job, Step};
 use stasis_tracee::Channel;
 
@@ -41,8 +39,7 @@ pub fn restore(options: RestoreOptions<'_>) -> Result<Restored, Error> {
     phases.end("read");
     let processor = OneProcessor::hold();
     let processor = processor.as_ref();
-    let (root, channel, inherited) =
-        make_root(&tree, &options.inherited, options.root, processor)?;
+    let (root, channel, inherited) = make_root(&tree, &options.inherited, options.root, processor)?;
     let host_root = root.pid();
     let connections = Thawed::prepare(&tree, &facts, options.connections, host_root)?;
     let namespace_root = open_root(host_root)?;

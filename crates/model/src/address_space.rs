@@ -20,6 +20,8 @@ pub struct AddressSpace {
     /// `PR_SET_DUMPABLE`: 0, 1 or 2.
     pub dumpable: i32,
     pub thp_disabled: bool,
+    /// Bit n: protection key n is allocated (pkeys(7)).
+    pub protection_keys: u16,
 }
 
 /// What `PR_SET_MM_MAP` sets (prctl(2)).
@@ -46,6 +48,8 @@ pub struct Vma {
     pub advice: u64,
     /// Given to memory without a file (prctl(2), `PR_SET_VMA_ANON_NAME`).
     pub name: Option<Vec<u8>>,
+    /// Number of its protection key; 0 is everybody's.
+    pub protection_key: u8,
 }
 
 /// `PROT_*` bits.

@@ -17,7 +17,7 @@ use stasis_tracee::{Batch, Patient};
 use crate::{
     error::{Error, Result},
     gathering::Gathering,
-    memfd, pages, path_file, ranges, segment,
+    memfd, pages, path_file, protection_key, ranges, segment,
     system_v::attachment,
 };
 
@@ -39,6 +39,7 @@ pub struct Answers {
     pub brk: u64,
     pub dumpable: i32,
     pub thp_disabled: bool,
+    pub protection_keys: u16,
 }
 
 /// Freezes everything but the contents. `maps` were read before the foothold was made.
@@ -52,7 +53,7 @@ pub fn freeze(
     let executable = freeze_executable(patient, gathering)?;
     let mut vmas: Vec<Vma> = Vec::with_capacity(maps.len());
     for map in maps {
-        let Some(vma) = freeze_mapping(patient, stat, map, gathering)? else { continue };
+        let Some(vma) = freeze_mapping((patient, stat), map, answers, gathering)? else { continue };
         match vmas.last_mut() {
             // `[vvar]` and `[vvar_vclock]` are one mapping of the checkpoint.
             Some(last) if is_vvar(last) && is_vvar(&vma) && last.range.end == vma.range.start => {
@@ -69,6 +70,7 @@ pub fn freeze(
         aio_rings: Vec::new(),
         dumpable: answers.dumpable,
         thp_disabled: answers.thp_disabled,
+        protection_keys: answers.protection_keys,
     })
 }
 
@@ -124,9 +126,9 @@ pub fn freeze_file_behind(
 }
 
 fn freeze_mapping(
-    patient: &Patient,
-    stat: &Stat,
+    (patient, stat): (&Patient, &Stat),
     map: &Mapping,
+    answers: Answers,
     gathering: &mut Gathering,
 ) -> Result<Option<Vma>> {
     if let Some(reason) = obstacle_of(map) {
@@ -160,6 +162,11 @@ fn freeze_mapping(
             .fold(0, |bits, (_, number)| bits | 1 << number),
         backing,
         name: given_name(&map.name).map(<[u8]>::to_vec),
+        // Of keys that are not allocated, one is the kernel's for what can only be executed.
+        protection_key: match answers.protection_keys.checked_shr(map.protection_key.into()) {
+            Some(bits) if bits & 1 != 0 => map.protection_key,
+            _ => 0,
+        },
     }))
 }
 
@@ -482,7 +489,9 @@ pub fn first_protection(vma: &Vma, has_content: bool) -> Protection {
         return Protection(attachment::first_protection(open_mode));
     }
     let write = if has_content { Protection::WRITE } else { 0 };
-    Protection(vma.protection.0 | write)
+    // For what can only be executed the kernel takes a protection key, which may be one of the process's.
+    let read = if vma.protection.0 == Protection::EXEC { Protection::READ } else { 0 };
+    Protection(vma.protection.0 | write | read)
 }
 
 /// Adds the calls that give a mapping its protection, advice and lock, when its content is there.
@@ -493,7 +502,9 @@ pub fn finish(vma: &Vma, now: Protection, batch: &mut Batch) {
         return;
     }
     let (start, len) = (vma.range.start, vma.len_bytes());
-    if now != vma.protection {
+    if vma.protection_key != 0 {
+        protection_key::protect(&vma.range, vma.protection.0, vma.protection_key, batch);
+    } else if now != vma.protection {
         batch.call("mprotect", MPROTECT, [start.into(), len.into(), vma.protection.0.into()]);
     }
     for number in 0..64u32 {

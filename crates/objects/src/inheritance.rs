@@ -186,15 +186,24 @@ fn is_same_backing(vma: &Vma, wider: &Vma) -> bool {
             MemfdShared { file, offset, open_mode },
             MemfdShared { file: other, offset: from, open_mode: mode },
         ) => (file, open_mode, *offset) == (other, mode, from + further),
-        (
-            SegmentShared { segment, offset },
-            SegmentShared { segment: other, offset: from },
-        ) => (segment, *offset) == (other, from + further),
+        (SegmentShared { segment, offset }, SegmentShared { segment: other, offset: from }) => {
+            (segment, *offset) == (other, from + further)
+        }
         // Attached, made by the kernel, or not inherited.
         (
-            AnonymousPrivate | Heap | Droppable | FilePrivate { .. } | FileShared { .. }
-            | MemfdPrivate { .. } | MemfdShared { .. } | SegmentShared { .. } | SystemV { .. }
-            | Vdso | Vvar | Vsyscall | AioRing,
+            AnonymousPrivate
+            | Heap
+            | Droppable
+            | FilePrivate { .. }
+            | FileShared { .. }
+            | MemfdPrivate { .. }
+            | MemfdShared { .. }
+            | SegmentShared { .. }
+            | SystemV { .. }
+            | Vdso
+            | Vvar
+            | Vsyscall
+            | AioRing,
             _,
         ) => false,
     }

@@ -31,6 +31,7 @@ pub mod pipe;
 pub mod posix_queue;
 pub mod posix_timer;
 pub mod process;
+pub mod protection_key;
 mod ranges;
 pub mod registers;
 pub mod scheduling;

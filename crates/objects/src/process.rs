@@ -12,7 +12,7 @@ use crate::{
     address_space, descriptor,
     error::{Error, Result},
     gathering::Gathering,
-    itimer, limit, posix_timer, signal,
+    itimer, limit, posix_timer, protection_key, signal,
     thawing::Thawing,
     thread,
 };
@@ -43,6 +43,7 @@ struct Asked {
     thp_disabled: Call,
     subreaper: Data,
     membarrier: Call,
+    protection_keys: protection_key::Asked,
 }
 
 fn ask(patient: &Patient, batch: &mut Batch) -> Result<Asked> {
@@ -59,6 +60,7 @@ fn ask(patient: &Patient, batch: &mut Batch) -> Result<Asked> {
             MEMBARRIER,
             [MEMBARRIER_CMD_GET_REGISTRATIONS.into()],
         ),
+        protection_keys: protection_key::ask(batch),
         subreaper: {
             batch.call("prctl", PRCTL, [PR_GET_CHILD_SUBREAPER.into(), subreaper.into()]);
             subreaper
@@ -91,6 +93,7 @@ pub fn freeze(
         brk: value(asked.brk)?,
         dumpable: value(asked.dumpable)? as i32,
         thp_disabled: outcome.result(asked.thp_disabled).unwrap_or(0) != 0,
+        protection_keys: protection_key::read(outcome, &asked.protection_keys),
     };
     let memory = address_space::freeze(patient, &stat, &maps, answers, gathering)?;
     let timers = itimer::read(outcome, asked.itimers);

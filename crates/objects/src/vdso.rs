@@ -111,6 +111,7 @@ fn make_room(memory: &mut AddressSpace, data: Range<u64>, ours: &Vdso) {
         backing,
         advice: 0,
         name: None,
+        protection_key: 0,
     };
     let code = data.end..data.end + ours.code.len() as u64;
     if !data.is_empty() {
@@ -245,6 +246,7 @@ mod tests {
             backing: Backing::AnonymousPrivate,
             advice: 0,
             name: None,
+            protection_key: 0,
         };
         let at = 0x7ffd_0000_2000;
         let vmas = vec![vma(0x1000..0x2000), vma(at - 0x2000..at)];

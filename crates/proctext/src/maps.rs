@@ -24,6 +24,8 @@ pub struct Mapping {
     pub flags: Vec<[u8; 2]>,
     /// Bytes of a page of this mapping (`KernelPageSize`), if told.
     pub page_size: Option<u64>,
+    /// Number of its protection key (pkeys(7)); 0 where there are none.
+    pub protection_key: u8,
 }
 
 impl Mapping {
@@ -58,6 +60,10 @@ fn field(mapping: &mut Mapping, key: &[u8], value: &[u8]) -> Result<()> {
         b"KernelPageSize:" => {
             let kib = value.strip_suffix(b" kB").unwrap_or(value);
             mapping.page_size = Some(number("smaps", kib, 10)?.saturating_mul(1024));
+        }
+        b"ProtectionKey:" => {
+            let key = number("smaps", value, 10)?;
+            mapping.protection_key = u8::try_from(key).map_err(|_| malformed("smaps", value))?;
         }
         _ => {}
     }
@@ -100,6 +106,7 @@ fn header(line: &[u8]) -> Result<Mapping> {
         deleted,
         flags: Vec::new(),
         page_size: None,
+        protection_key: 0,
     })
 }
 
@@ -114,13 +121,13 @@ mod tests {
 
     #[test]
     fn smaps_of_linux_6_18() {
-        let text = b"7f00-7f0000 r-xp 00001000 fe:00 42    /usr/lib/a\\012b (deleted)\nSize:   4 kB\nKernelPageSize:        4 kB\nVmFlags: rd ex mr mw me sd \n7ffd0000-7fff0000 rw-s 00000000 00:00 0 [stack]\n";
+        let text = b"7f00-7f0000 r-xp 00001000 fe:00 42    /usr/lib/a\\012b (deleted)\nSize:   4 kB\nKernelPageSize:        4 kB\nProtectionKey:         3\nVmFlags: rd ex mr mw me sd \n7ffd0000-7fff0000 rw-s 00000000 00:00 0 [stack]\n";
         let mappings = parse(text).unwrap();
         assert_eq!(mappings.len(), 2);
         assert_eq!(mappings[0].name, b"/usr/lib/a\nb");
         assert!(mappings[0].deleted && mappings[0].has_flag(b"sd") && !mappings[0].shared);
         assert_eq!((mappings[0].protection, mappings[0].device), (5, (0xfe, 0)));
-        assert_eq!(mappings[0].page_size, Some(4096));
+        assert_eq!((mappings[0].page_size, mappings[0].protection_key), (Some(4096), 3));
         assert!(mappings[1].shared && mappings[1].name == b"[stack]");
     }
 

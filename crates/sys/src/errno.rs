@@ -20,6 +20,7 @@ impl Errno {
     pub const BUSY: Errno = Errno(libc::EBUSY);
     pub const EXIST: Errno = Errno(libc::EEXIST);
     pub const INVAL: Errno = Errno(libc::EINVAL);
+    pub const NOMEM: Errno = Errno(libc::ENOMEM);
     pub const NOTTY: Errno = Errno(libc::ENOTTY);
     pub const NODATA: Errno = Errno(libc::ENODATA);
     pub const IO: Errno = Errno(libc::EIO);

@@ -96,6 +96,7 @@ pub(super) fn encode(
         aios: memory.aio_rings.iter().map(encode_ring).collect(),
         thp_disabled: Some(memory.thp_disabled),
         auxv_rest: rest.to_vec(),
+        protection_keys: (memory.protection_keys != 0).then_some(memory.protection_keys.into()),
     }
 }
 
@@ -125,6 +126,8 @@ pub(super) fn decode(
         aio_rings: mm.aios.iter().map(decode_ring).collect(),
         dumpable: mm.dumpable.unwrap_or(1),
         thp_disabled: mm.thp_disabled.unwrap_or(false),
+        protection_keys: u16::try_from(mm.protection_keys.unwrap_or(0))
+            .map_err(|_| place.field("protection_keys", "has more than 16 bits"))?,
     })
 }
 
@@ -242,6 +245,7 @@ fn encode_vma(vma: &Vma, segment_files: &BTreeMap<SegmentId, FileId>) -> VmaEntr
         fdflags: kind.open_mode,
         locked_on_fault: vma.flags.locked_on_fault.then_some(true),
         name: vma.name.clone(),
+        protection_key: (vma.protection_key != 0).then_some(vma.protection_key.into()),
     }
 }
 
@@ -276,6 +280,10 @@ fn decode_vma(place: Place, pid: NsPid, vma: &VmaEntry, shared: &SharedFiles) ->
         backing: decode_backing(place, pid, vma, shared)?,
         advice: vma.madv.unwrap_or(0),
         name: decode_name(place, vma)?,
+        protection_key: u8::try_from(vma.protection_key.unwrap_or(0))
+            .ok()
+            .filter(|key| *key < 16)
+            .ok_or_else(|| place.field("protection_key", "is not below 16"))?,
     })
 }
 

@@ -15,6 +15,8 @@
 //! | `vma_entry` | 1000 | `locked_on_fault` | `MLOCK_ONFAULT` |
 //! | `vma_entry` | 1001 | `name` | `PR_SET_VMA_ANON_NAME` |
 //! | `mm_entry` | 1000 | `auxv_rest` | CRIU takes 44 words of the auxiliary vector, kernels give more |
+//! | `mm_entry` | 1001 | `protection_keys` | pkey_alloc(2) |
+//! | `vma_entry` | 1002 | `protection_key` | pkey_mprotect(2) |
 //! | `pipe_data_entry` | 1000 | `packets` | boundaries of packets in a pipe with `O_DIRECT` |
 //! | `thread_core_entry` | 1001 | `io_priority` | ioprio_set(2) |
 //! | `thread_core_entry` | 1002 | `processors` | sched_setaffinity(2) |

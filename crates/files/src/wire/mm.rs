@@ -57,6 +57,9 @@ pub struct MmEntry {
     /// Extension: what follows `mm_saved_auxv`, see [`super::extension`].
     #[prost(uint64, repeated, packed = "false", tag = "1000")]
     pub auxv_rest: Vec<u64>,
+    /// Extension: allocated protection keys, a bit each, see [`super::extension`].
+    #[prost(uint32, optional, tag = "1001")]
+    pub protection_keys: Option<u32>,
 }
 
 /// `aio_ring_entry`
@@ -111,6 +114,9 @@ pub struct VmaEntry {
     /// Name of anonymous memory (our extension).
     #[prost(bytes = "vec", optional, tag = "1001")]
     pub name: Option<Vec<u8>>,
+    /// Extension: number of its protection key.
+    #[prost(uint32, optional, tag = "1002")]
+    pub protection_key: Option<u32>,
     /// Ours: MLOCK_ONFAULT.
     #[prost(bool, optional, tag = "1000")]
     pub locked_on_fault: Option<bool>,

@@ -508,6 +508,7 @@ impl Builder<'_, '_> {
                 backing,
                 advice: draw.u64(),
                 name: draw.option(|draw| vec![b'n'; 1 + draw.below(79) as usize]),
+                protection_key: draw.below(16) as u8,
             });
         }
         let paths = self.paths.clone();
@@ -533,6 +534,7 @@ impl Builder<'_, '_> {
             }),
             dumpable: draw.u32() as i32,
             thp_disabled: draw.flag(),
+            protection_keys: draw.below(1 << 16) as u16,
         }
     }
 

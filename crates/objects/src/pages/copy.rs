@@ -57,12 +57,7 @@ impl Copy {
     }
 
     /// Adds a run; `readable` tells whether its mapping can be read.
-    pub fn add(
-        &mut self,
-        run: PageRun,
-        readable: bool,
-        sink: &mut dyn PageSink,
-    ) -> io::Result<()> {
+    pub fn add(&mut self, run: PageRun, readable: bool, sink: &mut dyn PageSink) -> io::Result<()> {
         if !readable {
             return self.add_part(run, Way::Looked, sink);
         }

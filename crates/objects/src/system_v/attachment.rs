@@ -160,6 +160,7 @@ mod tests {
             backing: Backing::SystemV { segment: SegmentId(3), offset, open_mode },
             advice: 0,
             name: None,
+            protection_key: 0,
         }
     }
 
