@@ -259,3 +259,124 @@ fn add_page(page: StoredRun, runs: &mut Vec<StoredRun>) {
         _ => runs.push(page),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{io::Write, os::fd::AsFd};
+
+    use stasis_model::FileId;
+
+    use super::*;
+
+    const P: u64 = PAGE_SIZE;
+    const READ_WRITE: u32 = 3;
+
+    /// A process's stored pages: page number and the byte that fills it.
+    struct Stored {
+        file: std::fs::File,
+        runs: Vec<StoredRun>,
+    }
+
+    impl Stored {
+        fn new(pages: &[(u64, u8)]) -> Stored {
+            let mut file = tempfile::tempfile().unwrap();
+            let mut runs: Vec<StoredRun> = Vec::new();
+            for ((page, byte), offset) in pages.iter().zip((0..).step_by(P as usize)) {
+                file.write_all(&[*byte; P as usize]).unwrap();
+                let run = PageRun { start: page * P, nr_pages: 1 };
+                add_page(StoredRun { run, file: 0, offset }, &mut runs);
+            }
+            Stored { file, runs }
+        }
+    }
+
+    impl PageSource for Stored {
+        fn files(&self) -> Vec<BorrowedFd<'_>> {
+            vec![self.file.as_fd()]
+        }
+
+        fn runs(&self) -> &[StoredRun] {
+            &self.runs
+        }
+    }
+
+    fn anonymous(start: u64, end: u64) -> Vma {
+        Vma {
+            range: start * P..end * P,
+            protection: Protection(READ_WRITE),
+            flags: MapFlags::default(),
+            backing: Backing::AnonymousPrivate,
+            advice: 0,
+            name: None,
+            protection_key: 0,
+        }
+    }
+
+    fn of_file(start: u64, end: u64, file: u32, offset: u64) -> Vma {
+        let backing = Backing::FilePrivate { file: FileId(file), offset: offset * P, open_mode: 0 };
+        Vma { backing, protection: Protection(Protection::READ), ..anonymous(start, end) }
+    }
+
+    type Pages<'a> = &'a [(u64, u8)];
+
+    /// Page numbers in, page numbers out: where mappings are kept, what is read, and what is dropped.
+    fn check(heir: (&[Vma], Pages), lender: (&[Vma], Pages), expect: [&str; 3]) {
+        let (of_heir, of_lender) = (Stored::new(heir.1), Stored::new(lender.1));
+        let found = Inheritance::between(
+            Memory { vmas: heir.0, source: &of_heir },
+            Memory { vmas: lender.0, source: &of_lender },
+        );
+        let found = found.unwrap();
+        let words = |ranges: Vec<Range<u64>>| {
+            let words = ranges.iter().map(|range| format!("{}-{}", range.start / P, range.end / P));
+            words.collect::<Vec<_>>().join(" ")
+        };
+        let missing = found.missing.iter().map(StoredRun::range).collect();
+        assert_eq!(words(found.kept_ranges(heir.0)), expect[0], "kept");
+        assert_eq!(words(missing), expect[1], "read");
+        assert_eq!(words(found.surplus.clone()), expect[2], "dropped");
+        for stored in &found.missing {
+            let mut byte = [0];
+            let wanted = heir.1.iter().find(|(page, _)| page * P == stored.run.start).unwrap().1;
+            read_exact_at(of_heir.file.as_fd(), &mut byte, stored.offset).unwrap();
+            assert_eq!(byte[0], wanted, "the first byte of what is read");
+        }
+    }
+
+    #[test]
+    fn equal_pages_are_left_and_others_read_or_dropped() {
+        check(
+            (&[anonymous(10, 20)], &[(10, 1), (11, 2), (12, 3), (13, 9), (15, 5), (19, 7)]),
+            (&[anonymous(10, 20)], &[(10, 1), (11, 8), (12, 3), (13, 4), (14, 4), (15, 5)]),
+            ["10-20", "11-12 13-14 19-20", "14-15"],
+        );
+    }
+
+    #[test]
+    fn a_mapping_is_kept_only_within_one_like_it() {
+        // Grown since, moved, of another protection, or new.
+        let lender = [anonymous(10, 12), anonymous(20, 30), of_file(40, 44, 1, 0)];
+        let own = (20, 1);
+        check((&[anonymous(20, 31)], &[own]), (&lender, &[own]), ["", "20-21", ""]);
+        check((&[anonymous(19, 30)], &[own]), (&lender, &[own]), ["", "20-21", ""]);
+        check((&[anonymous(50, 51)], &[(50, 1)]), (&lender, &[own]), ["", "50-51", ""]);
+        let read_only = Vma { protection: Protection(Protection::READ), ..anonymous(20, 30) };
+        check((&[read_only], &[own]), (&lender, &[own]), ["", "20-21", ""]);
+        check(
+            (&[anonymous(21, 22), anonymous(24, 26)], &[(21, 1), (25, 2)]),
+            (&lender, &[own, (21, 1), (23, 1), (24, 1)]),
+            ["21-22 24-26", "25-26", "24-25"],
+        );
+    }
+
+    #[test]
+    fn files_must_be_the_same_at_the_same_place() {
+        let lender = [of_file(40, 44, 1, 2)];
+        check((&[of_file(41, 44, 1, 3)], &[]), (&lender, &[(41, 1)]), ["41-44", "", "41-42"]);
+        check((&[of_file(41, 44, 1, 2)], &[]), (&lender, &[]), ["", "", ""]);
+        check((&[of_file(41, 44, 2, 3)], &[]), (&lender, &[]), ["", "", ""]);
+        // Content cannot be read into what was never to be written.
+        check((&[of_file(40, 44, 1, 2)], &[(40, 1)]), (&lender, &[]), ["", "40-41", ""]);
+        check((&[of_file(40, 44, 1, 2)], &[(40, 1)]), (&lender, &[(40, 1)]), ["40-44", "", ""]);
+    }
+}
