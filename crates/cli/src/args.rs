@@ -8,6 +8,7 @@ mod connections;
 pub mod health;
 pub mod host;
 mod image;
+mod later;
 pub mod migration;
 mod network;
 pub mod registry;
@@ -30,6 +31,7 @@ pub use image::{
     HistoryArgs, ImageCommand, ImageInspectArgs, ImageLsArgs, ImagePruneArgs, ImageRmArgs,
     ImagesCommand, ImportArgs, LoadArgs, SaveArgs, SaveFormat, TagArgs, TopImageCommand,
 };
+pub use later::Later;
 pub use network::{
     NetworkArgs, NetworkCommand, NetworkConnectArgs, NetworkCreateArgs, NetworkDisconnectArgs,
     NetworkInspectArgs, NetworkLsArgs, NetworkPruneArgs, NetworkRmArgs, PortArgs,
@@ -68,34 +70,34 @@ pub enum Command {
     Container(ContainerCommand),
     /// The same verbs, as `stasis container VERB`
     #[command(name = "container", subcommand)]
-    Containers(ContainersCommand),
+    Containers(Later<ContainersCommand>),
     #[command(flatten)]
     Registry(registry::RegistryCommand),
     #[command(flatten)]
     Image(TopImageCommand),
     /// Manage images
     #[command(name = "image", subcommand)]
-    Images(ImagesCommand),
+    Images(Later<ImagesCommand>),
     /// Look after what lies on the disk
     #[command(subcommand)]
-    System(SystemCommand),
+    System(Later<SystemCommand>),
     /// Manage checkpoints
     #[command(subcommand)]
-    Checkpoint(CheckpointCommand),
+    Checkpoint(Later<CheckpointCommand>),
     /// Make new containers from a checkpoint, or from a running container as it is now
-    Clone(clone::CloneArgs),
+    Clone(Later<clone::CloneArgs>),
     /// Build images, and manage what is kept for later builds
     #[command(subcommand)]
-    Builder(BuilderCommand),
+    Builder(Later<BuilderCommand>),
     /// Manage volumes
     #[command(subcommand)]
-    Volume(VolumeCommand),
+    Volume(Later<VolumeCommand>),
     /// Manage the networks of containers
     #[command(subcommand)]
-    Network(NetworkCommand),
+    Network(Later<NetworkCommand>),
     /// Freeze and resume plain process trees
     #[command(subcommand)]
-    Process(ProcessCommand),
+    Process(Later<ProcessCommand>),
     /// Print a completion script for a shell
     Completion { shell: Shell },
     #[command(hide = true)]
@@ -145,54 +147,54 @@ pub enum ContainersCommand {
 #[derive(Debug, Subcommand)]
 pub enum ContainerCommand {
     /// Create a container and start it
-    Run(RunArgs),
+    Run(Later<RunArgs>),
     /// Create a container
-    Create(CreateArgs),
+    Create(Later<CreateArgs>),
     /// Start stopped containers, from their beginning or from a checkpoint
-    Start(StartArgs),
+    Start(Later<StartArgs>),
     /// Put a container back to a checkpoint, files and volumes included, also while it runs
-    Rewind(RewindArgs),
+    Rewind(Later<RewindArgs>),
     /// Stop running containers
-    Stop(StopArgs),
+    Stop(Later<StopArgs>),
     /// Send a signal to containers
-    Kill(KillArgs),
+    Kill(Later<KillArgs>),
     /// Stop containers and start them again
-    Restart(StopArgs),
+    Restart(Later<StopArgs>),
     /// Remove containers
     #[command(visible_alias = "remove")]
-    Rm(RmArgs),
+    Rm(Later<RmArgs>),
     /// List containers
-    Ps(PsArgs),
+    Ps(Later<PsArgs>),
     /// Show what a container has printed
-    Logs(LogsArgs),
+    Logs(Later<LogsArgs>),
     /// Run one more program in a running container
-    Exec(ExecArgs),
+    Exec(Later<ExecArgs>),
     /// Connect the terminal to a running container
-    Attach(AttachArgs),
+    Attach(Later<AttachArgs>),
     /// Show all about containers or images as JSON
-    Inspect(InspectArgs),
+    Inspect(Later<InspectArgs>),
     /// Wait until containers stop, and print their exit codes
-    Wait(Containers),
+    Wait(Later<Containers>),
     /// Let all processes of containers stand still
-    Pause(Containers),
+    Pause(Later<Containers>),
     /// Let paused containers run on
-    Unpause(Containers),
+    Unpause(Later<Containers>),
     /// Show the processes of a container
-    Top(TopArgs),
+    Top(Later<TopArgs>),
     /// Show where the ports of a container are published
-    Port(PortArgs),
+    Port(Later<PortArgs>),
     /// Make an image of what a container has become
-    Commit(change::CommitArgs),
+    Commit(Later<change::CommitArgs>),
     /// List the files that a container has changed (C), added (A) and deleted (D)
-    Diff(change::DiffArgs),
+    Diff(Later<change::DiffArgs>),
     /// Copy files between a container and the host
-    Cp(change::CpArgs),
+    Cp(Later<change::CpArgs>),
     /// Write the root file system of a container as a tar
-    Export(change::ExportArgs),
+    Export(Later<change::ExportArgs>),
     /// Give a container another name
-    Rename(change::RenameArgs),
+    Rename(Later<change::RenameArgs>),
     /// Change limits and the restart policy of containers
-    Update(change::UpdateArgs),
+    Update(Later<change::UpdateArgs>),
 }
 
 #[derive(Debug, Args)]
@@ -639,7 +641,7 @@ mod tests {
 
     fn level(flags: &[&str]) -> tracing::Level {
         let args = [&["stasis", "process", "dump", "-t", "1"], flags].concat();
-        let Command::Process(ProcessCommand::Dump(dump)) = Cli::parse_from(args).command else {
+        let Command::Process(Later(ProcessCommand::Dump(dump))) = Cli::parse_from(args).command else {
             panic!()
         };
         dump.common.level()

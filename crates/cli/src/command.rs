@@ -55,25 +55,17 @@ pub fn run(cli: Cli) -> Result<i32> {
     }
     match cli.command {
         Command::Container(command) => container(&store, command),
-        Command::Containers(ContainersCommand::Verb(command)) => container(&store, command),
-        Command::Containers(ContainersCommand::Ls(args)) => ps::run(&store, &args),
-        Command::Containers(ContainersCommand::Prune(args)) => change::prune(&store, &args),
-        Command::Containers(ContainersCommand::Checkpoint(args)) => {
-            migration::checkpoint(&store, &args)
-        }
-        Command::Containers(ContainersCommand::Restore(args)) => migration::restore(&store, &args),
-        Command::Containers(ContainersCommand::Migrate(args)) => migrate::migrate(&store, &args),
-        Command::Containers(ContainersCommand::Receive) => migrate::receive(&store),
+        Command::Containers(command) => containers(&store, command.0),
         Command::Registry(command) => registry::run(&home, command),
         Command::Image(command) => image::run_top(&store, command),
-        Command::Images(command) => image::run(&home, &store, command),
-        Command::System(command) => system::run(&store, command),
-        Command::Checkpoint(command) => checkpoint::run(&store, command),
+        Command::Images(command) => image::run(&home, &store, command.0),
+        Command::System(command) => system::run(&store, command.0),
+        Command::Checkpoint(command) => checkpoint::run(&store, command.0),
         Command::Clone(args) => clone::run(&store, &args),
-        Command::Builder(command) => build::builder(&store, command),
-        Command::Volume(command) => volume::run(&store.volumes(), command),
-        Command::Network(command) => network::run(&store, command),
-        Command::Process(command) => process::run(&home, command, level),
+        Command::Builder(command) => build::builder(&store, command.0),
+        Command::Volume(command) => volume::run(&store.volumes(), command.0),
+        Command::Network(command) => network::run(&store, command.0),
+        Command::Process(command) => process::run(&home, command.0, level),
         Command::Completion { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "stasis", &mut script);
@@ -94,6 +86,18 @@ fn is_users(command: &Command) -> bool {
             | Command::Process(_)
             | Command::Completion { .. }
     )
+}
+
+fn containers(store: &Store, command: ContainersCommand) -> Result<i32> {
+    match command {
+        ContainersCommand::Verb(command) => container(store, command),
+        ContainersCommand::Ls(args) => ps::run(store, &args),
+        ContainersCommand::Prune(args) => change::prune(store, &args),
+        ContainersCommand::Checkpoint(args) => migration::checkpoint(store, &args),
+        ContainersCommand::Restore(args) => migration::restore(store, &args),
+        ContainersCommand::Migrate(args) => migrate::migrate(store, &args),
+        ContainersCommand::Receive => migrate::receive(store),
+    }
 }
 
 fn container(store: &Store, command: ContainerCommand) -> Result<i32> {

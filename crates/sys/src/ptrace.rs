@@ -2,7 +2,7 @@
 //!
 //! All requests for a tracee must come from the thread that seized it.
 
-use std::mem::MaybeUninit;
+use std::{mem::MaybeUninit, sync::OnceLock};
 
 use crate::errno::{Errno, Result, cvt};
 
@@ -148,13 +148,16 @@ pub fn set_registers(tid: i32, regs: &UserRegs) -> Result<()> {
 
 /// The XSAVE area of a stopped thread in the standard format.
 pub fn xsave_area(tid: i32) -> Result<Vec<u8>> {
-    // With all components of today's processors it is below 12 KiB.
-    let mut area = vec![0u8; 16 * 1024];
+    // With all components of today's processors it is below 12 KiB; here it is as long as the first one.
+    static LEN: OnceLock<usize> = OnceLock::new();
+    let mut area = vec![0u8; LEN.get().copied().unwrap_or(16 * 1024)];
     let mut iov = libc::iovec { iov_base: area.as_mut_ptr().cast(), iov_len: area.len() };
     // SAFETY: `iov` describes `area`, which lives across the call; the kernel writes at most
     // `iov_len` bytes and puts the count there.
     cvt(unsafe { libc::ptrace(libc::PTRACE_GETREGSET, tid, NT_X86_XSTATE, &raw mut iov) })?;
     area.truncate(iov.iov_len);
+    area.shrink_to_fit();
+    LEN.get_or_init(|| area.len());
     Ok(area)
 }
 

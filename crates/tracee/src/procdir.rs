@@ -11,6 +11,7 @@ use std::{
 
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use rustix::{
+    buffer::spare_capacity,
     fs::{Mode, OFlags},
     io::Errno,
 };
@@ -73,26 +74,22 @@ impl ProcDir {
     fn read_until(&self, path: &Path, is_last: fn(usize, usize) -> bool) -> Result<Vec<u8>> {
         let file = self.open_file(path, OFlags::RDONLY)?;
         let mut text = Vec::new();
-        let mut filled = 0;
         loop {
-            if filled == text.len() {
-                text.resize((text.len() * 2).max(4096), 0);
+            if text.len() == text.capacity() {
+                text.reserve(text.len().max(4096));
             }
-            let room = text.len() - filled;
-            match rustix::io::read(&file, &mut text[filled..]) {
-                Ok(count) if is_last(count, room) => {
-                    filled += count;
-                    break;
-                }
-                Ok(count) if filled + count > MAX_TEXT => {
+            let room = text.capacity() - text.len();
+            match rustix::io::read(&file, spare_capacity(&mut text)) {
+                Ok(count) if is_last(count, room) => break,
+                Ok(_) if text.len() > MAX_TEXT => {
                     return Err(self.unreadable(path, "it has no end".into()));
                 }
-                Ok(count) => filled += count,
-                Err(Errno::INTR) => {}
+                Ok(_) | Err(Errno::INTR) => {}
                 Err(errno) => return Err(failure(self.pid, path, errno)),
             }
         }
-        text.truncate(filled);
+        // Some are kept for a while, one for each thread.
+        text.shrink_to_fit();
         Ok(text)
     }
 

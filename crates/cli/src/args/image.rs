@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::{
-    BuildArgs,
+    BuildArgs, Later,
     registry::{PullArgs, PushArgs},
 };
 
@@ -17,9 +17,9 @@ pub enum TopImageCommand {
     #[command(flatten)]
     Verb(ImageCommand),
     /// List images
-    Images(ImageLsArgs),
+    Images(Later<ImageLsArgs>),
     /// Remove images, or names of images
-    Rmi(ImageRmArgs),
+    Rmi(Later<ImageRmArgs>),
 }
 
 /// The verbs of `image`.
@@ -51,17 +51,17 @@ pub enum ImagesCommand {
 #[derive(Debug, Subcommand)]
 pub enum ImageCommand {
     /// Build an image by a Dockerfile
-    Build(BuildArgs),
+    Build(Later<BuildArgs>),
     /// Give an image one more name
-    Tag(TagArgs),
+    Tag(Later<TagArgs>),
     /// Show how an image came about
-    History(HistoryArgs),
+    History(Later<HistoryArgs>),
     /// Write images to an archive
-    Save(SaveArgs),
+    Save(Later<SaveArgs>),
     /// Bring images in from an archive
-    Load(LoadArgs),
+    Load(Later<LoadArgs>),
     /// Make an image of the tar of a root file system
-    Import(ImportArgs),
+    Import(Later<ImportArgs>),
 }
 
 #[derive(Debug, Args)]

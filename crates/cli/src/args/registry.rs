@@ -4,16 +4,18 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Subcommand, ValueEnum};
 
+use super::Later;
+
 #[derive(Debug, Subcommand)]
 pub enum RegistryCommand {
     /// Bring an image here from a registry
-    Pull(PullArgs),
+    Pull(Later<PullArgs>),
     /// Send an image to a registry
-    Push(PushArgs),
+    Push(Later<PushArgs>),
     /// Show a name and a password to a registry, and keep them
-    Login(LoginArgs),
+    Login(Later<LoginArgs>),
     /// Forget the name and the password for a registry
-    Logout(LogoutArgs),
+    Logout(Later<LogoutArgs>),
 }
 
 /// How a registry is reached.
