@@ -641,7 +641,8 @@ mod tests {
 
     fn level(flags: &[&str]) -> tracing::Level {
         let args = [&["stasis", "process", "dump", "-t", "1"], flags].concat();
-        let Command::Process(Later(ProcessCommand::Dump(dump))) = Cli::parse_from(args).command else {
+        let Command::Process(Later(ProcessCommand::Dump(dump))) = Cli::parse_from(args).command
+        else {
             panic!()
         };
         dump.common.level()

@@ -4,27 +4,32 @@
 //! they are born with it, the kernel keeps equal pages once, and only what differs is read. All others
 //! are given everything by one batch when all are born.
 
+mod filling;
+mod parcel;
+
 use std::{
-    collections::{BTreeMap, BTreeSet, btree_map::Entry},
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    collections::{BTreeMap, BTreeSet},
     rc::Rc,
 };
 
 use stasis_files::{PageOwner, Reader};
-use stasis_model::{FileKind, Live, NsPid, Process, Protection, TableId, Tree, Vma};
+use stasis_model::{Live, NsPid, Process, Protection, TableId, Tree};
 use stasis_objects::{
     Thawing,
     address_space::{self, MappedFile},
-    content::{PageSource, StoredRun},
-    descriptor,
+    content::PageSource,
     inheritance::{self, Inheritance, Memory},
     pages, process, protection_key,
     system_v::attachment,
 };
 use stasis_plan::Step;
 use stasis_proctext::maps::Mapping;
-use stasis_tracee::{Batch, Blank, Channel, MAX_FDS};
+use stasis_tracee::{Blank, Channel};
 
+use self::{
+    filling::Filling,
+    parcel::{MappedFiles, Parcel, duplicate},
+};
 use crate::{
     contents::StoredPages,
     facade::Error,
@@ -49,6 +54,7 @@ pub struct Memories<'a> {
     lent: BTreeMap<NsPid, Rc<Lent>>,
     /// Whose memory a process was born with, if not a blank's.
     born_with: BTreeMap<NsPid, Rc<Lent>>,
+    buffers: inheritance::Buffers,
     nr_pages: u64,
 }
 
@@ -108,6 +114,7 @@ impl<'a> Memories<'a> {
             lenders: lenders(tree, steps),
             lent: BTreeMap::new(),
             born_with: BTreeMap::new(),
+            buffers: inheritance::Buffers::default(),
             nr_pages: 0,
         })
     }
@@ -228,23 +235,25 @@ impl<'a> Memories<'a> {
         Ok(Contents { source, inheritance, lender, pages, mapped })
     }
 
-    fn inheritance<'b>(
-        &'b self,
+    fn inheritance(
+        &mut self,
         live: &Live,
         source: &StoredPages,
-        lender: Option<&'b Lent>,
+        lender: Option<&Lent>,
     ) -> Result<Inheritance, Error> {
         let heir = Memory { vmas: &live.memory.vmas, source };
-        let of_lender = |lent: &'b Lent| {
+        let of_lender = lender.and_then(|lent| {
             let memory = &self.tree.process(lent.pid)?.live()?.memory;
             inheritance::is_likely(&live.memory, memory)
                 .then_some(Memory { vmas: &memory.vmas, source: &lent.source })
-        };
-        match lender.and_then(of_lender) {
+        });
+        match of_lender {
             None => Ok(Inheritance::none(heir)),
-            Some(lender) => Inheritance::between(heir, lender).map_err(|error| {
-                Error::Failed(format!("stored pages cannot be compared: {error}"))
-            }),
+            Some(lender) => {
+                Inheritance::between(heir, lender, &mut self.buffers).map_err(|error| {
+                    Error::Failed(format!("stored pages cannot be compared: {error}"))
+                })
+            }
         }
     }
 
@@ -350,117 +359,4 @@ fn lenders(tree: &Tree, steps: &[Step]) -> BTreeSet<NsPid> {
         }
     }
     lenders
-}
-
-/// Files for a blank whose table of descriptors is empty but for the channel.
-struct Parcel {
-    files: Vec<OwnedFd>,
-    channel: i32,
-}
-
-impl Parcel {
-    fn new(channel: &Channel) -> Self {
-        Parcel { files: Vec::new(), channel: channel.remote_fd() }
-    }
-
-    /// Gives the number that the file will have: what is received gets the lowest free ones.
-    fn add(&mut self, file: OwnedFd) -> i32 {
-        let before = i32::try_from(self.files.len()).expect("fewer files than numbers");
-        self.files.push(file);
-        if before < self.channel { before } else { before + 1 }
-    }
-
-    fn hand_over(&self, blank: &Blank, channel: &Channel, batch: &mut Batch) -> Result<(), Error> {
-        let all: Vec<BorrowedFd<'_>> = self.files.iter().map(AsFd::as_fd).collect();
-        channel.wait_until_taken()?;
-        for chunk in all.chunks(MAX_FDS) {
-            channel.send(blank.pid(), chunk)?;
-            channel.receive(batch);
-        }
-        Ok(())
-    }
-}
-
-/// Calls of which a blank executes some now and the rest soon.
-#[must_use = "it still runs"]
-struct Filling {
-    batch: Batch,
-    reads: Vec<pages::Read>,
-    what: String,
-}
-
-impl Filling {
-    fn new(pid: NsPid) -> Self {
-        Filling { batch: Batch::new(), reads: Vec::new(), what: format!("memory of process {pid}") }
-    }
-
-    /// Adds the calls that read pages.
-    fn read(
-        &mut self,
-        vmas: &[Vma],
-        missing: &[StoredRun],
-        files: &[i32],
-        blank: &mut Blank,
-    ) -> Result<(), Error> {
-        let what = &self.what;
-        let run = |batch: &mut Batch, reads: &mut Vec<pages::Read>| {
-            let outcome = blank.run(batch)?;
-            pages::check(&outcome, reads, what)?;
-            *batch = Batch::new();
-            reads.clear();
-            Ok::<(), Error>(())
-        };
-        self.reads = pages::thaw(vmas, missing, files, &mut self.batch, run)?;
-        Ok(())
-    }
-
-    fn run_if_large(&mut self, blank: &mut Blank) -> Result<(), Error> {
-        if self.batch.len_bytes() > pages::LARGE {
-            let outcome = blank.run(&self.batch)?;
-            pages::check(&outcome, &self.reads, &self.what)?;
-            self.batch = Batch::new();
-            self.reads.clear();
-        }
-        Ok(())
-    }
-
-    fn start(&self, blank: &mut Blank) -> Result<(), Error> {
-        Ok(blank.start(0, &self.batch)?)
-    }
-
-    /// Waits until the blank stands again.
-    fn finish(self, blank: &mut Blank) -> Result<(), Error> {
-        let outcome = blank.finish(0, &self.batch)?;
-        Ok(pages::check(&outcome, &self.reads, &self.what)?)
-    }
-}
-
-/// Files mapped by several processes are opened once.
-#[derive(Default)]
-struct MappedFiles {
-    open: BTreeMap<MappedFile, OwnedFd>,
-}
-
-impl MappedFiles {
-    fn get(&mut self, file: MappedFile, thawing: &mut Thawing) -> Result<BorrowedFd<'_>, Error> {
-        let open: &OwnedFd = match self.open.entry(file) {
-            Entry::Occupied(open) => open.into_mut(),
-            Entry::Vacant(place) => place.insert(open_mapped(file, thawing)?),
-        };
-        Ok(open.as_fd())
-    }
-}
-
-fn open_mapped(file: MappedFile, thawing: &mut Thawing) -> Result<OwnedFd, Error> {
-    match file {
-        MappedFile::Segment(id) => duplicate(thawing.segment(id)?),
-        MappedFile::Open(id, mode) => match &thawing.model_file(id).kind {
-            FileKind::Memfd(memfd) => duplicate(thawing.segment(memfd.segment)?),
-            _ => Ok(descriptor::open_path(id, mode, thawing)?),
-        },
-    }
-}
-
-fn duplicate(fd: BorrowedFd<'_>) -> Result<OwnedFd, Error> {
-    rustix::io::fcntl_dupfd_cloexec(fd, 0).map_err(|errno| Error::Failed(errno.to_string()))
 }

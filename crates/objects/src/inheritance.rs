@@ -20,7 +20,7 @@ const MADVISE: i64 = 28;
 const MADV_DONTNEED: u32 = 4;
 
 /// Bytes that are compared at once.
-const PIECE: usize = 1 << 18;
+const PIECE: usize = 1 << 16;
 
 /// Mappings and the stored pages of one process.
 #[derive(Clone, Copy)]
@@ -66,7 +66,11 @@ impl Inheritance {
     ///
     /// # Errors
     /// If the files of pages cannot be read.
-    pub fn between(heir: Memory<'_>, lender: Memory<'_>) -> io::Result<Self> {
+    pub fn between(
+        heir: Memory<'_>,
+        lender: Memory<'_>,
+        buffers: &mut Buffers,
+    ) -> io::Result<Self> {
         let of_heir = pages::mappings_with_content(heir.vmas, heir.source);
         let of_lender = pages::mappings_with_content(lender.vmas, lender.source);
         let keep = |(vma, has_content): (&Vma, &bool)| {
@@ -78,7 +82,7 @@ impl Inheritance {
         let kept: Vec<_> = heir.vmas.iter().zip(&of_heir).map(keep).collect();
         let mut inheritance = Inheritance { kept, missing: Vec::new(), surplus: Vec::new() };
         let common = inheritance.kept_ranges(heir.vmas);
-        inheritance.sort_out(&common, heir.source, lender.source)?;
+        inheritance.sort_out(&common, (heir.source, lender.source), buffers)?;
         Ok(inheritance)
     }
 
@@ -109,13 +113,13 @@ impl Inheritance {
     fn sort_out(
         &mut self,
         common: &[Range<u64>],
-        heir: &dyn PageSource,
-        lender: &dyn PageSource,
+        (heir, lender): (&dyn PageSource, &dyn PageSource),
+        buffers: &mut Buffers,
     ) -> io::Result<()> {
         let files = (heir.files(), lender.files());
         let ranges = |runs: &[StoredRun]| runs.iter().map(StoredRun::range).collect::<Vec<_>>();
         let (of_heir, of_lender) = (ranges(heir.runs()), ranges(lender.runs()));
-        let mut comparison = Comparison::new(&files.0, &files.1);
+        let mut comparison = Comparison { heir: &files.0, lender: &files.1, buffers };
         for stored in heir.runs() {
             let whole = stored.range();
             let common = ranges::from(common, &whole);
@@ -209,18 +213,24 @@ fn is_same_backing(vma: &Vma, wider: &Vma) -> bool {
     }
 }
 
+/// Room for what is compared.
+#[derive(Debug)]
+pub struct Buffers(Vec<u8>, Vec<u8>);
+
+impl Default for Buffers {
+    fn default() -> Self {
+        Buffers(vec![0; PIECE], vec![0; PIECE])
+    }
+}
+
 /// Compares stored pages of two processes.
 struct Comparison<'a> {
     heir: &'a [BorrowedFd<'a>],
     lender: &'a [BorrowedFd<'a>],
-    buffers: (Vec<u8>, Vec<u8>),
+    buffers: &'a mut Buffers,
 }
 
-impl<'a> Comparison<'a> {
-    fn new(heir: &'a [BorrowedFd<'a>], lender: &'a [BorrowedFd<'a>]) -> Self {
-        Comparison { heir, lender, buffers: (vec![0; PIECE], vec![0; PIECE]) }
-    }
-
+impl Comparison<'_> {
     /// Tells which pages of the heir's run are not as the lender's run of the same addresses.
     fn unlike(
         &mut self,
@@ -325,6 +335,7 @@ mod tests {
         let found = Inheritance::between(
             Memory { vmas: heir.0, source: &of_heir },
             Memory { vmas: lender.0, source: &of_lender },
+            &mut Buffers::default(),
         );
         let found = found.unwrap();
         let words = |ranges: Vec<Range<u64>>| {
