@@ -19,6 +19,7 @@ mod push;
 mod reboot;
 pub mod registry;
 mod rewind;
+mod run_checkpoint;
 mod system;
 mod verbs;
 mod volume;
