@@ -203,6 +203,7 @@ impl Run {
             tracing::error!("cannot write the log: {error}");
         }
         self.reap();
+        self.network.relay = None;
         self.network.held_ports.clear();
         self.ended()
     }
