@@ -142,12 +142,11 @@ impl Store {
         Ok(config)
     }
 
-    /// Refuses a container whose image is not here, or whose volumes are others' here.
+    /// Refuses a container whose volumes are others' here.
     ///
     /// # Errors
     /// [`Error::Invalid`] naming what stands in the way.
-    pub(crate) fn refuse_without_base(&self, config: &Config, name: Option<&str>) -> Result<()> {
-        self.find_image(config)?;
+    pub(crate) fn refuse_taken_volumes(&self, config: &Config, name: Option<&str>) -> Result<()> {
         let volumes = self.volumes();
         let own = config.mounts.iter().filter_map(|mount| mount.volume());
         let mut taken = own.filter(|source| volumes.find(&source.name).is_ok());
@@ -161,7 +160,11 @@ impl Store {
         }
     }
 
-    fn find_image(&self, config: &Config) -> Result<()> {
+    /// Refuses a container whose image is not here.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] naming the image.
+    pub(crate) fn find_image(&self, config: &Config) -> Result<()> {
         let Rootfs::Image { image, name } = &config.rootfs else { return Ok(()) };
         if self.images().find_id(image).is_ok() {
             return Ok(());
