@@ -77,6 +77,11 @@ impl Ksm {
         Ksm { sysfs: SYSFS.into(), notes: NOTES.into(), patience: PATIENCE }
     }
 
+    /// Can this kernel merge at all? Otherwise it refuses marks.
+    pub fn is_there(&self) -> bool {
+        self.sysfs.exists()
+    }
+
     /// Lets the kernel merge what is marked now. Where it does so anyway, nothing is changed.
     ///
     /// # Errors
@@ -287,6 +292,7 @@ mod tests {
     fn a_kernel_without_merging_is_told() {
         let kernel = Kernel::new("0");
         fs::remove_dir_all(kernel.0.path().join("ksm")).unwrap();
+        assert!(!kernel.ksm().is_there());
         assert!(kernel.ksm().merge().unwrap_err().to_string().contains("ksm/run"));
         kernel.ksm().sweep().unwrap();
     }

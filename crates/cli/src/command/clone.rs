@@ -18,7 +18,10 @@ pub fn run(store: &Store, args: &CloneArgs) -> Result<i32> {
             left_out: LeftOut { rootfs: args.ignore_rootfs, volumes: args.ignore_volumes },
             cpu: args.cpu_cap,
             keeping: Keeping::Inner,
-            pages: if args.merge_memory { Pages::Mergeable } else { Pages::Own },
+            pages: match args.merge_memory && Ksm::of_host().is_there() {
+                true => Pages::Mergeable,
+                false => Pages::Own,
+            },
         },
     };
     let made = match store.find(&args.source) {
