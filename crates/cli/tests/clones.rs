@@ -184,7 +184,7 @@ fn monitors_are_small() {
     };
     assert_eq!(limit(&monitor), limit("self"));
     let dirty_kib = private_dirty(&monitor);
-    assert!(dirty_kib < 700, "a monitor has {dirty_kib} KiB of its own");
+    assert!(dirty_kib < 500, "a monitor has {dirty_kib} KiB of its own");
 }
 
 /// The kernel's merging is off, but for what clones ask for, as long as this lives. One at a time.
