@@ -23,12 +23,30 @@ pub struct Basis {
     _hold: Option<Hold>,
 }
 
+/// An image that holds a checkpoint.
+pub struct Frozen {
+    pub image: Image,
+    /// As it was typed.
+    pub name: String,
+    /// What was typed behind it.
+    pub command: Vec<String>,
+    /// The image stays until the container is there.
+    _hold: Hold,
+}
+
+/// How a container begins.
+pub enum Beginning {
+    Program(Box<Basis>),
+    Checkpoint(Box<Frozen>),
+}
+
 /// Finds the image, or gets it from its registry.
-pub fn of(store: &Store, args: &CreateArgs) -> Result<Basis> {
+pub fn of(store: &Store, args: &CreateArgs) -> Result<Beginning> {
     let policy = pull_policy(&args.pulling.pull)?;
     if let Some(dir) = &args.rootfs {
         let (rootfs, command) = (parse::rootfs(dir)?, args.command.clone());
-        return Ok(Basis { rootfs, defaults: RunConfig::default(), command, _hold: None });
+        let basis = Basis { rootfs, defaults: RunConfig::default(), command, _hold: None };
+        return Ok(Beginning::Program(Box::new(basis)));
     }
     let Some((name, command)) = args.command.split_first() else {
         return Err(Failure::new("no image to make the container of")
@@ -36,18 +54,18 @@ pub fn of(store: &Store, args: &CreateArgs) -> Result<Basis> {
     };
     let hold = store.images().hold()?;
     let image = provide(store, name, policy, &args.pulling)?;
+    let (name, command) = (name.clone(), command.to_vec());
     if is_of_checkpoint(&image) {
-        return Err(Failure::new(format!(
-            "image {name} holds a checkpoint, which goes on with what it ran"
-        ))
-        .hint(format!("stasis container restore {name}, with --name for a new container")));
+        let frozen = Frozen { image, name, command, _hold: hold };
+        return Ok(Beginning::Checkpoint(Box::new(frozen)));
     }
-    Ok(Basis {
-        rootfs: Rootfs::Image { image: image.id, name: name.clone() },
+    let basis = Basis {
+        rootfs: Rootfs::Image { image: image.id, name },
         defaults: image.config.config,
-        command: command.to_vec(),
+        command,
         _hold: Some(hold),
-    })
+    };
+    Ok(Beginning::Program(Box::new(basis)))
 }
 
 fn pull_policy(text: &str) -> Result<PullPolicy> {

@@ -19,12 +19,13 @@ mod push;
 mod reboot;
 pub mod registry;
 mod rewind;
+mod run_checkpoint;
 mod system;
 mod verbs;
 mod volume;
 
 use clap::CommandFactory;
-use stasis_container::{Container, Home, Store, init, launcher};
+use stasis_container::{Container, Home, Ksm, Store, init, launcher};
 use stasis_store::Bounds;
 
 use crate::{
@@ -146,10 +147,10 @@ fn each(store: &Store, keys: &[String], act: impl Fn(&Container) -> Result<()>) 
     Ok(code)
 }
 
-/// What killed monitors, killed receivers and reboots have left of containers goes with the next
+/// What killed monitors, killed receivers, killed clonings and reboots have left goes with the next
 /// command, whatever that is. It must not fail for it.
 fn sweep(store: &Store) {
-    for swept in [store.sweep_arrivals(), store.sweep_networks()] {
+    for swept in [store.sweep_arrivals(), store.sweep_networks(), Ksm::of_host().sweep()] {
         if let Err(error) = swept {
             tracing::warn!("{error}");
         }

@@ -14,28 +14,52 @@ use stasis_oci::RunConfig;
 
 use crate::{
     args::CreateArgs,
-    basis::{self, Basis, Program},
+    basis::{self, Basis, Beginning, Program},
     failure::{Failure, Result},
     health, mounts, parse,
 };
 
-pub use network::check_aliases;
+pub use network::{check_aliases, choose as choose_network};
+
 const DEFAULT_STOP_TIMEOUT_S: i64 = 10;
 
-/// Creates the container and writes its id to the file of `--cidfile`.
+/// Creates a container whose program has not begun.
 pub fn create(store: &Store, args: &CreateArgs) -> Result<Container> {
-    let basis = basis::of(store, args)?;
-    let config = config(store, args, &basis)?;
+    match basis::of(store, args)? {
+        Beginning::Program(basis) => of_program(store, args, &basis),
+        Beginning::Checkpoint(frozen) => Err(Failure::new(format!(
+            "image {} holds a checkpoint: a container of it goes on at once",
+            frozen.name
+        ))
+        .hint(format!("stasis run -d {}", frozen.name))),
+    }
+}
+
+/// Creates the container and writes its id to the file of `--cidfile`.
+pub fn of_program(store: &Store, args: &CreateArgs, basis: &Basis) -> Result<Container> {
+    let config = config(store, args, basis)?;
     check_config(&config)?;
-    if let Some(path) = args.cidfile.as_ref().filter(|path| path.exists()) {
-        return Err(Failure::new(format!("the file {} exists already", path.display()))
-            .hint("remove it, or give another name to --cidfile"));
-    }
+    refuse_present(args.cidfile.as_deref())?;
     let container = store.create(config)?;
-    if let Some(path) = &args.cidfile {
-        fs::write(path, &container.config.id)?;
-    }
+    write_id(&container, args.cidfile.as_deref())?;
     Ok(container)
+}
+
+/// Refuses a file for the id that is there already.
+pub fn refuse_present(cidfile: Option<&Path>) -> Result<()> {
+    match cidfile.filter(|path| path.exists()) {
+        Some(path) => Err(Failure::new(format!("the file {} exists already", path.display()))
+            .hint("remove it, or give another name to --cidfile")),
+        None => Ok(()),
+    }
+}
+
+/// Writes the id to a file, if the user wants one.
+pub fn write_id(container: &Container, cidfile: Option<&Path>) -> Result<()> {
+    match cidfile {
+        Some(path) => Ok(fs::write(path, &container.config.id)?),
+        None => Ok(()),
+    }
 }
 
 fn config(store: &Store, args: &CreateArgs, basis: &Basis) -> Result<Config> {

@@ -4,7 +4,7 @@
 
 mod container_support;
 
-use std::{fs, path::PathBuf};
+use std::{fs, path::PathBuf, process::Stdio};
 
 use container_support::{Engine, disk::SmallDisk};
 use stasis_oci::RunConfig;
@@ -257,8 +257,6 @@ fn an_image_of_a_checkpoint_is_restored_here_and_elsewhere() {
     engine.run(&["container", "restore", "frozen:1"]);
     engine.await_more("c");
     engine.assert_counts("c");
-    let refused = engine.try_run(&["run", "frozen:1"]);
-    assert!(refused.err.contains("stasis container restore frozen:1"), "{}", refused.err);
     let no_checkpoint = engine.try_run(&["container", "restore", "box", "-n", "d"]);
     assert!(no_checkpoint.err.contains("image box"), "{}", no_checkpoint.err);
 
@@ -275,6 +273,72 @@ fn an_image_of_a_checkpoint_is_restored_here_and_elsewhere() {
         elsewhere.try_run(&["container", "restore", "--pull=never", "frozen:1", "-n", "x"]);
     assert!(missing.err.contains("image box"), "{}", missing.err);
     assert_eq!(elsewhere.leftovers(), Vec::<String>::new());
+}
+
+#[test]
+fn an_image_of_a_checkpoint_runs() {
+    let engine = Engine::new();
+    let config = RunConfig { env: vec!["PATH=/bin".into()], ..RunConfig::default() };
+    engine.make_image("box", config);
+    let until_seven =
+        "i=0; while [ ! -e /end ]; do echo $i; i=$((i + 1)); sleep 0.05; done; exit 7";
+    engine.run(&["run", "-d", "--name", "c", "--label", "old=1", "box", "sh", "-c", until_seven]);
+    engine.await_log("c", "3\n");
+    engine.run(&["container", "checkpoint", "--create-image", "frozen:1", "c"]);
+    let cidfile = engine.dir.path().join("id");
+    let cidfile = cidfile.to_str().unwrap();
+    let options = ["--name", "one", "--hostname", "uno", "--label", "new=2", "--cidfile", cidfile];
+    let id = engine.run(&[&["run", "-d"], &options[..], &["frozen:1"]].concat());
+    assert_eq!(engine.inspect("one", "{{.Id}}"), id.trim());
+    assert_eq!(fs::read_to_string(cidfile).unwrap(), id.trim());
+    assert_eq!(engine.inspect("one", "{{.Config.Labels.old}}{{.Config.Labels.new}}"), "12");
+    assert_eq!(engine.run(&["exec", "one", "hostname"]), "uno\n");
+    engine.await_more("one");
+    engine.assert_counts("one");
+    engine.run(&["exec", "one", "touch", "/end"]);
+    assert_eq!(engine.run(&["wait", "one"]), "7\n");
+
+    // In the foreground: what it prints from then on, and its exit code.
+    let mut running = engine.command(&["run", "--rm", "--name", "front", "frozen:1"]);
+    let running = running.stdout(Stdio::piped()).spawn().unwrap();
+    engine.eventually("it runs", || engine.try_run(&["exec", "front", "touch", "/end"]).code == 0);
+    let done = running.wait_with_output().unwrap();
+    assert_eq!(done.status.code(), Some(7));
+    let first = String::from_utf8(done.stdout).unwrap();
+    let first: u32 = first.lines().next().unwrap().parse().unwrap();
+    assert!(first > 2, "it went on at {first}");
+    assert!(engine.try_run(&["inspect", "front"]).err.contains("front"), "--rm");
+    engine.run(&["rm", "-f", "one", "c"]);
+    assert_eq!(engine.leftovers(), Vec::<String>::new());
+}
+
+#[test]
+fn what_was_frozen_cannot_be_typed_anew() {
+    let engine = Engine::new();
+    let config = RunConfig { env: vec!["PATH=/bin".into()], ..RunConfig::default() };
+    engine.make_image("box", config);
+    engine.run(&["run", "-d", "--name", "c", "box", "sh", "-c", COUNT]);
+    engine.run(&["container", "checkpoint", "--create-image", "frozen:1", "c"]);
+    let refused = |options: &[&str], command: &[&str], what: &str| {
+        let args = [&["run", "-d"], options, &["frozen:1"], command].concat();
+        let done = engine.try_run(&args);
+        assert_eq!(done.code, 125, "{args:?}: {done:?}");
+        assert!(done.err.contains(what), "{args:?}: {}", done.err);
+        assert_eq!(engine.run(&["ps", "-aq"]).lines().count(), 1, "{args:?}");
+    };
+    refused(&[], &["sh", "-c", "x"], "the command \"sh -c x\"");
+    refused(&["-e", "A=1"], &[], "--env");
+    refused(&["-u", "1"], &[], "--user");
+    refused(&["-v", "/x"], &[], "--volume");
+    refused(&["--restart", "always"], &[], "--restart");
+    refused(&["--ip", "10.0.0.2"], &[], "--ip without --network");
+    refused(&["--health-cmd", "true"], &[], "--health-cmd");
+    refused(&["-t"], &[], "without --tty");
+    refused(&["-i"], &[], "without --interactive");
+    refused(&["--network", "host"], &[], "--network host");
+    refused(&["--name", "c"], &[], "\"c\" is already in use");
+    let created = engine.try_run(&["create", "frozen:1"]);
+    assert!(created.err.contains("stasis run -d frozen:1"), "{}", created.err);
 }
 
 #[test]

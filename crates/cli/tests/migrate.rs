@@ -14,6 +14,7 @@ use std::{
 };
 
 use container_support::Engine;
+use stasis_oci::RunConfig;
 
 /// Counts, with sixteen megabytes that stay as they are and a file that grows.
 const COUNT: &str = "x=$(head -c 12000000 /dev/zero | tr '\\0' x); echo kept > /data/f; \
@@ -104,6 +105,43 @@ fn it_may_have_another_name_there() {
     there.await_more("d");
     there.assert_counts("d");
     here.eventually("it is gone here", || here.run(&["ps", "-aq"]).is_empty());
+}
+
+#[test]
+fn its_image_goes_along_unless_it_is_there() {
+    let (here, there) = (Engine::new(), Engine::new());
+    let config = RunConfig { env: vec!["PATH=/bin".into()], ..RunConfig::default() };
+    let other = here.make_image("box", config);
+    here.run(&["run", "--name", "more", "box", "sh", "-c", "echo yes > /only-here"]);
+    here.run(&["commit", "more", "box:2"]);
+    here.run(&["rm", "more"]);
+    let image = here.images().find("box:2").unwrap();
+    // The lower layer is there, in another image, and so is the name, of that one.
+    let archive = here.dir.path().join("box.tar");
+    here.run(&["save", "-o", archive.to_str().unwrap(), "box:latest"]);
+    there.run(&["load", "-i", archive.to_str().unwrap()]);
+    there.run(&["tag", "box", "box:2"]);
+    let count = "i=0; while true; do echo $i; i=$((i + 1)); sleep 0.05; done";
+    let move_to = |name: &str| {
+        here.run(&["run", "-d", "--name", name, "box:2", "sh", "-c", count]);
+        here.await_log(name, "3\n");
+        let way = way_to(&there);
+        let args = ["container", "migrate", "--rm", "--print-stats", name, "--via", &way];
+        let figures: serde_json::Value = serde_json::from_str(&here.run(&args)).unwrap();
+        there.await_more(name);
+        there.assert_counts(name);
+        assert_eq!(there.run(&["exec", name, "cat", "/only-here"]), "yes\n");
+        figures["bytes_sent_of_image"].as_u64().unwrap()
+    };
+    let layer_bytes = image.manifest.layers[1].size;
+    let first = move_to("one");
+    let range = layer_bytes..layer_bytes + 20_000;
+    assert!(range.contains(&first), "{first} bytes for a layer of {layer_bytes}");
+    assert_eq!(there.images().find("box:2").unwrap().id, other.id, "it keeps its name");
+    assert_eq!(there.images().find_id(&image.id).unwrap().manifest, image.manifest);
+    assert!(move_to("two") < layer_bytes, "it was there");
+    there.run(&["rm", "-f", "one", "two"]);
+    assert_eq!(there.run(&["system", "check"]), "nothing is wrong\n");
 }
 
 #[test]
@@ -207,7 +245,7 @@ fn killed_at_any_end_it_runs_here() {
             let pid = rustix::process::Pid::from_raw(pid).unwrap();
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
             let ended = moving.wait().unwrap();
-            if ended.success() {
+            if ended.success() || here.inspect("c", "{{.State.Status}}") == "exited" {
                 // It was through before it was killed; the rest has been seen.
                 assert_eq!(here.inspect("c", "{{.State.Status}}"), "exited");
                 there.await_more("c");

@@ -63,12 +63,13 @@ fn published_ports_are_reached_from_everywhere() {
             "itself, {target}"
         );
     }
-    let expect = "53/udp -> 0.0.0.0:5353\n80/tcp -> 0.0.0.0:8080\n80/tcp -> 127.0.0.1:8081\n";
+    let expect = "53/udp -> 0.0.0.0:5353\n53/udp -> [::]:5353\n80/tcp -> 0.0.0.0:8080\n\
+                  80/tcp -> 127.0.0.1:8081\n80/tcp -> [::]:8080\n";
     let mut lines: Vec<String> =
         net.engine.run(&["port", "web"]).lines().map(|line| format!("{line}\n")).collect();
     lines.sort();
     assert_eq!(lines.concat(), expect);
-    assert_eq!(net.engine.run(&["port", "web", "53/udp"]), "0.0.0.0:5353\n");
+    assert_eq!(net.engine.run(&["port", "web", "53/udp"]), "0.0.0.0:5353\n[::]:5353\n");
     assert_eq!(net.engine.try_run(&["port", "web", "81"]).code, 1);
     let column = |name: &str| {
         let filter = format!("name={name}");
@@ -76,16 +77,82 @@ fn published_ports_are_reached_from_everywhere() {
     };
     assert_eq!(
         column("web"),
-        "0.0.0.0:8080->80/tcp, 0.0.0.0:5353->53/udp, 127.0.0.1:8081->80/tcp\n"
+        "0.0.0.0:8080->80/tcp, 0.0.0.0:5353->53/udp, 127.0.0.1:8081->80/tcp, [::]:8080->80/tcp, \
+         [::]:5353->53/udp\n"
     );
     assert_eq!(column("client"), "443/tcp\n");
     let ports = net.engine.inspect("web", "{{json .NetworkSettings.Ports}}");
-    let datagrams = r#""53/udp":[{"HostIp":"0.0.0.0","HostPort":"5353"}]"#;
+    let datagrams =
+        r#""53/udp":[{"HostIp":"0.0.0.0","HostPort":"5353"},{"HostIp":"::","HostPort":"5353"}]"#;
     assert!(ports.contains(datagrams), "{ports}");
     assert_eq!(
         net.engine.inspect("client", "{{json .NetworkSettings.Ports}}"),
         r#"{"443/tcp":null}"#
     );
+}
+
+/// There is no way out of the host from its loopback address of IPv6, and no address of that family in the
+/// network.
+#[test]
+fn published_ports_are_reached_over_ipv6_as_well() {
+    let net = Net::new();
+    net.ip(HOST, "-6 address add 2001:db8::1/64 dev lo nodad");
+    let ports = ["-p", "8080:80", "-p", "[::1]:8081:80", "-p", "0.0.0.0:8082:80"];
+    serve(&net, "web", &ports);
+    for target in ["[::1]:8080", "[2001:db8::1]:8080", "[::1]:8081"] {
+        assert_eq!(net.ask(HOST, target).as_deref(), Some("web"), "{target}");
+    }
+    for target in ["[::1]:8082", "[2001:db8::1]:8081", "127.0.0.1:8081"] {
+        assert_eq!(net.ask(HOST, target), None, "{target}");
+    }
+    assert!(net.try_listen(HOST, "[::]:8080").is_none(), "it is the container's");
+    net.engine.run(&["checkpoint", "create", "web", "one"]);
+    assert_eq!(net.ask(HOST, "[::1]:8080"), None);
+    net.engine.run(&["start", "--checkpoint", "one", "web"]);
+    assert_eq!(net.ask(HOST, "[::1]:8080").as_deref(), Some("web"));
+    // Nobody is left to speak for a container that has lost its monitor.
+    let monitor: i32 = net.engine.inspect("web", "{{.State.MonitorPid}}").parse().unwrap();
+    let monitor = rustix::process::Pid::from_raw(monitor).unwrap();
+    rustix::process::kill_process(monitor, rustix::process::Signal::KILL).unwrap();
+    net.engine.eventually("the port is free", || net.try_listen(HOST, "[::1]:8080").is_some());
+    net.engine.run(&["rm", "-f", "web"]);
+}
+
+#[test]
+fn a_network_with_ipv6_is_reached_by_the_loopback_address_too() {
+    let net = Net::new();
+    net.engine.run(&["network", "create", "--ipv6", "six"]);
+    serve(&net, "web", &["--network", "six", "-p", "8080:80"]);
+    for target in ["127.0.0.1:8080", "[::1]:8080"] {
+        assert_eq!(net.ask(HOST, target).as_deref(), Some("web"), "{target}");
+    }
+}
+
+#[test]
+fn much_goes_through_the_loopback_address_and_the_ends_with_it() {
+    let net = Net::new();
+    // Answers with all that it was sent when that has come to its end.
+    let mirror = "import socket
+s = socket.socket(); s.bind(('', 80)); s.listen(50); print('ready', flush=True)
+while True:
+    c, _ = s.accept(); all = b''
+    while data := c.recv(65536): all += data
+    c.sendall(all); c.close()";
+    net.start_python("mirror", &["-p", "8080:80"], mirror, &[]);
+    let sent: Vec<u8> = (0..4_000_000u32).map(|n| (n % 251) as u8).collect();
+    let came = net.within(HOST, {
+        let sent = sent.clone();
+        move || {
+            let mut stream = std::net::TcpStream::connect("[::1]:8080").unwrap();
+            stream.set_read_timeout(Some(std::time::Duration::from_secs(20))).unwrap();
+            std::io::Write::write_all(&mut stream, &sent).unwrap();
+            stream.shutdown(std::net::Shutdown::Write).unwrap();
+            let mut came = Vec::new();
+            std::io::Read::read_to_end(&mut stream, &mut came).unwrap();
+            came
+        }
+    });
+    assert!(came.join().unwrap() == sent, "what came back is not what was sent");
 }
 
 #[test]
@@ -96,9 +163,12 @@ s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('', 53)); print('r
 while True:
     data, who = s.recvfrom(100); s.sendto(b'echo ' + data, who)";
     net.start_python("dns", &["-p", "5353:53/udp"], echo, &[]);
-    for (place, target) in
-        [(OUTSIDE, "192.0.2.1:5353"), (HOST, "127.0.0.1:5353"), (HOST, "192.0.2.1:5353")]
-    {
+    for (place, target) in [
+        (OUTSIDE, "192.0.2.1:5353"),
+        (HOST, "127.0.0.1:5353"),
+        (HOST, "192.0.2.1:5353"),
+        (HOST, "[::1]:5353"),
+    ] {
         assert_eq!(net.ask_by_datagram(place, target).as_deref(), Some("echo x"), "{target}");
     }
 }
@@ -143,7 +213,7 @@ fn taken_ports_are_refused_with_their_holder() {
     assert!(net.try_listen(HOST, "0.0.0.0:8080").is_none());
     // A range has room, and a free port is found.
     serve(&net, "three", &["-p", "8080-8082:80"]);
-    assert_eq!(net.engine.run(&["port", "three", "80"]), "0.0.0.0:8081\n");
+    assert_eq!(net.engine.run(&["port", "three", "80"]), "0.0.0.0:8081\n[::]:8081\n");
     serve(&net, "four", &["-P", "--expose", "80"]);
     let port = net.engine.run(&["port", "four", "80"]);
     let port = port.trim().rsplit(':').next().unwrap();

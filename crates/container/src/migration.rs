@@ -7,6 +7,8 @@
 //! | source | target |
 //! |---|---|
 //! | `Hello`: whom it brings | |
+//! | | `Want`, for each content of the image that it lacks |
+//! | the content | |
 //! | | `Welcome`, or `Failed` |
 //! | for each round: `Round`, archive | |
 //! | | `Stored`, when it is whole and verified |
@@ -16,11 +18,12 @@
 //! | | `Done`: it stays |
 //! | ends the tasks that stand here | |
 //!
-//! Whatever fails before `Commit` leaves the container running at the source and nothing at the target,
-//! for whom a stream that ends is a failure as well. When the streams break between `Commit` and `Done`
+//! Whatever fails before `Commit` leaves the container running at the source and nothing at the target but
+//! the image, for whom a stream that ends is a failure as well. When the streams break between `Commit` and `Done`
 //! nobody can know what the other has read: then the source runs on, and says that the target may, too.
 
 pub(crate) mod arrival;
+mod image;
 mod protocol;
 mod receive;
 mod send;

@@ -11,8 +11,8 @@ use std::{
 };
 
 use stasis_network::{
-    ConnectionLock, DEFAULT_NETWORK, Endpoint, Former, HeldPort, Joining, Ledger, Note, Owner,
-    Publish, Segments, Tenancy,
+    ConnectionLock, DEFAULT_NETWORK, Endpoint, Family, Former, HeldPort, Joining, Ledger, Note,
+    Owner, Publish, Relay, Segments, Target, Tenancy,
 };
 
 use crate::{
@@ -70,6 +70,8 @@ fn wishes(config: &Config) -> Vec<Publish> {
 pub(crate) struct Joined {
     /// Published ports, held as long as this lives.
     pub held_ports: Vec<HeldPort>,
+    /// Serves those of them that packets reach in spite of the packet filter.
+    pub relay: Option<Relay>,
     /// What the user should hear.
     pub notes: Vec<Note>,
     /// Keeps peers of connections that are to be restored away until these are there.
@@ -110,7 +112,21 @@ pub(crate) fn join(container: &Container, mode: &Mode, init: i32) -> Result<Join
     files::tell_everybody(&ledger, home)?;
     let mut notes = ledger.take_notes();
     notes.extend(files::missing_name_server(&config));
-    Ok(Joined { held_ports: held, notes, lock })
+    let relay = Relay::start(&held, relay_target(container))?;
+    Ok(Joined { held_ports: held, relay, notes, lock })
+}
+
+/// Asked anew for each connection: a container may leave a network while it runs, and others may get its
+/// address.
+fn relay_target(container: &Container) -> Box<Target> {
+    let container = container.clone();
+    Box::new(move |port| {
+        let endpoints = container.state().ok()?.endpoints;
+        let serves = |endpoint: &&Endpoint| endpoint.ports.iter().any(|one| one.port == port);
+        let endpoint = endpoints.iter().find(serves)?;
+        let address = endpoint.address(Family::V4).or_else(|| endpoint.address(Family::V6))?.addr();
+        Some((address, port.number).into())
+    })
 }
 
 /// An empty network namespace would answer the peers of connections with resets.

@@ -65,10 +65,14 @@ impl<'a> Former<'a> {
         }
     }
 
-    /// How this port was published.
-    pub(crate) fn published(self, port: Port, host_ip: IpAddr) -> Option<&'a Published> {
+    /// How this port was published at this address, which may be more than once.
+    pub(crate) fn published(
+        self,
+        port: Port,
+        host_ip: IpAddr,
+    ) -> impl Iterator<Item = &'a Published> {
         let ports = self.endpoints().iter().flat_map(|endpoint| &endpoint.ports);
-        ports.into_iter().find(|published| published.port == port && published.host_ip == host_ip)
+        ports.filter(move |published| published.port == port && published.host_ip == host_ip)
     }
 }
 

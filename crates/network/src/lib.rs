@@ -28,6 +28,7 @@ mod plug;
 mod pool;
 mod port;
 mod publish;
+mod relay;
 pub mod resolver;
 mod ruleset;
 
@@ -44,3 +45,4 @@ pub use networks::Networks;
 pub use nftables::tables;
 pub use note::Note;
 pub use port::{Port, Protocol, Publish, Published};
+pub use relay::{Relay, Target};

@@ -112,13 +112,13 @@ fn one(
 fn parse_address(text: &str, address: &str) -> Result<Option<IpAddr>> {
     let bare = address.trim_start_matches('[').trim_end_matches(']');
     if bare.is_empty() {
+        // Every address of the host.
         return Ok(None);
     }
     let address: IpAddr = bare
         .parse()
         .map_err(|_| Error::invalid(format!("{text:?}: {bare:?} is not an address of the host")))?;
-    // Every address of the host, as without one.
-    Ok(Some(address).filter(|address| *address != IpAddr::from([0, 0, 0, 0])))
+    Ok(Some(address))
 }
 
 fn split_protocol(text: &str) -> Result<(&str, Protocol)> {
@@ -195,7 +195,7 @@ mod tests {
         check("8080:80", &[(None, Some(8080..=8080), "80/tcp")]);
         check("127.0.0.1:53:5353/udp", &[(Some("127.0.0.1"), Some(53..=53), "5353/udp")]);
         check("127.0.0.1::80", &[(Some("127.0.0.1"), None, "80/tcp")]);
-        check("0.0.0.0:1:2", &[(None, Some(1..=1), "2/tcp")]);
+        check("0.0.0.0:1:2", &[(Some("0.0.0.0"), Some(1..=1), "2/tcp")]);
         check("[::1]:8080:80/TCP", &[(Some("::1"), Some(8080..=8080), "80/tcp")]);
         check("8000-8009:80", &[(None, Some(8000..=8009), "80/tcp")]);
         let two = [(None, Some(8000..=8000), "80/tcp"), (None, Some(8001..=8001), "81/tcp")];

@@ -33,8 +33,9 @@ pub(crate) fn take(
     let endpoint = &book.leases[at].endpoint;
     let (mut ports, mut held) = (Vec::new(), Vec::new());
     for wish in wishes {
+        // Over IPv6 there is the relay, too.
         let addresses = host_addresses(wish)
-            .filter(|ip| endpoint.address(Family::of(*ip)).is_some())
+            .filter(|ip| ip.is_ipv6() || endpoint.address(Family::V4).is_some())
             .collect::<Vec<_>>();
         if addresses.is_empty() {
             return Err(Error::invalid(format!(
@@ -45,7 +46,14 @@ pub(crate) fn take(
         let mut wanted = wish.host_ports.clone();
         for ip in addresses {
             let taking = Taking { book, id, wish, ip, former };
-            let (published, port) = taking.take(wanted, &ports)?;
+            let (published, port) = match taking.take(wanted.clone(), &ports) {
+                Err(error)
+                    if wish.host_ip.is_none() && ip.is_ipv6() && is_unknown_family(&error) =>
+                {
+                    continue;
+                }
+                taken => taken?,
+            };
             // The same port on the addresses of both families.
             wanted = Some(published.host_port..=published.host_port);
             ports.push(published);
@@ -59,6 +67,12 @@ fn host_addresses(wish: &Publish) -> impl Iterator<Item = IpAddr> {
     let all = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
     let everywhere = wish.host_ip.is_none();
     wish.host_ip.into_iter().chain(all.into_iter().filter(move |_| everywhere))
+}
+
+/// A kernel without IPv6 has no address on which a port would have to be published.
+fn is_unknown_family(error: &Error) -> bool {
+    let unknown = Some(Errno::AFNOSUPPORT.raw_os_error());
+    matches!(error, Error::Refused { source, .. } if source.raw_os_error() == unknown)
 }
 
 struct Taking<'a> {
@@ -75,7 +89,11 @@ impl Taking<'_> {
         wanted: Option<RangeInclusive<u16>>,
         own: &[Published],
     ) -> Result<(Published, HeldPort)> {
-        let former = self.former.published(self.wish.port, self.ip).map(|port| port.host_port);
+        let is_wanted = |number: u16| wanted.as_ref().is_none_or(|range| range.contains(&number));
+        let is_own = |number| own.iter().any(|other| other.collides(&self.published(number)));
+        let mut former =
+            self.former.published(self.wish.port, self.ip).map(|published| published.host_port);
+        let former = former.find(|number| is_wanted(*number) && !is_own(*number));
         match (self.former, former, wanted) {
             (Former::Require(_), Some(number), _) => self.one(number, own),
             (_, Some(number), None) => self.one(number, own).or_else(|_| self.any(own)),
@@ -105,7 +123,7 @@ impl Taking<'_> {
         if let Some(holder) = self.holder(&published, own) {
             return Err(self.taken(&published, holder));
         }
-        match HeldPort::take(self.ip, number, self.wish.port.protocol) {
+        match HeldPort::take(self.ip, number, self.wish.port) {
             Ok(held) => Ok((published, held)),
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
                 Err(self.taken(&published, "another program of this host (EADDRINUSE)".into()))
@@ -116,8 +134,8 @@ impl Taking<'_> {
 
     fn any(&self, own: &[Published]) -> Result<(Published, HeldPort)> {
         for _ in 0..MAX_DRAWS {
-            let held = HeldPort::take(self.ip, 0, self.wish.port.protocol)
-                .context("publish a port on", self.ip)?;
+            let held =
+                HeldPort::take(self.ip, 0, self.wish.port).context("publish a port on", self.ip)?;
             let published = self.published(held.number);
             if self.holder(&published, own).is_none() {
                 return Ok((published, held));

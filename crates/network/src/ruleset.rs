@@ -13,7 +13,7 @@
 //! | `rest` | drops segments of connections through published ports to containers that a checkpoint has stopped |
 //! | `forward` | keeps networks apart from each other and from strangers |
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net};
 use netlink_packet_netfilter::nftables::InetHookNumber;
@@ -65,6 +65,8 @@ pub(crate) fn chains(networks: &[Network], leases: &[Lease], resting: &[IpAddr])
             InetHookNumber::LocalOut,
             DESTINATION_NAT,
             vec![
+                // There is no way out from there: it is left to the relay.
+                Rule::new().destination_in(IpNet::from(IpAddr::V6(Ipv6Addr::LOCALHOST))).accept(),
                 Rule::new().for_this_host().jump("publish"),
                 Rule::new().for_this_host().jump("publish-local"),
             ],

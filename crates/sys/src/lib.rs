@@ -11,6 +11,7 @@ pub mod disposition;
 pub mod environment;
 pub mod errno;
 pub mod fcntl;
+pub mod heap;
 pub mod ioctl;
 pub mod kcmp;
 pub mod memory;

@@ -1,6 +1,6 @@
 //! `clone` as it is typed.
 
-use clap::Args;
+use clap::{ArgAction, Args};
 use stasis_engine::CpuCheck;
 
 use super::host::cpu_check;
@@ -16,9 +16,17 @@ pub struct CloneArgs {
     /// Each has its own name as its host name
     #[arg(long)]
     pub own_hostname: bool,
-    /// Let the kernel merge equal pages of memory (ksm), which saves memory and may show to a clone
-    /// what another one holds
-    #[arg(long)]
+    /// Let the kernel merge equal pages of memory (ksm), which it is asked to do once if it does not all the
+    /// time. By timing its writes a clone can then find out what others hold: false for clones that must not
+    #[arg(
+        long,
+        value_name = "true|false",
+        action = ArgAction::Set,
+        num_args = 0..=1,
+        require_equals = true,
+        default_value_t = true,
+        default_missing_value = "true"
+    )]
     pub merge_memory: bool,
     /// Leave changes of the root file system out
     #[arg(long)]

@@ -9,14 +9,8 @@ use stasis_network::Mac;
 /// Of `run` and `create`.
 #[derive(Debug, Args)]
 pub struct NetworkArgs {
-    /// Networks by name, host, none, or container:NAME
-    #[arg(
-        long,
-        visible_alias = "net",
-        value_name = "NETWORK",
-        default_value = "bridge",
-        env = "STASIS_NETWORK"
-    )]
+    /// Networks by name, host, none, or container:NAME; else that of the variable STASIS_NETWORK, or bridge
+    #[arg(long, visible_alias = "net", value_name = "NETWORK")]
     pub network: Vec<String>,
     /// Further names for the neighbours in user-made networks
     #[arg(long, visible_alias = "net-alias", value_name = "NAME")]

@@ -1,6 +1,6 @@
 //! `clone`: new containers from a checkpoint, or from a container as it is now.
 
-use stasis_container::{Cloned, Clones, Hostnames, LeftOut, Store, Wish};
+use stasis_container::{Cloned, Clones, Hostnames, Ksm, LeftOut, Merging, Store, Wish};
 use stasis_engine::{Keeping, Pages};
 
 use super::process;
@@ -8,9 +8,6 @@ use crate::{
     args::clone::CloneArgs,
     failure::{Failure, Result},
 };
-
-/// The kernel's switch for merging pages: 1 is on.
-const MERGING: &str = "/sys/kernel/mm/ksm/run";
 
 pub fn run(store: &Store, args: &CloneArgs) -> Result<i32> {
     let clones = Clones {
@@ -21,15 +18,12 @@ pub fn run(store: &Store, args: &CloneArgs) -> Result<i32> {
             left_out: LeftOut { rootfs: args.ignore_rootfs, volumes: args.ignore_volumes },
             cpu: args.cpu_cap,
             keeping: Keeping::Inner,
-            pages: if args.merge_memory { Pages::Mergeable } else { Pages::Own },
+            pages: match args.merge_memory && Ksm::of_host().is_there() {
+                true => Pages::Mergeable,
+                false => Pages::Own,
+            },
         },
     };
-    if args.merge_memory && !is_merging() {
-        eprintln!(
-            "warning: the kernel does not merge pages of memory\n\
-             hint:  echo 1 > {MERGING}, which costs processor time and holds for the whole host"
-        );
-    }
     let made = match store.find(&args.source) {
         Ok(container) => {
             let passing = container.checkpoint_in_passing().map_err(|error| {
@@ -42,11 +36,28 @@ pub fn run(store: &Store, args: &CloneArgs) -> Result<i32> {
         }
         Err(_) => store.clones(&store.checkpoints().find(&args.source)?, &clones)?,
     };
-    Ok(tell(&made))
+    let code = tell(&made);
+    if args.merge_memory && made.iter().any(|cloned| cloned.outcome.is_ok()) {
+        merge();
+    }
+    Ok(code)
 }
 
-fn is_merging() -> bool {
-    std::fs::read_to_string(MERGING).is_ok_and(|text| text.trim() == "1")
+/// The clones run already, and do so as well if no page of them is shared.
+fn merge() {
+    let reason = match Ksm::of_host().merge() {
+        Ok(Merging::Done | Merging::Continuous) => return,
+        Ok(Merging::Unfinished) => "the kernel has not come through all of it in time".into(),
+        Ok(Merging::Forbidden) => {
+            "the administrator forbids it (/sys/kernel/mm/ksm/run is 2)".into()
+        }
+        Err(error) => error.to_string(),
+    };
+    eprintln!(
+        "warning: not all memory that the clones have in common is shared\n\
+         cause: {reason}\n\
+         hint:  with --merge-memory=false nobody tries"
+    );
 }
 
 /// Prints ids; exit code 1 if one could not be made.

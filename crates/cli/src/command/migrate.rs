@@ -132,6 +132,7 @@ fn figures(container: &Container, migrated: &Migrated) -> Value {
         "rounds": rounds.collect::<Vec<_>>(),
         "downtime_us": micros(migrated.downtime),
         "bytes_sent": migrated.bytes_sent,
+        "bytes_sent_of_image": migrated.bytes_sent_of_image,
         "bytes_sent_stopped": migrated.bytes_sent_stopped,
         "stasis_statistics": process::stats(&migrated.report),
     })

@@ -321,6 +321,7 @@ fn remake(
         publish: (!publish.is_empty()).then_some(publish.as_slice()),
         network: network.as_ref(),
         stays: Stays::AtOnce,
+        ..Remake::default()
     };
     if let Rootfs::Image { image, name } = &stored.checkpoint.container.rootfs {
         basis::provide_known(store, image, name, &args.pulling)?;

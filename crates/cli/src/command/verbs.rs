@@ -8,9 +8,10 @@ use stasis_container::{
     signal,
 };
 
-use super::{checkpoint, each};
+use super::{checkpoint, each, run_checkpoint};
 use crate::{
     args::{AttachArgs, CreateArgs, ExecArgs, KillArgs, RmArgs, RunArgs, StartArgs},
+    basis::{self, Beginning},
     create,
     failure::{Failure, Result},
     parse, table,
@@ -22,7 +23,13 @@ pub fn run(store: &Store, args: &RunArgs) -> Result<i32> {
     if args.create.tty && args.create.interactive && !args.detach && !attach::stdin_is_terminal() {
         return Err(Failure::new("the input device is not a terminal").hint("leave out -t, or -i"));
     }
-    let container = create::create(store, &args.create)?;
+    let basis = match basis::of(store, &args.create)? {
+        Beginning::Program(basis) => basis,
+        Beginning::Checkpoint(frozen) => {
+            return run_checkpoint::run(store, args, &frozen, detach_keys);
+        }
+    };
+    let container = create::of_program(store, &args.create, &basis)?;
     let started = start_created(&container, args, detach_keys);
     if started.is_err() && args.create.rm {
         // It never ran, so nobody else removes it.
@@ -49,7 +56,7 @@ fn start_created(container: &Container, args: &RunArgs, detach_keys: Vec<u8>) ->
     ended(container, session.proxy(container, &proxy)?)
 }
 
-fn ended(container: &Container, ended: Ended) -> Result<i32> {
+pub fn ended(container: &Container, ended: Ended) -> Result<i32> {
     match ended {
         Ended::Exited(code) => Ok(code),
         Ended::Detached => Ok(0),

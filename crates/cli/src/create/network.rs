@@ -16,10 +16,14 @@ use crate::{
     failure::{Failure, Result},
 };
 
+/// Names the networks of those who type none.
+const DEFAULT_VARIABLE: &str = "STASIS_NETWORK";
+
 /// `--network` and what belongs to one.
 pub fn choose(store: &Store, args: &NetworkArgs, hostname: Option<&str>) -> Result<Network> {
+    let wanted = wanted(args);
     let names: Vec<&str> =
-        args.network.iter().flat_map(|text| split_names(text)).filter(|n| !n.is_empty()).collect();
+        wanted.iter().flat_map(|text| split_names(text)).filter(|n| !n.is_empty()).collect();
     let network = match names.as_slice() {
         ["host"] => Network::Host,
         ["none"] => Network::None,
@@ -31,6 +35,12 @@ pub fn choose(store: &Store, args: &NetworkArgs, hostname: Option<&str>) -> Resu
     };
     refuse_addresses(args, names[0])?;
     Ok(network)
+}
+
+/// What is typed, or else the default.
+fn wanted(args: &NetworkArgs) -> Vec<String> {
+    let default = || std::env::var(DEFAULT_VARIABLE).unwrap_or_else(|_| DEFAULT_NETWORK.to_owned());
+    if args.network.is_empty() { vec![default()] } else { args.network.clone() }
 }
 
 /// `a,b` are two networks, `name=a,ip=10.0.0.2` is one.
@@ -166,7 +176,7 @@ pub fn options(args: &NetworkArgs, image: &RunConfig) -> Result<NetworkOptions> 
 /// As Docker does it: the container runs, but its user should know.
 fn tell_of_unpublished(args: &NetworkArgs) {
     let is_wanted = !args.publish.is_empty() || args.publish_all;
-    if let ["host" | "none"] = args.network.iter().map(String::as_str).collect::<Vec<_>>()[..]
+    if let ["host" | "none"] = wanted(args).iter().map(String::as_str).collect::<Vec<_>>()[..]
         && is_wanted
     {
         tracing::warn!("no port is published: the container has no network of its own");

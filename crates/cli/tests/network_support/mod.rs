@@ -210,7 +210,7 @@ impl Net {
     }
 
     /// Does something there, on a thread of its own.
-    fn within<T: Send + 'static>(
+    pub fn within<T: Send + 'static>(
         &self,
         place: Place,
         work: impl FnOnce() -> T + Send + 'static,
@@ -253,7 +253,8 @@ impl Net {
     /// A socket that always sends from the same port.
     pub fn datagram_sender(&self, place: Place, target: &'static str) -> UdpSocket {
         let open = move || {
-            let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+            let own = if target.starts_with('[') { "[::]:0" } else { "0.0.0.0:0" };
+            let socket = UdpSocket::bind(own).unwrap();
             socket.set_read_timeout(Some(PATIENCE)).unwrap();
             socket.connect(target).unwrap();
             socket

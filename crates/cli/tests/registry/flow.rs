@@ -58,7 +58,7 @@ fn from_here_to_elsewhere(registry: &Registry, login: impl Fn(&User)) {
         elsewhere.run(&["run", "--rm", "--network", "none", image, "ls", "/marked"]);
         elsewhere.run(&["run", "-d", "--network", "none", "--name", "c", image]);
         elsewhere.engine.await_log("c", "3\n");
-        elsewhere.run(&["rm", "-f", "-v", "c"]);
+        elsewhere.run(&["rm", "-f", "-v", "c", "new"]);
     }
 }
 
@@ -151,7 +151,9 @@ fn a_checkpoint_goes_through_a_registry_and_finds_its_image_there() {
     here.run(&["container", "checkpoint", "--create-image", &frozen, "c"]);
     here.run(&["push", &base]);
     here.run(&["push", &frozen]);
-    elsewhere.run(&["pull", &frozen]);
+    elsewhere.run(&["run", "-d", "--name", "new", &frozen]);
+    elsewhere.engine.await_more("new");
+    elsewhere.engine.assert_counts("new");
     elsewhere.run(&["container", "restore", &frozen]);
     elsewhere.engine.await_more("c");
     elsewhere.engine.assert_counts("c");

@@ -1,8 +1,8 @@
 //! Many containers from one checkpoint, also while the original runs.
 //!
 //! A checkpoint is looked at once and then restored side by side. What the image has is shared by all,
-//! changes of the root file system and volumes are copied. Memory is each clone's own; where the user
-//! wants it, the kernel may merge pages that are equal (ksm).
+//! changes of the root file system and volumes are copied. Memory is each clone's own; unless the user does
+//! not want it, the kernel merges pages that are equal (`ksm`).
 
 use std::{
     collections::VecDeque,

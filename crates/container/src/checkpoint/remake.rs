@@ -9,7 +9,7 @@ use stasis_network::Publish;
 
 use super::{Checkpoint, Disk, LeftOut, Stored, archive, disk_elsewhere};
 use crate::{
-    config::{Config, Filling, Mount, MountKind, Network, Rootfs},
+    config::{Config, Filling, Mount, MountKind, Network, RestartPolicy, Rootfs},
     error::{Error, Result},
     migration::arrival,
     name,
@@ -20,7 +20,8 @@ use crate::{
 /// How a checkpoint becomes a container.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Remake<'a> {
-    /// A new container of this name, with an id of its own; `None` for the container of then.
+    /// A new container of this name, or of a drawn one if it is empty, with an id of its own; `None` for the
+    /// container of then.
     pub name: Option<&'a str>,
     /// In the place of the host name it had.
     pub hostname: Option<&'a str>,
@@ -30,6 +31,10 @@ pub struct Remake<'a> {
     pub publish: Option<&'a [Publish]>,
     /// In the place of the networks it was in.
     pub network: Option<&'a Network>,
+    /// Does it go when it stops? `None`: as then. One that goes is not started anew.
+    pub auto_remove: Option<bool>,
+    /// In addition to those it had.
+    pub labels: Option<&'a BTreeMap<String, String>>,
     pub stays: Stays,
 }
 
@@ -106,6 +111,11 @@ impl Store {
         if let Some(hostname) = remake.hostname {
             hostname.clone_into(&mut config.hostname);
         }
+        config.auto_remove = remake.auto_remove.unwrap_or(config.auto_remove);
+        if remake.auto_remove == Some(true) {
+            config.restart = RestartPolicy::No;
+        }
+        config.labels.extend(remake.labels.cloned().unwrap_or_default());
         if remake.name.is_some() || remake.addresses == Addresses::Fresh {
             checkpoint.endpoints.clear();
             forget_addresses(&mut config);
@@ -132,12 +142,11 @@ impl Store {
         Ok(config)
     }
 
-    /// Refuses a container whose image is not here, or whose volumes are others' here.
+    /// Refuses a container whose volumes are others' here.
     ///
     /// # Errors
     /// [`Error::Invalid`] naming what stands in the way.
-    pub(crate) fn refuse_without_base(&self, config: &Config, name: Option<&str>) -> Result<()> {
-        self.find_image(config)?;
+    pub(crate) fn refuse_taken_volumes(&self, config: &Config, name: Option<&str>) -> Result<()> {
         let volumes = self.volumes();
         let own = config.mounts.iter().filter_map(|mount| mount.volume());
         let mut taken = own.filter(|source| volumes.find(&source.name).is_ok());
@@ -151,7 +160,11 @@ impl Store {
         }
     }
 
-    fn find_image(&self, config: &Config) -> Result<()> {
+    /// Refuses a container whose image is not here.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] naming the image.
+    pub(crate) fn find_image(&self, config: &Config) -> Result<()> {
         let Rootfs::Image { image, name } = &config.rootfs else { return Ok(()) };
         if self.images().find_id(image).is_ok() {
             return Ok(());

@@ -3,14 +3,16 @@
 use std::io::{self, BufReader, Read, Write};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use stasis_oci::Digest;
 
+use super::image::Offer;
 use crate::{
     config::Config,
     error::{Context, Error, Result},
 };
 
 /// What this program speaks; the other end must speak the same.
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 const MAX_PAYLOAD_BYTES: usize = 1 << 20;
 
 /// Whom the source brings.
@@ -20,6 +22,8 @@ pub(super) struct Hello {
     pub config: Config,
     /// What it shall be called there, as a new container.
     pub new_name: Option<String>,
+    /// What it was made of, if that was an image.
+    pub image: Option<Offer>,
 }
 
 /// One message.
@@ -29,6 +33,8 @@ pub(super) enum Message {
     Welcome {
         version: u32,
     },
+    /// A content of the image, which is missing.
+    Want(Digest),
     /// The archive of a round of this name follows.
     Round(String),
     /// The archive of the checkpoint follows.
@@ -49,6 +55,7 @@ impl Message {
         Ok(match self {
             Message::Hello(hello) => (b'h', json(hello)?),
             Message::Welcome { version } => (b'w', json(version)?),
+            Message::Want(digest) => (b'i', digest.to_string().into_bytes()),
             Message::Round(name) => (b'r', name.clone().into_bytes()),
             Message::Last => (b'l', Vec::new()),
             Message::Data(bytes) => (b'd', bytes.clone()),
@@ -66,6 +73,7 @@ impl Message {
         Ok(match kind {
             b'h' => Message::Hello(Box::new(parse(&payload)?)),
             b'w' => Message::Welcome { version: parse(&payload)? },
+            b'i' => Message::Want(text(payload).parse().map_err(garbled)?),
             b'r' => Message::Round(text(payload)),
             b'l' => Message::Last,
             b'd' => Message::Data(payload),
@@ -266,6 +274,7 @@ mod tests {
     fn what_is_sent_is_received() {
         let all = [
             Message::Welcome { version: 7 },
+            Message::Want(Digest::of(b"a layer")),
             Message::Round("round-1".into()),
             Message::Last,
             Message::Data(vec![1, 2, 3]),

@@ -49,6 +49,13 @@ impl Store {
             other => return Err(unexpected(other)),
         };
         self.refuse_early(&hello)?;
+        let id = hello.config.rootfs.image();
+        let is_missing = id.is_some_and(|id| self.images().find_id(id).is_err());
+        let _adding = match hello.image.as_ref().filter(|_| is_missing) {
+            Some(offer) => Some(self.take_image(offer, link)?),
+            None => None,
+        };
+        self.find_image(&hello.config)?;
         link.send(&Message::Welcome { version: VERSION })?;
         let mut rounds: Vec<StagedRound> = Vec::new();
         loop {
@@ -82,7 +89,7 @@ impl Store {
                 "there is a container {name} already: remove it, or give the new one another name"
             )));
         }
-        self.refuse_without_base(&hello.config, hello.new_name.as_deref())
+        self.refuse_taken_volumes(&hello.config, hello.new_name.as_deref())
     }
 
     fn take_over(

@@ -10,6 +10,7 @@ use stasis_model::Loss;
 
 use super::{
     MAX_ROUNDS, RoundFigures,
+    image::Offer,
     protocol::{Hello, Link, Message, VERSION, garbled, unexpected},
 };
 use crate::{
@@ -46,6 +47,8 @@ pub struct Migrated {
     pub downtime: Duration,
     /// Over the wire, all together.
     pub bytes_sent: u64,
+    /// Of these before the first round: who it is, and its image if that was missing.
+    pub bytes_sent_of_image: u64,
     /// Of these while it stood still.
     pub bytes_sent_stopped: u64,
 }
@@ -83,6 +86,7 @@ impl Container {
         let state = self.state()?;
         self.refuse_unfit(&state)?;
         self.introduce(migrate, link)?;
+        let before_rounds = link.bytes_sent;
         let init = state.init.as_ref().map_or(0, |init| init.pid);
         drop(Keepers::new(&self.home).take(init)?);
         let mut moving = Moving::begin(self, &state)?;
@@ -117,17 +121,24 @@ impl Container {
             rounds,
             downtime,
             bytes_sent: link.bytes_sent,
+            bytes_sent_of_image: before_rounds,
             bytes_sent_stopped: link.bytes_sent - before,
         })
     }
 
     fn introduce(&self, migrate: &Migrate<'_>, link: &mut Link<'_>) -> Result<()> {
+        let image = self.image()?;
         let greeted = link.send(&Message::Hello(Box::new(Hello {
             version: VERSION,
             config: self.config.clone(),
             new_name: migrate.new_name.map(str::to_owned),
+            image: image.as_ref().map(Offer::of),
         })));
-        let answer = link.receive()?;
+        let mut answer = link.receive()?;
+        while let Some(Message::Want(digest)) = &answer {
+            self.send_content(image.as_ref(), digest, link)?;
+            answer = link.receive()?;
+        }
         // Who ends before it has listened gives no better reason than that.
         match answer.filter(|_| greeted.is_ok()) {
             Some(Message::Welcome { version: VERSION }) => Ok(()),

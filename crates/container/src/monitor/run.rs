@@ -203,6 +203,7 @@ impl Run {
             tracing::error!("cannot write the log: {error}");
         }
         self.reap();
+        self.network.relay = None;
         self.network.held_ports.clear();
         self.ended()
     }
@@ -394,6 +395,8 @@ impl Run {
             state.stop_requested
         });
         self.watch_health();
+        // What it took to come so far is not needed again, as a rule, for as long as the program runs.
+        stasis_sys::heap::trim();
         if let Ok(true) = written {
             // The user asked for it while a restart policy was at work.
             let _ = pidfd_send_signal(&self.init_fd, Signal::KILL);
