@@ -72,7 +72,7 @@ fn a_processor_that_lacks_something_is_refused_before_anything_is_made() {
     let told = String::from_utf8(told.stdout).unwrap();
     assert!(told.contains("the processor: it lacks what Wonder had"), "{told}");
     // No processor has both.
-    assert!(told.contains("xop") && told.contains("amx_tile"), "{told}");
+    assert!(told.contains("xop") || told.contains("amx_tile"), "{told}");
     let refused = stasis(dir.path(), "restore", &["-d"]).output().unwrap();
     assert!(!refused.status.success());
     assert!(said(&refused).contains("cannot restore here"), "{}", said(&refused));
