@@ -11,6 +11,7 @@ mod logs;
 mod migrate;
 mod migration;
 mod network;
+mod objects;
 mod port;
 mod process;
 mod ps;

@@ -14,40 +14,18 @@ use stasis_container::{
     volume::Volumes,
 };
 
-use super::{image, ps};
+use super::{image, objects, ps};
 use crate::{
     args::{InspectArgs, Inspected},
     failure::{Failure, Result},
-    format::Template,
 };
 
 pub fn run(store: &Store, args: &InspectArgs) -> Result<i32> {
-    let mut objects = Vec::new();
-    let mut code = 0;
-    for key in &args.names {
-        let found = match args.kind {
-            Some(Inspected::Container) => describe_container(store, key),
-            Some(Inspected::Image) => describe_image(store, key),
-            None => describe_any(store, key),
-        };
-        match found {
-            Ok(object) => objects.push(object),
-            Err(failure) => {
-                eprintln!("{failure}");
-                code = 1;
-            }
-        }
-    }
-    match args.format.as_deref() {
-        Some(format) => {
-            let template = Template::parse(format)?;
-            for object in &objects {
-                say!("{}", template.render(object)?);
-            }
-        }
-        None => say!("{}", serde_json::to_string_pretty(&objects).unwrap_or_default()),
-    }
-    Ok(code)
+    objects::print(&args.names, args.format.as_deref(), |key| match args.kind {
+        Some(Inspected::Container) => describe_container(store, key),
+        Some(Inspected::Image) => describe_image(store, key),
+        None => describe_any(store, key),
+    })
 }
 
 /// A container goes before an image of the same name.

@@ -12,6 +12,7 @@ use stasis_network::{
     Creation, DEFAULT_NETWORK, Error as NetworkError, Families, Family, Lease, Network, Reach,
 };
 
+use super::objects;
 use crate::{
     args::{
         NetworkCommand, NetworkConnectArgs, NetworkCreateArgs, NetworkDisconnectArgs,
@@ -19,7 +20,6 @@ use crate::{
     },
     confirm, create,
     failure::{Failure, Result},
-    format::Template,
     listing::{Listing, Look},
     parse, time,
 };
@@ -194,26 +194,9 @@ fn used_networks(store: &Store) -> Result<Vec<String>> {
 
 fn inspect(store: &Store, args: &NetworkInspectArgs) -> Result<i32> {
     let leases = store.networks().leases()?;
-    let (mut objects, mut code) = (Vec::new(), 0);
-    for key in &args.networks {
-        match find(store, key) {
-            Ok(network) => objects.push(describe(&network, &leases)),
-            Err(failure) => {
-                eprintln!("{failure}");
-                code = 1;
-            }
-        }
-    }
-    match args.format.as_deref() {
-        Some(format) => {
-            let template = Template::parse(format)?;
-            for object in &objects {
-                say!("{}", template.render(object)?);
-            }
-        }
-        None => say!("{}", serde_json::to_string_pretty(&objects).unwrap_or_default()),
-    }
-    Ok(code)
+    objects::print(&args.networks, args.format.as_deref(), |key| {
+        Ok(describe(&find(store, key)?, &leases))
+    })
 }
 
 fn describe(network: &Network, leases: &[Lease]) -> Value {

@@ -6,6 +6,7 @@ use stasis_container::{
     volume::{Volume, Volumes},
 };
 
+use super::objects;
 use crate::{
     args::{
         VolumeCommand, VolumeCreateArgs, VolumeInspectArgs, VolumeLsArgs, VolumePruneArgs,
@@ -91,27 +92,9 @@ fn row(volumes: &Volumes, volume: &Volume) -> Value {
 }
 
 fn inspect(volumes: &Volumes, args: &VolumeInspectArgs) -> Result<i32> {
-    let mut objects = Vec::new();
-    let mut code = 0;
-    for name in &args.volumes {
-        match volumes.find(name) {
-            Ok(volume) => objects.push(describe(volumes, &volume)),
-            Err(error) => {
-                eprintln!("{}", Failure::from(error));
-                code = 1;
-            }
-        }
-    }
-    match args.format.as_deref() {
-        Some(format) => {
-            let template = Template::parse(format)?;
-            for object in &objects {
-                say!("{}", template.render(object)?);
-            }
-        }
-        None => say!("{}", serde_json::to_string_pretty(&objects).unwrap_or_default()),
-    }
-    Ok(code)
+    objects::print(&args.volumes, args.format.as_deref(), |name| {
+        Ok(describe(volumes, &volumes.find(name)?))
+    })
 }
 
 fn describe(volumes: &Volumes, volume: &Volume) -> Value {

@@ -5,35 +5,13 @@ use stasis_container::{Store, Stored, config::Rootfs};
 use stasis_model::{Process, State};
 
 use super::shelf::Shelf;
-use crate::{
-    args::CheckpointInspectArgs,
-    failure::{Failure, Result},
-    format::Template,
-};
+use crate::{args::CheckpointInspectArgs, command::objects, failure::Result};
 
 pub fn run(store: &Store, args: &CheckpointInspectArgs) -> Result<i32> {
     let shelf = Shelf::read(store)?;
-    let mut objects = Vec::new();
-    let mut code = 0;
-    for reference in &args.checkpoints {
-        match store.checkpoints().find(reference) {
-            Ok(stored) => objects.push(describe(&shelf, &stored)?),
-            Err(error) => {
-                eprintln!("{}", Failure::from(error));
-                code = 1;
-            }
-        }
-    }
-    match args.format.as_deref() {
-        Some(format) => {
-            let template = Template::parse(format)?;
-            for object in &objects {
-                say!("{}", template.render(object)?);
-            }
-        }
-        None => say!("{}", serde_json::to_string_pretty(&objects).unwrap_or_default()),
-    }
-    Ok(code)
+    objects::print(&args.checkpoints, args.format.as_deref(), |reference| {
+        describe(&shelf, &store.checkpoints().find(reference)?)
+    })
 }
 
 fn describe(shelf: &Shelf, stored: &Stored) -> Result<Value> {

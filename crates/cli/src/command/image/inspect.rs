@@ -5,35 +5,13 @@ use stasis_container::Store;
 use stasis_oci::Reference;
 use stasis_store::{Image, ImageStore};
 
-use crate::{
-    args::ImageInspectArgs,
-    failure::{Failure, Result},
-    format::Template,
-};
+use crate::{args::ImageInspectArgs, command::objects, failure::Result};
 
 pub fn run(store: &Store, args: &ImageInspectArgs) -> Result<i32> {
     let images = store.images();
-    let mut objects = Vec::new();
-    let mut code = 0;
-    for key in &args.images {
-        match images.find(key) {
-            Ok(image) => objects.push(describe(&images, &image)),
-            Err(error) => {
-                eprintln!("{}", Failure::from(error));
-                code = 1;
-            }
-        }
-    }
-    match args.format.as_deref() {
-        Some(format) => {
-            let template = Template::parse(format)?;
-            for object in &objects {
-                say!("{}", template.render(object)?);
-            }
-        }
-        None => say!("{}", serde_json::to_string_pretty(&objects).unwrap_or_default()),
-    }
-    Ok(code)
+    objects::print(&args.images, args.format.as_deref(), |key| {
+        Ok(describe(&images, &images.find(key)?))
+    })
 }
 
 /// Docker's object for an image.
