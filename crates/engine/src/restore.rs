@@ -10,14 +10,13 @@ use rustix::fs::OFlags;
 use stasis_files::Reader;
 use stasis_model::{Backing, FdNumber, NsPid, Process, State, TableId, Tree};
 use stasis_objects::{
-    Thawing, descriptor, file_lock, link, process, segment, signal, tcp_connection, terminal,
-    unix_socket,
+    Thawing, descriptor, file_lock, link, process, segment, signal, terminal, unix_socket,
 };
 use stasis_plan::{Job, Step};
 use stasis_tracee::{Batch, Birth, Blank, Channel, FootholdPlan, Seed};
 
 use crate::{
-    connections::{self, Thawed},
+    connections::{self, Abandoned, Thawed},
     contents::Directory,
     facade::{Error, Pages, Report, RestoreOptions, RestoreRoot, Restored, Stats},
     host, ipc, morph, namespaces, own_limit,
@@ -64,7 +63,9 @@ pub fn restore(options: RestoreOptions<'_>) -> Result<Restored, Error> {
     let (root, channel, inherited) =
         make_root(&tree, &options.inherited, options.root, processor.as_ref())?;
     let host_root = root.pid();
-    let connections = Thawed::prepare(&tree, &facts, options.connections, host_root)?;
+    let (abandoned, unread) = Abandoned::read(options.abandoned.as_deref());
+    let wanted = (options.connections, abandoned);
+    let connections = Thawed::prepare(&tree, &facts, wanted, host_root)?;
     let mut family = Family { blanks: BTreeMap::from([(root.own_pid(), root)]) };
     let namespace_root = open_root(host_root)?;
     let shell = if options.shell_job { terminal::own_terminal() } else { None };
@@ -73,6 +74,7 @@ pub fn restore(options: RestoreOptions<'_>) -> Result<Restored, Error> {
     phases.end("births");
     let contents = Directory(&reader);
     let mut thawing = Thawing::new(&tree, &contents, namespace_root, inherited);
+    thawing.losses.extend(unread);
     family.give_terminals(&tree, &channel, &mut thawing, &mut terminals)?;
     if let Some(connections) = &connections {
         let namespace = connections.namespace.try_clone().map_err(failed)?;
@@ -117,8 +119,7 @@ pub fn restore(options: RestoreOptions<'_>) -> Result<Restored, Error> {
     }
     link::remove(&thawing)?;
     if let Some(connections) = connections {
-        connections.release()?;
-        tcp_connection::settle(&mut thawing)?;
+        connections.settle(&mut thawing)?;
     }
     let losses = std::mem::take(&mut thawing.losses);
     drop(thawing);

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// What this program speaks; the other end must speak the same.
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 const MAX_PAYLOAD_BYTES: usize = 1 << 20;
 
 /// Whom the source brings.
@@ -20,6 +20,9 @@ pub(super) struct Hello {
     pub config: Config,
     /// What it shall be called there, as a new container.
     pub new_name: Option<String>,
+    /// Its TCP connections go along, all of them.
+    #[serde(default)]
+    pub keeps_connections: bool,
 }
 
 /// One message.
