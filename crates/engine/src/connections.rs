@@ -5,7 +5,6 @@ use std::{
     fs::File,
     net::SocketAddr,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
-    path::Path,
 };
 
 use stasis_files::Facts;
@@ -15,7 +14,7 @@ use stasis_objects::{
     tcp_connection::{self, Ends, Keeping, Met},
 };
 
-use crate::{facade::Error, reading};
+use crate::{abandoned::Abandoned, facade::Error};
 
 /// Says what can be done about a connection that nobody has asked to keep.
 pub const HINT: &str =
@@ -322,7 +321,8 @@ pub fn obstacles(tree: &Tree, wanted: ThawedConnections<'_>) -> Vec<Obstacle> {
 
 const RESTORE_HINT: &str = "use --tcp-established to keep it, or --tcp-close to close it";
 
-fn connections(tree: &Tree) -> impl Iterator<Item = &InetSocket> {
+/// All TCP connections of a tree, also those that have ended.
+pub fn connections(tree: &Tree) -> impl Iterator<Item = &InetSocket> {
     tree.files.values().filter_map(|file| match &file.kind {
         FileKind::Inet(socket) if socket.is_connection() => Some(socket),
         _ => None,
@@ -339,37 +339,6 @@ pub struct Thawed<'a> {
     abandoned: Abandoned,
 }
 
-/// Connections of a frozen run that the restored one takes the place of.
-#[derive(Debug, Default)]
-pub struct Abandoned(Vec<InetSocket>);
-
-impl Abandoned {
-    /// Those of a checkpoint, or what is lost if it cannot be read.
-    pub fn read(images_dir: Option<&Path>) -> (Abandoned, Option<Loss>) {
-        match images_dir.map(reading::read) {
-            None => (Abandoned::default(), None),
-            Some(Ok(tree)) => {
-                let kept = connections(&tree).filter(|socket| socket.connection.is_some());
-                (Abandoned(kept.cloned().collect()), None)
-            }
-            Some(Err(error)) => {
-                let reason = format!("nobody tells the peers of the run that was frozen: {error}");
-                (Abandoned::default(), Some(Loss { subject: Subject::Tree, reason }))
-            }
-        }
-    }
-
-    /// Tells the peers, and who of them may not have heard it.
-    fn tell_peers(&self, namespace: BorrowedFd<'_>) -> Vec<Loss> {
-        let failed = |socket: &InetSocket| {
-            let error = tcp_connection::abandon(socket, namespace).err()?;
-            let reason = format!("a peer may not have heard of the end of its connection: {error}");
-            Some(Loss { subject: Subject::Tree, reason })
-        };
-        self.0.iter().filter_map(failed).collect()
-    }
-}
-
 impl<'a> Thawed<'a> {
     /// Keeps the network away from the connections of the checkpoint; `None` if there are none, and none
     /// that were abandoned.
@@ -382,12 +351,12 @@ impl<'a> Thawed<'a> {
         (wanted, abandoned): (ThawedConnections<'a>, Abandoned),
         root: i32,
     ) -> Result<Option<Thawed<'a>>, Error> {
-        if connections(tree).next().is_none() && abandoned.0.is_empty() {
+        if connections(tree).next().is_none() && abandoned.is_empty() {
             return Ok(None);
         }
         let namespace = open_namespace(root)?;
         let kept = connections(tree).filter(|socket| socket.connection.is_some());
-        let ends = kept.chain(&abandoned.0).map(Ends::of);
+        let ends = kept.chain(abandoned.sockets()).map(Ends::of);
         let ends: Vec<Ends> = ends.collect::<stasis_objects::Result<_>>()?;
         let is_own = tree.namespaces.owns(NamespaceKind::Net);
         let (lock, locks) = match wanted {

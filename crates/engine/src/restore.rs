@@ -16,7 +16,8 @@ use stasis_plan::{Job, Step};
 use stasis_tracee::{Batch, Birth, Blank, Channel, FootholdPlan, Seed};
 
 use crate::{
-    connections::{self, Abandoned, Thawed},
+    abandoned::Abandoned,
+    connections::{self, Thawed},
     contents::Directory,
     facade::{Error, Pages, Report, RestoreOptions, RestoreRoot, Restored, Stats},
     host, ipc, morph, namespaces, own_limit,
