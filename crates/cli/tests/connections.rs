@@ -208,3 +208,34 @@ fn clients_of_a_container_that_is_rewound_are_told() {
     net.engine.await_log(NAME, "lost 104");
     net.count(HOST, "10.88.0.2:80").ask().unwrap();
 }
+
+/// Its numbers are later than those in the checkpoint, and it says nothing that could be answered.
+#[test]
+fn a_client_that_only_waits_hears_that_its_server_was_rewound() {
+    let net = Net::new();
+    server(&net, &["-p", "8080:80"]);
+    let places = [(HOST, "10.88.0.2:80"), (HOST, "192.0.2.1:8080"), (OUTSIDE, "192.0.2.1:8080")];
+    let connect = || places.map(|(place, target)| net.count(place, target));
+    let early = connect();
+    net.engine.run(&["checkpoint", "create", "--leave-running", NAME, "a"]);
+    let mut clients = early.into_iter().chain(connect()).collect::<Vec<_>>();
+    clients.iter_mut().for_each(|client| client.ask().unwrap());
+    net.engine.run(&["rewind", NAME, "a"]);
+    for (number, client) in clients.iter_mut().enumerate() {
+        assert!(client.hears_of_a_reset(), "client {number}");
+    }
+    net.count(OUTSIDE, "192.0.2.1:8080").ask().unwrap();
+}
+
+#[test]
+fn a_client_that_only_waits_hears_that_an_older_checkpoint_was_started() {
+    let net = Net::new();
+    server(&net, &["-p", "8080:80"]);
+    net.engine.run(&["checkpoint", "create", "--leave-running", NAME, "old"]);
+    let mut client = net.count(OUTSIDE, "192.0.2.1:8080");
+    client.ask().unwrap();
+    net.engine.run(&["checkpoint", "create", NAME, "new"]);
+    net.engine.run(&["start", "--checkpoint", "old", NAME]);
+    assert!(client.hears_of_a_reset(), "the client was not told");
+    net.count(OUTSIDE, "192.0.2.1:8080").ask().unwrap();
+}

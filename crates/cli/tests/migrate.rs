@@ -4,16 +4,12 @@
 #![allow(clippy::unwrap_used)] // a test that cannot go on says so
 
 mod container_support;
+mod ssh_support;
 
-use std::{
-    fs,
-    path::Path,
-    process::{Child, Command, Stdio},
-    thread::sleep,
-    time::Duration,
-};
+use std::{fs, path::Path, process::Stdio, thread::sleep, time::Duration};
 
-use container_support::Engine;
+use container_support::{Engine, way_to};
+use ssh_support::{SshServer, with_ssh};
 use stasis_oci::RunConfig;
 
 /// Counts, with sixteen megabytes that stay as they are and a file that grows.
@@ -25,15 +21,6 @@ fn counter(engine: &Engine, options: &[&str]) {
     let args = ["run", "-d", "--name", "c", "-v", "vol:/data", "--rootfs", &root];
     engine.run(&[&args[..], options, &["sh", "-c", COUNT]].concat());
     engine.await_log("c", "3\n");
-}
-
-/// The command that leads to another engine.
-fn way_to(there: &Engine) -> String {
-    let words = there.command(&["container", "receive"]);
-    let program = words.get_program().to_str().unwrap().to_owned();
-    let rest = words.get_args().map(|word| word.to_str().unwrap());
-    let words: Vec<&str> = [program.as_str()].into_iter().chain(rest).collect();
-    format!("STASIS_NETWORK=none exec {}", words.join(" "))
 }
 
 fn is_empty(engine: &Engine) -> bool {
@@ -257,87 +244,6 @@ fn killed_at_any_end_it_runs_here() {
             there.eventually("nothing runs there", || there.run(&["ps", "-aq"]).is_empty());
         }
     }
-}
-
-/// An ssh server on loopback with keys of its own.
-struct SshServer {
-    dir: tempfile::TempDir,
-    server: Child,
-    port: u16,
-}
-
-impl SshServer {
-    fn start() -> SshServer {
-        let dir = tempfile::tempdir().unwrap();
-        let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
-        for name in ["host", "user"] {
-            let mut keygen = Command::new("ssh-keygen");
-            keygen.args(["-q", "-t", "ed25519", "-N", "", "-f", &path(name)]);
-            assert!(keygen.status().expect("this test needs Debian's openssh-client").success());
-        }
-        fs::copy(path("user.pub"), path("authorized")).unwrap();
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let config = format!(
-            "Port {port}\nListenAddress 127.0.0.1\nHostKey {}\nAuthorizedKeysFile {}\nStrictModes no\n\
-             PidFile none\nUsePAM no\nPermitRootLogin yes\n\
-             PermitUserEnvironment yes\n",
-            path("host"),
-            path("authorized"),
-        );
-        fs::write(path("config"), config).unwrap();
-        // Where it drops its privileges for a while.
-        fs::create_dir_all("/run/sshd").unwrap();
-        let mut command = Command::new("/usr/sbin/sshd");
-        command.args(["-D", "-f", &path("config")]).stderr(Stdio::null());
-        let server = command.spawn().expect("this test needs Debian's openssh-server");
-        let server = SshServer { port, server, dir };
-        for _ in 0..500 {
-            if std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
-                return server;
-            }
-            sleep(Duration::from_millis(10));
-        }
-        panic!("the ssh server does not listen");
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.dir.path().join(name).to_str().unwrap().to_owned()
-    }
-}
-
-impl Drop for SshServer {
-    fn drop(&mut self) {
-        let _ = self.server.kill();
-        let _ = self.server.wait();
-    }
-}
-
-/// Puts an `ssh` first in the path that knows key and port, and there a `stasis` of the other engine.
-fn with_ssh(server: &SshServer, there: &Engine, command: &mut Command) {
-    let bin = server.dir.path().join("bin");
-    fs::create_dir_all(&bin).unwrap();
-    let script = |name: &str, text: String| {
-        let path = bin.join(name);
-        fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-        fs::set_permissions(&path, mode).unwrap();
-    };
-    script(
-        "ssh",
-        format!(
-            "exec /usr/bin/ssh -F none -p {} -i {} -o StrictHostKeyChecking=no -o BatchMode=yes \
-             -o UserKnownHostsFile={} -o LogLevel=ERROR \"$@\"",
-            server.port,
-            server.path("user"),
-            server.path("known"),
-        ),
-    );
-    script("stasis", way_to(there).replace(" container receive", " \"$@\""));
-    let path = format!("{}:/usr/bin:/bin:/usr/sbin:/sbin", bin.display());
-    let authorized = fs::read_to_string(server.path("user.pub")).unwrap();
-    let forced = format!("environment=\"PATH={path}\" {authorized}");
-    fs::write(server.path("authorized"), forced).unwrap();
-    command.env("PATH", path);
 }
 
 #[test]

@@ -92,12 +92,13 @@ fn attempt(options: &mut CheckpointOptions<'_>) -> Result<Report, Error> {
 
 /// Gives a tree whose checkpoint is on disk its fate. Its connections end after it has died: should we
 /// die before it, no socket of a living task is in another mode than it was.
-fn settle(tree: StoppedTree, connections: Frozen<'_>, fate: Fate) -> Result<Vec<Loss>, Error> {
+fn settle(tree: StoppedTree, mut connections: Frozen<'_>, fate: Fate) -> Result<Vec<Loss>, Error> {
     let mut losses = Vec::new();
     match fate {
         Fate::Kill => {
+            losses = connections.part();
             let killed = tree.kill();
-            losses = connections.end();
+            losses.extend(connections.end());
             killed?;
         }
         Fate::LeaveStopped => {

@@ -10,11 +10,11 @@ use std::{
 use stasis_files::Facts;
 use stasis_model::{FileKind, InetSocket, Loss, NamespaceKind, Obstacle, Subject, Tree};
 use stasis_objects::{
-    Gathering,
+    Gathering, Thawing,
     tcp_connection::{self, Ends, Keeping, Met},
 };
 
-use crate::facade::Error;
+use crate::{abandoned::Abandoned, facade::Error};
 
 /// Says what can be done about a connection that nobody has asked to keep.
 pub const HINT: &str =
@@ -87,6 +87,8 @@ pub enum FrozenConnections<'a> {
     /// They are an obstacle.
     Refused,
     Kept(&'a dyn NetworkLock),
+    /// They are kept, too, but who restores is elsewhere: when the tree ends here, its peers hear of it.
+    Parted(&'a dyn NetworkLock),
     /// The checkpoint tells that there were some; a restore gives sockets whose connection was reset.
     Closed,
 }
@@ -103,7 +105,7 @@ impl FrozenConnections<'_> {
     pub(crate) fn surveyed(self) -> SurveyedConnections {
         match self {
             FrozenConnections::Refused => SurveyedConnections::Refused,
-            FrozenConnections::Kept(_) => SurveyedConnections::Kept,
+            FrozenConnections::Kept(_) | FrozenConnections::Parted(_) => SurveyedConnections::Kept,
             FrozenConnections::Closed => SurveyedConnections::Closed,
         }
     }
@@ -130,11 +132,22 @@ impl ThawedConnections<'_> {
 /// The connections of a stopped tree.
 pub struct Frozen<'a> {
     met: Vec<Met>,
-    are_kept: bool,
+    ending: Ending,
     /// Where the tree was, somebody answers for it: the host, or for a moment its own empty namespace.
     stay: Option<Stay<'a>>,
     /// Goes last.
-    _lock: Option<Box<dyn LockGuard>>,
+    lock: Option<Box<dyn LockGuard>>,
+}
+
+/// How the connections of a tree that is killed end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    /// Somebody goes on with them.
+    Silent,
+    /// Somebody elsewhere has the tree, and nobody its connections.
+    ResetBefore,
+    /// Nobody has anything of them.
+    Reset,
 }
 
 /// A lock for the time in which a tree is on disk.
@@ -163,7 +176,7 @@ impl<'a> Frozen<'a> {
         root: i32,
     ) -> Result<Frozen<'a>, Error> {
         let met = std::mem::take(&mut gathering.connections);
-        let mut frozen = Frozen { met, are_kept: false, stay: None, _lock: None };
+        let mut frozen = Frozen { met, ending: Ending::Reset, stay: None, lock: None };
         match wanted {
             FrozenConnections::Closed => {}
             FrozenConnections::Refused => {
@@ -172,28 +185,58 @@ impl<'a> Frozen<'a> {
                     gathering.obstacle(met.subject.clone(), reason, Some(HINT));
                 }
             }
-            FrozenConnections::Kept(_) if frozen.met.is_empty() => {}
+            _ if frozen.met.is_empty() => {}
+            FrozenConnections::Parted(lock) => {
+                frozen.freeze_all(gathering, lock, root)?;
+                frozen.ending = Ending::ResetBefore;
+            }
             FrozenConnections::Kept(lock) => {
-                let ends: Vec<Ends> = frozen.met.iter().map(|met| met.ends).collect();
-                let is_own = gathering.tree.namespaces.owns(NamespaceKind::Net);
-                let namespace = open_namespace(root)?;
-                frozen._lock = Some(lock_these(lock, namespace.as_fd(), &ends, is_own)?);
-                frozen.are_kept = true;
-                let namespace_of = if is_own { NamespaceOf::Tree } else { NamespaceOf::Others };
+                let (namespace, namespace_of) = frozen.freeze_all(gathering, lock, root)?;
+                frozen.ending = Ending::Silent;
                 let run_id = new_run_id()?;
                 frozen.stay = Some(Stay { lock, namespace, namespace_of, run_id });
-                for met in &frozen.met {
-                    tcp_connection::freeze(met, gathering)?;
-                }
             }
         }
         Ok(frozen)
+    }
+
+    /// Keeps the network away and freezes what was met; gives the namespace, and whose it is.
+    fn freeze_all(
+        &mut self,
+        gathering: &mut Gathering,
+        lock: &dyn NetworkLock,
+        root: i32,
+    ) -> Result<(OwnedFd, NamespaceOf), Error> {
+        let ends: Vec<Ends> = self.met.iter().map(|met| met.ends).collect();
+        let is_own = gathering.tree.namespaces.owns(NamespaceKind::Net);
+        let namespace = open_namespace(root)?;
+        self.lock = Some(lock_these(lock, namespace.as_fd(), &ends, is_own)?);
+        for met in &self.met {
+            tcp_connection::freeze(met, gathering)?;
+        }
+        Ok((namespace, if is_own { NamespaceOf::Tree } else { NamespaceOf::Others }))
     }
 
     /// By what a restore finds the lock that stays.
     pub fn run_id(&self) -> Option<String> {
         let lasting = self.stay.as_ref().filter(|stay| stay.namespace_of == NamespaceOf::Others);
         lasting.map(|stay| stay.run_id.clone())
+    }
+
+    /// Ends the connections of a stopped tree that somebody elsewhere has, while they can still be
+    /// reached. Tells what did not go well.
+    pub fn part(&mut self) -> Vec<Loss> {
+        if self.ending != Ending::ResetBefore {
+            return Vec::new();
+        }
+        // The peer of which something was lost on the way asks once more.
+        self.lock = None;
+        let failed = |met: &Met| Some((met.subject.clone(), met.reset_now().err()?));
+        let loss = |(subject, error)| Loss {
+            subject,
+            reason: format!("the peer may not have heard of the end of the connection: {error}"),
+        };
+        self.met.iter().filter_map(failed).map(loss).collect()
     }
 
     /// Ends the connections of a tree that is gone: those that were frozen without a word, the others
@@ -207,7 +250,11 @@ impl<'a> Frozen<'a> {
         }
         for met in self.met {
             let subject = met.subject.clone();
-            let ended = if self.are_kept { met.end_silently() } else { met.reset() };
+            let ended = match self.ending {
+                Ending::Silent => met.end_silently(),
+                Ending::ResetBefore => Ok(()),
+                Ending::Reset => met.reset(),
+            };
             if let Err(error) = ended {
                 let reason =
                     format!("the peer may have heard of the end of the connection: {error}");
@@ -274,7 +321,8 @@ pub fn obstacles(tree: &Tree, wanted: ThawedConnections<'_>) -> Vec<Obstacle> {
 
 const RESTORE_HINT: &str = "use --tcp-established to keep it, or --tcp-close to close it";
 
-fn connections(tree: &Tree) -> impl Iterator<Item = &InetSocket> {
+/// All TCP connections of a tree, also those that have ended.
+pub fn connections(tree: &Tree) -> impl Iterator<Item = &InetSocket> {
     tree.files.values().filter_map(|file| match &file.kind {
         FileKind::Inet(socket) if socket.is_connection() => Some(socket),
         _ => None,
@@ -288,25 +336,28 @@ pub struct Thawed<'a> {
     lock: Option<Box<dyn LockGuard>>,
     /// Who lifts the lock that stayed, and its name.
     stay: Option<(&'a dyn NetworkLock, String)>,
+    abandoned: Abandoned,
 }
 
 impl<'a> Thawed<'a> {
-    /// Keeps the network away from the connections of the checkpoint; `None` if there are none.
+    /// Keeps the network away from the connections of the checkpoint; `None` if there are none, and none
+    /// that were abandoned.
     ///
     /// # Errors
     /// By the kernel or the lock.
     pub fn prepare(
         tree: &Tree,
         facts: &Facts,
-        wanted: ThawedConnections<'a>,
+        (wanted, abandoned): (ThawedConnections<'a>, Abandoned),
         root: i32,
     ) -> Result<Option<Thawed<'a>>, Error> {
-        if connections(tree).next().is_none() {
+        if connections(tree).next().is_none() && abandoned.is_empty() {
             return Ok(None);
         }
         let namespace = open_namespace(root)?;
         let kept = connections(tree).filter(|socket| socket.connection.is_some());
-        let ends: Vec<Ends> = kept.map(Ends::of).collect::<stasis_objects::Result<_>>()?;
+        let ends = kept.chain(abandoned.sockets()).map(Ends::of);
+        let ends: Vec<Ends> = ends.collect::<stasis_objects::Result<_>>()?;
         let is_own = tree.namespaces.owns(NamespaceKind::Net);
         let (lock, locks) = match wanted {
             ThawedConnections::Kept(_, lock) if !ends.is_empty() => {
@@ -318,19 +369,26 @@ impl<'a> Thawed<'a> {
             ThawedConnections::Refused => (None, None),
         };
         let name = facts.run_id.as_deref().filter(|id| is_run_id(id)).map(name_of_stay);
-        Ok(Some(Thawed { keeping: wanted.keeping(), namespace, lock, stay: locks.zip(name) }))
+        let (keeping, stay) = (wanted.keeping(), locks.zip(name));
+        Ok(Some(Thawed { keeping, namespace, lock, stay, abandoned }))
     }
 
-    /// Lets the network come back.
+    /// Lets the network come back, ends the repair mode of the restored connections, and tells the peers
+    /// of those that were abandoned.
     ///
     /// # Errors
-    /// By the lock.
-    pub fn release(self) -> Result<(), Error> {
+    /// By the lock or the kernel.
+    pub fn settle(self, thawing: &mut Thawing<'_>) -> Result<(), Error> {
+        let Thawed { namespace, lock, stay, abandoned, .. } = self;
         let cannot = |error| Error::Failed(format!("cannot let the network back: {error}"));
-        if let Some((lock, name)) = self.stay {
-            lock.lift(self.namespace.as_fd(), &name).map_err(cannot)?;
+        if let Some((lock, name)) = stay {
+            lock.lift(namespace.as_fd(), &name).map_err(cannot)?;
         }
-        self.lock.map_or(Ok(()), LockGuard::release).map_err(cannot)
+        lock.map_or(Ok(()), LockGuard::release).map_err(cannot)?;
+        tcp_connection::settle(thawing)?;
+        // Not before: a connection that was closed is in the way of another one with the same ends.
+        thawing.losses.extend(abandoned.tell_peers(namespace.as_fd()));
+        Ok(())
     }
 }
 

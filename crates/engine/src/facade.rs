@@ -78,6 +78,8 @@ pub struct RestoreOptions<'a> {
     /// External files: key to the descriptor number that the root blank has it under.
     pub inherited: InheritedFds,
     pub connections: ThawedConnections<'a>,
+    /// Files of a frozen run that this one takes the place of: the peers of its connections are told.
+    pub abandoned: Option<PathBuf>,
 }
 
 /// Whether the kernel may let equal pages of several trees be one (`MADV_MERGEABLE` of madvise(2)).

@@ -8,11 +8,12 @@ use std::{
 use rustix::fs::OFlags;
 use stasis_files::{Facts, Reader};
 use stasis_model::{Backing, NsPid, State, Tree};
-use stasis_objects::{Thawing, descriptor, link, process, tcp_connection, terminal, unix_socket};
+use stasis_objects::{Thawing, descriptor, link, process, terminal, unix_socket};
 use stasis_plan::{Job, Step};
 use stasis_tracee::Channel;
 
 use crate::{
+    abandoned::Abandoned,
     connections::{self, Thawed},
     contents::Directory,
     facade::{Error, Pages, Report, RestoreOptions, RestoreRoot, Restored, Stats},
@@ -41,14 +42,16 @@ pub fn restore(options: RestoreOptions<'_>) -> Result<Restored, Error> {
     let processor = processor.as_ref();
     let (root, channel, inherited) = make_root(&tree, &options.inherited, options.root, processor)?;
     let host_root = root.pid();
-    let connections = Thawed::prepare(&tree, &facts, options.connections, host_root)?;
+    let (abandoned, unread) = Abandoned::read(options.abandoned.as_deref());
+    let wanted = (options.connections, abandoned);
+    let connections = Thawed::prepare(&tree, &facts, wanted, host_root)?;
     let namespace_root = open_root(host_root)?;
     let shell = if options.shell_job { terminal::own_terminal() } else { None };
     let mut terminals = terminal::Opened::open(&tree, namespace_root.as_fd(), &inherited, shell)?;
     let contents = Directory(&reader);
     let mut thawing = Thawing::new(&tree, &contents, namespace_root, inherited);
-    let lost = ipc::thaw(host_root, &tree, &contents)?;
-    thawing.losses.extend(lost);
+    thawing.losses.extend(unread);
+    thawing.losses.extend(ipc::thaw(host_root, &tree, &contents)?);
     let mut memories = Memories::new((&tree, &reader), &steps, (&root, &channel), processor)?;
     let mut family = Family::of(root);
     let to_play = (&tree, &terminals, &channel);
@@ -73,8 +76,7 @@ pub fn restore(options: RestoreOptions<'_>) -> Result<Restored, Error> {
     leave(&mut family, &tree)?;
     link::remove(&thawing)?;
     if let Some(connections) = connections {
-        connections.release()?;
-        tcp_connection::settle(&mut thawing)?;
+        connections.settle(&mut thawing)?;
     }
     let losses = std::mem::take(&mut thawing.losses);
     drop(thawing);

@@ -39,7 +39,8 @@ pub struct ConnectionLock {
 
 impl ConnectionLock {
     /// Drops segments on their way into and out of the sockets of a network namespace, but for those
-    /// that bear the mark.
+    /// that bear the mark. Of all segments, resets may go out: who holds the lock keeps sockets that somebody
+    /// goes on with from sending one, and the peers of others shall hear it.
     ///
     /// # Errors
     /// [`Error::Refused`] by the kernel, for instance because it has no nftables.
@@ -123,13 +124,19 @@ fn chains(segments: Segments<'_>, passing_mark: u32) -> Vec<Chain> {
         }
         rules
     };
+    let mut output = rules(|(local, remote)| between(local, remote));
+    if let Segments::All = segments {
+        // Whom nobody has accepted yet is told when the socket that listens goes, and asks no more
+        // after its request was acknowledged.
+        output.insert(0, Rule::new().of_tcp_resets().accept());
+    }
     let chain = |name, at, rules| {
         let hook = Some(ChainHook { kind: "filter", at, priority: FIRST });
         Chain { name, hook, rules }
     };
     vec![
         chain("input", InetHookNumber::LocalIn, rules(|(local, remote)| between(remote, local))),
-        chain("output", InetHookNumber::LocalOut, rules(|(local, remote)| between(local, remote))),
+        chain("output", InetHookNumber::LocalOut, output),
     ]
 }
 

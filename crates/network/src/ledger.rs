@@ -11,7 +11,7 @@ use stasis_record::Lock;
 
 use crate::{
     endpoint::{self, Draft},
-    error::{Error, Result},
+    error::{Context, Error, Result},
     flow, forwarding,
     held_port::HeldPort,
     lease::{Book, Endpoint, Family, Lease, Owner, Tenure},
@@ -157,6 +157,9 @@ impl Ledger {
         self.disk.write_book(&self.book)?;
         self.plug_all(joining)?;
         self.apply_rules()?;
+        for port in &held {
+            port.hold().context("publish port", port.number)?;
+        }
         if let Some(at) = self.way_out(&joining.owner.id) {
             if let Err(error) = flow::forget_those_before(&self.book.leases[at].endpoint) {
                 tracing::debug!("{error}");

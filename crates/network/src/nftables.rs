@@ -170,6 +170,15 @@ impl Rule {
             .compare(Operator::NotEqual, 0u32.to_ne_bytes().to_vec())
     }
 
+    /// The packet is a segment that ends a connection at once.
+    pub fn of_tcp_resets(self) -> Rule {
+        const RST: u8 = 4;
+        self.of_tcp()
+            .payload(TRANSPORT_HEADER, 13, 1)
+            .mask(vec![RST])
+            .compare(Operator::NotEqual, vec![0])
+    }
+
     pub fn accept(self) -> Rule {
         self.verdict(Verdict::Other(NF_ACCEPT), None)
     }

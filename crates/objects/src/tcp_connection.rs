@@ -9,6 +9,7 @@
 //! Options that both sides agreed upon are kept, but for explicit congestion notification, which ends.
 //! Urgent data, TLS in the kernel and peeking with an offset are refused.
 
+mod abandoned;
 mod ending;
 mod filling;
 mod freeze;
@@ -21,10 +22,14 @@ use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    net::connect_unspec,
+};
 use stasis_model::{FileId, InetSocket, Subject};
 use stasis_sys::{ioctl, socket};
 
+pub use abandoned::abandon;
 pub use freeze::freeze;
 use phase::Phase;
 pub use thaw::{Unsettled, settle, thaw};
@@ -186,6 +191,14 @@ impl Met {
         let what = self.ends.to_string();
         socket::set_int(self.fd.as_fd(), TCP, libc::TCP_REPAIR, REPAIR_ON)
             .map_err(Error::at(what, "setsockopt(TCP_REPAIR)"))
+    }
+
+    /// Ends the connection of a stopped tree with a reset, at once.
+    ///
+    /// # Errors
+    /// By the kernel; then it lasts as long as the tree.
+    pub fn reset_now(&self) -> Result<()> {
+        connect_unspec(&self.fd).map_err(Error::at(self.ends.to_string(), "connect(AF_UNSPEC)"))
     }
 
     /// Ends the connection with a reset; its descriptor must be the last one.

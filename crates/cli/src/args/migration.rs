@@ -137,6 +137,10 @@ pub struct ContainerMigrateArgs {
     /// Remove the container here when it runs there
     #[arg(long)]
     pub rm: bool,
+    /// Take TCP connections along, all of them: the container must have its address there, and be reached
+    /// under it. Without it they are reset
+    #[arg(long)]
+    pub tcp_established: bool,
     /// Print what it took, as JSON
     #[arg(long)]
     pub print_stats: bool,

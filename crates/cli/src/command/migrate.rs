@@ -24,6 +24,7 @@ pub fn migrate(store: &Store, args: &ContainerMigrateArgs) -> Result<i32> {
         enough_bytes: parse::bytes(&args.threshold)?.unsigned_abs(),
         compression: args.compress,
         new_name: args.name.as_deref(),
+        keeps_connections: args.tcp_established,
     };
     let mut other = reach(args)?;
     let (mut input, mut output) = match (other.stdout.take(), other.stdin.take()) {

@@ -160,6 +160,7 @@ fn restore(args: &RestoreArgs, level: tracing::Level) -> Result<i32> {
             }
             SurveyedConnections::Closed => ThawedConnections::Closed(&PacketFilter),
         },
+        abandoned: None,
     })?;
     if let Some(path) = &args.pidfile {
         write_pidfile(path, restored.root)?;

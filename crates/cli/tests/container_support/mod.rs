@@ -170,6 +170,15 @@ impl Engine {
     }
 }
 
+/// The command that leads to another engine.
+pub fn way_to(there: &Engine) -> String {
+    let words = there.command(&["container", "receive"]);
+    let program = words.get_program().to_str().unwrap().to_owned();
+    let rest = words.get_args().map(|word| word.to_str().unwrap());
+    let words: Vec<&str> = [program.as_str()].into_iter().chain(rest).collect();
+    format!("STASIS_NETWORK=none exec {}", words.join(" "))
+}
+
 /// Control group directories of a container in all hierarchies.
 pub fn groups_of(id: &str) -> Vec<PathBuf> {
     let hierarchies = std::fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten();

@@ -67,6 +67,13 @@ impl Counting {
         Ok(())
     }
 
+    /// Only listens, as who waits for an answer does; tells whether the connection ends with a reset.
+    pub fn hears_of_a_reset(&mut self) -> bool {
+        let mut answer = [0];
+        let heard = self.stream.read(&mut answer);
+        heard.is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionReset)
+    }
+
     /// Asks without a pause until the returned value is told to stop, and then once more.
     pub fn ask_all_the_time(mut self) -> AskingAllTheTime {
         let stop = Arc::new(AtomicBool::new(false));
@@ -151,6 +158,11 @@ impl Net {
         net
     }
 
+    /// Another engine, on the other host.
+    pub fn engine_outside(&self) -> Engine {
+        Engine::on_network(self.outside.path())
+    }
+
     fn lay_wire(&self) {
         let peer = self.outside.0.id();
         self.ip(HOST, "link set lo up");
@@ -209,7 +221,7 @@ impl Net {
         assert!(output.status.success(), "ip {arguments}: {output:?}");
     }
 
-    /// Does something there, on a thread of its own.
+    /// Does something there, on a thread of its own; threads that it starts are there, too.
     pub fn within<T: Send + 'static>(
         &self,
         place: Place,
@@ -342,6 +354,13 @@ impl Net {
     /// Names of the tables of the packet filter on the host of the engine.
     pub fn tables(&self) -> Vec<String> {
         self.within(HOST, || stasis_network::tables().unwrap()).join().unwrap()
+    }
+
+    /// A command that runs in the network of a host.
+    pub fn command(&self, place: Place, program: &str) -> Command {
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--net={}", self.namespace(place).path())).arg(program);
+        command
     }
 
     /// Starts a program on the host of the engine, without a container; it leads a session.

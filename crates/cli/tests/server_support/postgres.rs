@@ -2,7 +2,7 @@
 
 use std::{
     fs::Permissions,
-    io::{BufReader, Read, Write},
+    io::{self, BufReader, Read, Write},
     net::TcpStream,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
@@ -104,7 +104,7 @@ pub fn program(name: &str) -> Option<PathBuf> {
 }
 
 /// A connection that speaks the simple query protocol, version 3.
-struct Session {
+pub struct Session {
     stream: BufReader<TcpStream>,
 }
 
@@ -129,50 +129,59 @@ impl Session {
     }
 
     fn try_open(port: u16) -> Result<Session, String> {
-        let mut session = Session { stream: BufReader::new(connect(port).unwrap()) };
+        Session::over(connect(port).unwrap()).map_err(|error| error.to_string())
+    }
+
+    /// One over a connection that is there.
+    pub fn over(stream: TcpStream) -> io::Result<Session> {
+        let mut session = Session { stream: BufReader::new(stream) };
         let body = [&196_608_u32.to_be_bytes()[..], b"user\0postgres\0\0"].concat();
-        session.send(&[], &body);
+        session.send(&[], &body)?;
         session.rows().map(|_| session)
     }
 
     /// Gives the first column of all rows.
-    fn ask(&mut self, query: &str) -> Vec<String> {
-        self.send(b"Q", &[query.as_bytes(), b"\0"].concat());
-        self.rows().unwrap()
+    pub fn ask(&mut self, query: &str) -> Vec<String> {
+        self.try_ask(query).unwrap()
+    }
+
+    pub fn try_ask(&mut self, query: &str) -> io::Result<Vec<String>> {
+        self.send(b"Q", &[query.as_bytes(), b"\0"].concat())?;
+        self.rows()
     }
 
     /// Says good-bye and waits until the server has closed its end.
     fn close(mut self) {
-        self.send(b"X", &[]);
+        self.send(b"X", &[]).unwrap();
         self.stream.read_to_end(&mut Vec::new()).unwrap();
     }
 
-    fn send(&mut self, kind: &[u8], body: &[u8]) {
+    fn send(&mut self, kind: &[u8], body: &[u8]) -> io::Result<()> {
         let len = u32::try_from(body.len() + 4).unwrap();
-        self.stream.get_mut().write_all(&[kind, &len.to_be_bytes(), body].concat()).unwrap();
+        self.stream.get_mut().write_all(&[kind, &len.to_be_bytes(), body].concat())
     }
 
     /// What comes until the server is ready for the next query, or its complaint.
-    fn rows(&mut self) -> Result<Vec<String>, String> {
+    fn rows(&mut self) -> io::Result<Vec<String>> {
         let mut rows = Vec::new();
         loop {
-            let (kind, body) = self.receive();
+            let (kind, body) = self.receive()?;
             match kind {
                 b'Z' => return Ok(rows),
                 b'D' => rows.push(first_column(&body)),
-                b'E' => return Err(String::from_utf8_lossy(&body).into_owned()),
+                b'E' => return Err(io::Error::other(String::from_utf8_lossy(&body).into_owned())),
                 _ => {}
             }
         }
     }
 
-    fn receive(&mut self) -> (u8, Vec<u8>) {
+    fn receive(&mut self) -> io::Result<(u8, Vec<u8>)> {
         let mut head = [0; 5];
-        self.stream.read_exact(&mut head).unwrap();
+        self.stream.read_exact(&mut head)?;
         let len = u32::from_be_bytes(head[1..].try_into().unwrap());
         let mut body = vec![0; len as usize - 4];
-        self.stream.read_exact(&mut body).unwrap();
-        (head[0], body)
+        self.stream.read_exact(&mut body)?;
+        Ok((head[0], body))
     }
 }
 

@@ -63,6 +63,8 @@ pub struct Restoring<'a> {
     starting: Starting,
     pages: Pages,
     keeping: Keeping,
+    /// Where the run lies frozen that this one takes the place of.
+    abandoned: Option<PathBuf>,
     /// Nobody removes the checkpoint meanwhile.
     _held: Held,
 }
@@ -159,6 +161,7 @@ impl Container {
     pub(super) fn begin_prepared(&self, lock: Lock, prepared: Prepared) -> Result<Restoring<'_>> {
         let Prepared { stored, pages, keeping, held } = prepared;
         let checkpoint = &stored.checkpoint;
+        let abandoned = self.frozen_elsewhere(&stored)?;
         let mode =
             Mode::Restore { checkpoint: stored.origin(), endpoints: checkpoint.endpoints.clone() };
         let begun = self.begin_with(lock, mode, || self.swap_disk(&stored));
@@ -172,12 +175,20 @@ impl Container {
             starting: begun?,
             pages,
             keeping,
+            abandoned,
             _held: held,
         };
         match restoring.bring_back_memory_files(checkpoint) {
             Ok(()) => Ok(restoring),
             Err(error) => Err(restoring.undo(error)),
         }
+    }
+
+    /// The files of the checkpoint in which the container lies, if that is another one.
+    fn frozen_elsewhere(&self, stored: &Stored) -> Result<Option<PathBuf>> {
+        let frozen = self.state()?.frozen;
+        let other = frozen.filter(|frozen| frozen.checkpoint.id != stored.checkpoint.id);
+        Ok(other.map(|frozen| frozen.dir.join(IMAGES)).filter(|images| images.exists()))
     }
 
     /// What the checkpoint was taken of must be what we make now.
@@ -362,6 +373,7 @@ impl Restoring<'_> {
             pages: self.pages,
             inherited: self.inherited()?,
             connections: ThawedConnections::Kept(self.keeping, lock),
+            abandoned: self.abandoned.clone(),
         })?;
         self.container.keep_rootfs()?;
         self.container.keep_volumes()?;

@@ -24,6 +24,9 @@ pub(super) struct Hello {
     pub new_name: Option<String>,
     /// What it was made of, if that was an image.
     pub image: Option<Offer>,
+    /// Its TCP connections go along, all of them.
+    #[serde(default)]
+    pub keeps_connections: bool,
 }
 
 /// One message.

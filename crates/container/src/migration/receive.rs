@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 
-use stasis_engine::Report;
+use stasis_engine::{Keeping, Report};
 
 use super::{
     MAX_ROUNDS, arrival,
@@ -102,7 +102,8 @@ impl Store {
         let name = hello.new_name.as_deref();
         let remake = Remake { name, stays: Stays::WhenGivenAway, ..Remake::default() };
         let Remade { container, stored } = self.remake(&staged.stored, &remake)?;
-        let report = restore(&container, &stored)?;
+        let keeping = if hello.keeps_connections { Keeping::Everything } else { Keeping::Inner };
+        let report = restore(&container, &stored, keeping)?;
         link.send(&Message::Running)?;
         link.expect(&Message::Commit)?;
         arrival::settle(self.home(), &container.config.id)?;
@@ -116,6 +117,7 @@ fn may_follow(rounds: &[StagedRound], name: &str) -> bool {
     rounds.len() < MAX_ROUNDS && !rounds.iter().any(|round| round.name() == name)
 }
 
-fn restore(container: &Container, stored: &Stored) -> Result<Report> {
-    container.begin_verified_restore(stored, Wish::default())?.finish()
+fn restore(container: &Container, stored: &Stored, keeping: Keeping) -> Result<Report> {
+    let wish = Wish { keeping, ..Wish::default() };
+    container.begin_verified_restore(stored, wish)?.finish()
 }

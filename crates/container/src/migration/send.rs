@@ -36,6 +36,8 @@ pub struct Migrate<'a> {
     pub compression: Compression,
     /// What it shall be called there, as a new container.
     pub new_name: Option<&'a str>,
+    /// TCP connections go along: its address must be there. Else their peers hear of their end.
+    pub keeps_connections: bool,
 }
 
 /// What became of it.
@@ -133,6 +135,7 @@ impl Container {
             config: self.config.clone(),
             new_name: migrate.new_name.map(str::to_owned),
             image: image.as_ref().map(Offer::of),
+            keeps_connections: migrate.keeps_connections,
         })));
         let mut answer = link.receive()?;
         while let Some(Message::Want(digest)) = &answer {
@@ -201,8 +204,10 @@ impl Container {
             shell_job: false,
             externals: self.externals(state)?,
             deadline: None,
-            // What becomes of them is for the other end to say.
-            connections: FrozenConnections::Kept(&Momentary),
+            connections: match migrate.keeps_connections {
+                true => FrozenConnections::Kept(&Momentary),
+                false => FrozenConnections::Parted(&Momentary),
+            },
             since,
             while_stopped: Some(&mut while_stopped),
         })?;
@@ -245,6 +250,7 @@ mod tests {
             enough_bytes: 10 * 4096,
             compression: Compression::None,
             new_name: None,
+            keeps_connections: false,
         };
         let round = |nr_pages: &u64| RoundFigures {
             nr_pages: *nr_pages,

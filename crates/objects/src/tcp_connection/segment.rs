@@ -34,12 +34,20 @@ pub struct Segment {
 
 /// A raw socket in a network namespace.
 pub fn raw_socket(namespace: BorrowedFd<'_>, to: &SocketAddr) -> Result<OwnedFd> {
+    within(namespace, || raw(to))
+}
+
+/// Makes a socket in a network namespace.
+pub fn within(
+    namespace: BorrowedFd<'_>,
+    make: impl FnOnce() -> Result<OwnedFd> + Send,
+) -> Result<OwnedFd> {
     let enter = || {
         move_into_link_name_space(namespace, Some(LinkNameSpaceType::Network))
             .map_err(Error::at("network namespace", "setns"))
     };
     // Only a thread can change its namespace without changing that of everybody.
-    let made = std::thread::scope(|scope| scope.spawn(|| enter().and_then(|()| raw(to))).join());
+    let made = std::thread::scope(|scope| scope.spawn(|| enter().and_then(|()| make())).join());
     made.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 

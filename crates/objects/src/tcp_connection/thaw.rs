@@ -168,17 +168,7 @@ fn keep(
 fn close(made: &OwnedFd, inet: &InetSocket, ends: &Ends) -> Result<How> {
     let (what, fd) = (&ends.to_string(), made.as_fd());
     set_repair(what, fd, REPAIR_ON)?;
-    if let Some(connection) = &inet.connection {
-        choose(what, fd, Queue::Send)?;
-        let next = connection.send_sequence.wrapping_sub(connection.unsent_bytes);
-        socket::set_int(fd, TCP, libc::TCP_QUEUE_SEQ, next.cast_signed())
-            .map_err(Error::at(what, "setsockopt(TCP_QUEUE_SEQ)"))?;
-    }
-    let knows_peer = inet.connection.is_some() && Phase::of(inet.state) != Some(Phase::SynSent);
-    let to_peer = knows_peer
-        && rustix::net::bind(fd, &ends.local).is_ok()
-        && connect(fd, &ends.remote).is_ok();
-    if !to_peer {
+    if !take_place_of((inet, ends), fd, what)? {
         let nobody = nobody(ends);
         // A bound socket stays bound, and then only the route to the peer was missing.
         let _ = rustix::net::bind(fd, &SocketAddr::new(nobody.ip(), 0));
@@ -187,6 +177,25 @@ fn close(made: &OwnedFd, inet: &InetSocket, ends: &Ends) -> Result<How> {
     inet_socket::thaw_ip_options(inet, fd, what)?;
     socket_options::thaw(what, &inet.options, fd)?;
     Ok(How::Reset)
+}
+
+/// Puts a socket in repair mode in the place of a connection, as far as a reset needs it; tells whether
+/// the peer will hear of one.
+pub fn take_place_of(
+    (inet, ends): (&InetSocket, &Ends),
+    fd: BorrowedFd<'_>,
+    what: &str,
+) -> Result<bool> {
+    if let Some(connection) = &inet.connection {
+        choose(what, fd, Queue::Send)?;
+        let next = connection.send_sequence.wrapping_sub(connection.unsent_bytes);
+        socket::set_int(fd, TCP, libc::TCP_QUEUE_SEQ, next.cast_signed())
+            .map_err(Error::at(what, "setsockopt(TCP_QUEUE_SEQ)"))?;
+    }
+    let knows_peer = inet.connection.is_some() && Phase::of(inet.state) != Some(Phase::SynSent);
+    Ok(knows_peer
+        && rustix::net::bind(fd, &ends.local).is_ok()
+        && connect(fd, &ends.remote).is_ok())
 }
 
 /// A place on the loopback device where nobody has heard of the connection.
@@ -227,8 +236,13 @@ fn go_on(what: &str, inet: &InetSocket, fd: BorrowedFd<'_>) -> Result<()> {
 }
 
 fn reset(what: &str, inet: &InetSocket, fd: BorrowedFd<'_>) -> Result<()> {
+    disconnect(what, fd)?;
+    set_reuse(what, inet, fd)
+}
+
+/// Ends the mode and the connection: the kernel sends the reset.
+pub fn disconnect(what: &str, fd: BorrowedFd<'_>) -> Result<()> {
     set_repair(what, fd, REPAIR_OFF_SILENTLY)?;
-    set_reuse(what, inet, fd)?;
     connect_unspec(fd).map_err(Error::at(what, "connect(AF_UNSPEC)"))
 }
 
