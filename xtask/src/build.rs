@@ -38,8 +38,20 @@ pub fn binaries(profile: Profile) -> anyhow::Result<Binaries> {
         build.arg("--release");
     }
     ensure!(build.status().context("cannot start cargo")?.success(), "the build failed");
-    let dir = directory(profile)?;
+    binaries_in(&directory(profile)?)
+}
+
+fn binaries_in(dir: &Path) -> anyhow::Result<Binaries> {
     Ok(Binaries { stasis: dir.join("stasis"), zoo: dir.join("zoo") })
+}
+
+/// Builds everything that tests need, and nothing twice: what is built for some packages alone may have
+/// other features than what is built for the tests of all.
+pub fn with_tests() -> anyhow::Result<Binaries> {
+    let mut build = cargo();
+    build.args(["build", "--workspace", "--all-targets"]);
+    ensure!(build.status().context("cannot start cargo")?.success(), "the build failed");
+    binaries_in(&directory(Profile::Dev)?)
 }
 
 /// Where cargo puts programs: this one lies in the same target directory.

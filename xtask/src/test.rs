@@ -7,14 +7,11 @@ use std::{
 
 use anyhow::{Context, ensure};
 
-use crate::{
-    build::{self, Profile},
-    tools,
-};
+use crate::{build, tools};
 
 pub fn run(filters: &[String]) -> anyhow::Result<()> {
     tools::provide();
-    let binaries = build::binaries(Profile::Dev)?;
+    let binaries = build::with_tests()?;
     let mut cargo = build::cargo();
     cargo.args(["test", "--workspace", "--no-fail-fast"]);
     if !filters.is_empty() {

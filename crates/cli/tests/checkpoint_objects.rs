@@ -246,6 +246,7 @@ fn an_image_of_a_checkpoint_is_restored_here_and_elsewhere() {
     let podman = "io.podman.annotations.checkpoint";
     assert_eq!(annotation(&format!("{podman}.name")), Some("c"));
     assert_eq!(annotation(&format!("{podman}.rootfsImageID")), Some(&*base.id.hex()));
+    assert_eq!(annotation("io.kubernetes.cri-o.annotations.checkpoint.name"), Some("c"));
     assert_eq!(annotation("org.criu.checkpoint.engine.name"), Some("stasis"));
     let base_digest = base.manifest_digest.to_string();
     assert_eq!(annotation("org.opencontainers.image.base.digest"), Some(&*base_digest));

@@ -17,10 +17,15 @@ use crate::{
 };
 
 const PODMAN: &str = "io.podman.annotations.checkpoint.";
+const CRIO: &str = "io.kubernetes.cri-o.annotations.checkpoint.";
 /// Tools for checkpoints of any engine read these.
 const NEUTRAL: &str = "org.criu.checkpoint.";
-/// By this one Podman knows an image of a checkpoint.
-const MARKER: &str = "io.podman.annotations.checkpoint.runtime.name";
+/// By these Podman, CRI-O and tools for any engine know an image of a checkpoint.
+const MARKERS: [&str; 3] = [
+    "io.podman.annotations.checkpoint.runtime.name",
+    "io.kubernetes.cri-o.annotations.checkpoint.name",
+    "org.criu.checkpoint.engine.name",
+];
 /// The runtime that others shall restore it with: they refuse another one than in `config.dump`.
 const RUNTIME: &str = "runc";
 /// The version of CRIU whose format the files have.
@@ -29,7 +34,7 @@ const WRITE_BYTES: usize = 1 << 20;
 
 /// Was this image made of a checkpoint?
 pub fn is_of_checkpoint(image: &Image) -> bool {
-    image.manifest.annotations.contains_key(MARKER)
+    MARKERS.iter().any(|marker| image.manifest.annotations.contains_key(*marker))
 }
 
 impl Checkpoints {
@@ -90,12 +95,14 @@ impl Checkpoints {
         let host = checkpoint.host.as_ref();
         let host_word = |word: fn(&super::Host) -> &str| host.map_or("", word).to_owned();
         let (distribution, distribution_version) = distribution();
-        let podmans = [
+        let of_both = [
             ("name", config.name.clone()),
             ("rawImageName", name.clone()),
             ("rootfsImageID", id.clone()),
             ("rootfsImageName", name.clone()),
             ("criu.version", CRIU_VERSION.into()),
+        ];
+        let podmans = [
             ("runtime.name", RUNTIME.into()),
             ("host.arch", host_word(|host| &host.architecture)),
             ("host.kernel", host_word(|host| &host.kernel)),
@@ -126,9 +133,11 @@ impl Checkpoints {
         let prefixed = |prefix: &'static str| {
             move |(key, value): (&str, String)| (format!("{prefix}{key}"), value)
         };
-        podmans
+        of_both
+            .clone()
             .into_iter()
-            .map(prefixed(PODMAN))
+            .map(prefixed(CRIO))
+            .chain(of_both.into_iter().chain(podmans).map(prefixed(PODMAN)))
             .chain(neutral.into_iter().map(prefixed(NEUTRAL)))
             .chain(base.into_iter().map(prefixed("")))
             .filter(|(_, value)| !value.is_empty())
