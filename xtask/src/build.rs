@@ -38,11 +38,11 @@ pub fn binaries(profile: Profile) -> anyhow::Result<Binaries> {
         build.arg("--release");
     }
     ensure!(build.status().context("cannot start cargo")?.success(), "the build failed");
-    binaries_in(&directory(profile)?)
+    Ok(binaries_in(&directory(profile)?))
 }
 
-fn binaries_in(dir: &Path) -> anyhow::Result<Binaries> {
-    Ok(Binaries { stasis: dir.join("stasis"), zoo: dir.join("zoo") })
+fn binaries_in(dir: &Path) -> Binaries {
+    Binaries { stasis: dir.join("stasis"), zoo: dir.join("zoo") }
 }
 
 /// Builds everything that tests need, and nothing twice: what is built for some packages alone may have
@@ -51,7 +51,7 @@ pub fn with_tests() -> anyhow::Result<Binaries> {
     let mut build = cargo();
     build.args(["build", "--workspace", "--all-targets"]);
     ensure!(build.status().context("cannot start cargo")?.success(), "the build failed");
-    binaries_in(&directory(Profile::Dev)?)
+    Ok(binaries_in(&directory(Profile::Dev)?))
 }
 
 /// Where cargo puts programs: this one lies in the same target directory.
