@@ -6,6 +6,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod abandoned;
+mod births;
 mod checkpoint;
 mod connections;
 mod contents;

@@ -14,6 +14,7 @@ use stasis_tracee::Channel;
 
 use crate::{
     abandoned::Abandoned,
+    births::Births,
     connections::{self, Thawed},
     contents::Directory,
     facade::{Error, Pages, Report, RestoreOptions, RestoreRoot, Restored, Stats},
@@ -54,8 +55,15 @@ pub fn restore(options: RestoreOptions<'_>) -> Result<Restored, Error> {
     thawing.losses.extend(ipc::thaw(host_root, &tree, &contents)?);
     let mut memories = Memories::new((&tree, &reader), &steps, (&root, &channel), processor)?;
     let mut family = Family::of(root);
-    let to_play = (&tree, &terminals, &channel);
-    family.play(&steps, to_play, (&mut memories, &mut thawing))?;
+    let births = Births {
+        tree: &tree,
+        terminals: &terminals,
+        channel: &channel,
+        family: &mut family,
+        memories: &mut memories,
+        thawing: &mut thawing,
+    };
+    births.play(&steps)?;
     phases.end("births");
     family.give_terminals(&tree, &channel, &mut thawing, &mut terminals)?;
     make_sockets(&mut family, &tree, connections.as_ref(), &mut thawing)?;
