@@ -5,7 +5,7 @@ use std::{os::fd::BorrowedFd, path::Path};
 use stasis_model::{InetSocket, Loss, Subject};
 use stasis_objects::tcp_connection;
 
-use crate::{connections::connections, reading};
+use crate::reading;
 
 /// Connections of a frozen run that the restored one takes the place of.
 #[derive(Debug, Default)]
@@ -17,7 +17,7 @@ impl Abandoned {
         match images_dir.map(reading::read) {
             None => (Abandoned::default(), None),
             Some(Ok(tree)) => {
-                let kept = connections(&tree).filter(|socket| socket.connection.is_some());
+                let kept = tree.connections().filter(|socket| socket.connection.is_some());
                 (Abandoned(kept.cloned().collect()), None)
             }
             Some(Err(error)) => {

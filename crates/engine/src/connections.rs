@@ -8,7 +8,7 @@ use std::{
 };
 
 use stasis_files::Facts;
-use stasis_model::{FileKind, InetSocket, Loss, NamespaceKind, Obstacle, Subject, Tree};
+use stasis_model::{Loss, NamespaceKind, Obstacle, Subject, Tree};
 use stasis_objects::{
     Gathering, Thawing,
     tcp_connection::{self, Ends, Keeping, Met},
@@ -307,7 +307,8 @@ fn lock_these(
 pub fn obstacles(tree: &Tree, wanted: ThawedConnections<'_>) -> Vec<Obstacle> {
     match wanted {
         ThawedConnections::Kept(..) | ThawedConnections::Closed(_) => Vec::new(),
-        ThawedConnections::Refused => connections(tree)
+        ThawedConnections::Refused => tree
+            .connections()
             .filter(|socket| socket.connection.is_some())
             .map(|socket| {
                 let name =
@@ -320,14 +321,6 @@ pub fn obstacles(tree: &Tree, wanted: ThawedConnections<'_>) -> Vec<Obstacle> {
 }
 
 const RESTORE_HINT: &str = "use --tcp-established to keep it, or --tcp-close to close it";
-
-/// All TCP connections of a tree, also those that have ended.
-pub fn connections(tree: &Tree) -> impl Iterator<Item = &InetSocket> {
-    tree.files.values().filter_map(|file| match &file.kind {
-        FileKind::Inet(socket) if socket.is_connection() => Some(socket),
-        _ => None,
-    })
-}
 
 /// What the connections of a tree that is to come back need.
 pub struct Thawed<'a> {
@@ -351,11 +344,11 @@ impl<'a> Thawed<'a> {
         (wanted, abandoned): (ThawedConnections<'a>, Abandoned),
         root: i32,
     ) -> Result<Option<Thawed<'a>>, Error> {
-        if connections(tree).next().is_none() && abandoned.is_empty() {
+        if tree.connections().next().is_none() && abandoned.is_empty() {
             return Ok(None);
         }
         let namespace = open_namespace(root)?;
-        let kept = connections(tree).filter(|socket| socket.connection.is_some());
+        let kept = tree.connections().filter(|socket| socket.connection.is_some());
         let ends = kept.chain(abandoned.sockets()).map(Ends::of);
         let ends: Vec<Ends> = ends.collect::<stasis_objects::Result<_>>()?;
         let is_own = tree.namespaces.owns(NamespaceKind::Net);

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    ClockReadings, DescriptorTable, FileId, FileLock, GhostFile, GhostId, Namespaces, NsPid,
-    OpenFile, PipeContent, PipeId, Process, SeccompFilter, Segment, SegmentId, TableId, Terminal,
-    TtyId, UnixPacket,
+    ClockReadings, DescriptorTable, FileId, FileKind, FileLock, GhostFile, GhostId, InetSocket,
+    Namespaces, NsPid, OpenFile, PipeContent, PipeId, Process, SeccompFilter, Segment, SegmentId,
+    TableId, Terminal, TtyId, UnixPacket,
 };
 
 /// A frozen tree of processes with all they share.
@@ -43,6 +43,14 @@ impl Tree {
         let others = self.segments.iter().map(|(id, segment)| (*id, segment.size));
         let system_v = self.namespaces.system_v.memory.iter();
         others.chain(system_v.map(|(id, memory)| (*id, memory.size)))
+    }
+
+    /// All TCP connections, also those that have ended.
+    pub fn connections(&self) -> impl Iterator<Item = &InetSocket> {
+        self.files.values().filter_map(|file| match &file.kind {
+            FileKind::Inet(socket) if socket.is_connection() => Some(socket),
+            _ => None,
+        })
     }
 
     pub fn nr_threads(&self) -> usize {
