@@ -84,6 +84,20 @@ struct Contents {
     mapped: BTreeMap<MappedFile, i32>,
 }
 
+/// A process that is being filled.
+struct Begun {
+    pid: NsPid,
+    table: TableId,
+    is_large: bool,
+    filling: Filling,
+}
+
+impl Begun {
+    fn finish(self, family: &mut Family) -> Result<(), Error> {
+        self.filling.finish(family.blank(self.pid)?)
+    }
+}
+
 impl Prepared {
     fn is_large(&self) -> bool {
         self.contents.as_ref().is_some_and(Contents::is_large)
@@ -162,27 +176,23 @@ impl<'a> Memories<'a> {
     /// Gives all processes what they do not have yet.
     pub fn fill(&mut self, family: &mut Family, thawing: &mut Thawing) -> Result<(), Error> {
         // While one is filled the next is prepared, and if it has much to read begun as well.
-        let mut begun: Option<(NsPid, TableId, Filling)> = None;
+        let mut begun: Option<Begun> = None;
         for process in live_processes(self.tree) {
             let live = process.live().expect("live processes only");
             let prepared = self.prepare(process.pid, live, thawing)?;
             // Received descriptors get the lowest free numbers, which a shared table must not confuse.
-            let is_first = |(_, table, _): &mut (_, TableId, _)| {
-                *table == live.descriptors || !prepared.is_large()
-            };
-            if let Some((pid, _, filling)) = begun.take_if(is_first) {
-                filling.finish(family.blank(pid)?)?;
+            let is_first = |begun: &mut Begun| begun.table == live.descriptors || !begun.is_large;
+            if let Some(first) = begun.take_if(is_first) {
+                first.finish(family)?;
             }
+            let is_large = prepared.is_large();
             let filling = self.begin(family.blank(process.pid)?, live, prepared)?;
-            let before = begun.replace((process.pid, live.descriptors, filling));
-            if let Some((pid, _, filling)) = before {
-                filling.finish(family.blank(pid)?)?;
+            let next = Begun { pid: process.pid, table: live.descriptors, is_large, filling };
+            if let Some(before) = begun.replace(next) {
+                before.finish(family)?;
             }
         }
-        if let Some((pid, _, filling)) = begun {
-            filling.finish(family.blank(pid)?)?;
-        }
-        Ok(())
+        begun.map_or(Ok(()), |last| last.finish(family))
     }
 
     fn prepare(
