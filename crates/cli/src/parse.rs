@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fs};
 
 use stasis_container::config::{RestartPolicy, Rootfs, RootfsAccess, Ulimit};
+use stasis_network::Publish;
 
 use crate::failure::{Failure, Result};
 
@@ -129,6 +130,15 @@ fn variable(entry: &str) -> Result<Vec<String>> {
             Ok(std::env::var(entry).map(|value| format!("{entry}={value}")).into_iter().collect())
         }
     }
+}
+
+/// Ports to publish; one text may be a range of them.
+pub fn publish(given: &[String]) -> Result<Vec<Publish>> {
+    let mut all = Vec::new();
+    for text in given {
+        all.extend(Publish::parse(text)?);
+    }
+    Ok(all)
 }
 
 pub fn labels(given: &[String]) -> BTreeMap<String, String> {

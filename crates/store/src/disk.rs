@@ -105,16 +105,14 @@ pub(crate) fn read_record<T: DeserializeOwned>(path: &Path) -> Result<Option<T>>
 
 /// Writes a record that nobody looks for yet; whoever makes it known syncs it before.
 pub(crate) fn write_new<T: Serialize>(path: &Path, record: &T) -> Result<()> {
-    let text =
-        serde_json::to_vec_pretty(record).map_err(|error| Error::damaged(path.display(), error))?;
+    let text = text_of(path, record)?;
     let file = File::options().write(true).create_new(true).mode(0o600).open(path);
     file.and_then(|mut file| file.write_all(&text)).context("write", path.display())
 }
 
 /// Replaces a record: written beside, synced, renamed.
 pub(crate) fn write_record<T: Serialize>(path: &Path, record: &T) -> Result<()> {
-    let text =
-        serde_json::to_vec_pretty(record).map_err(|error| Error::damaged(path.display(), error))?;
+    let text = text_of(path, record)?;
     let dir = path.parent().unwrap_or(Path::new("/"));
     let write = || -> std::io::Result<()> {
         let mut beside = tempfile::Builder::new().prefix(".new-").tempfile_in(dir)?;
@@ -125,6 +123,10 @@ pub(crate) fn write_record<T: Serialize>(path: &Path, record: &T) -> Result<()> 
     };
     write().context("write", path.display())?;
     sync_dir(dir)
+}
+
+fn text_of<T: Serialize>(path: &Path, record: &T) -> Result<Vec<u8>> {
+    serde_json::to_vec_pretty(record).map_err(|error| Error::damaged(path.display(), error))
 }
 
 /// Makes names in a directory survive a power cut.

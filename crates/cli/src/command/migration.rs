@@ -13,7 +13,7 @@ use stasis_container::{
 };
 use stasis_engine::{Keeping, Report};
 use stasis_model::Obstacle;
-use stasis_network::{Connection, Publish};
+use stasis_network::Connection;
 use stasis_oci::Reference;
 
 use super::{
@@ -24,6 +24,7 @@ use crate::{
     args::migration::{ContainerCheckpointArgs, ContainerRestoreArgs},
     basis,
     failure::{Failure, Result},
+    parse,
 };
 
 /// The checkpoint that these two verbs know.
@@ -307,10 +308,7 @@ fn remake(
     args: &ContainerRestoreArgs,
     figures: &mut Vec<Value>,
 ) -> Result<Container> {
-    let mut publish = Vec::new();
-    for text in &args.publish {
-        publish.extend(Publish::parse(text)?);
-    }
+    let publish = parse::publish(&args.publish)?;
     let network = args.network.as_deref().map(network).transpose()?;
     let is_fresh = args.ignore_static_ip || args.ignore_static_mac;
     let remake = Remake {

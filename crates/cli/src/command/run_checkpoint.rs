@@ -9,7 +9,6 @@ use stasis_container::{
     config::{Config, Network, Rootfs},
 };
 use stasis_engine::Keeping;
-use stasis_network::Publish;
 
 use super::{process, verbs};
 use crate::{
@@ -53,10 +52,7 @@ fn remake(store: &Store, stored: &Stored, args: &CreateArgs) -> Result<Remade> {
     if let Rootfs::Image { image, name } = &stored.checkpoint.container.rootfs {
         basis::provide_known(store, image, name, &args.pulling)?;
     }
-    let mut publish = Vec::new();
-    for text in &args.network.publish {
-        publish.extend(Publish::parse(text)?);
-    }
+    let publish = parse::publish(&args.network.publish)?;
     let network = match args.network.network.is_empty() {
         true => None,
         false => Some(network(store, &args.network)?),

@@ -4,9 +4,7 @@ use std::net::IpAddr;
 
 use stasis_container::{
     Store,
-    config::{
-        Connection, ExtraHost, HostAddress, Network, NetworkOptions, Port, Publish, Resolver,
-    },
+    config::{Connection, ExtraHost, HostAddress, Network, NetworkOptions, Port, Resolver},
 };
 use stasis_network::DEFAULT_NETWORK;
 use stasis_oci::RunConfig;
@@ -14,6 +12,7 @@ use stasis_oci::RunConfig;
 use crate::{
     args::NetworkArgs,
     failure::{Failure, Result},
+    parse,
 };
 
 /// Names the networks of those who type none.
@@ -154,10 +153,7 @@ fn refuse_own_names(args: &NetworkArgs, hostname: Option<&str>) -> Result<()> {
 
 pub fn options(args: &NetworkArgs, image: &RunConfig) -> Result<NetworkOptions> {
     tell_of_unpublished(args);
-    let mut publish = Vec::new();
-    for text in &args.publish {
-        publish.extend(Publish::parse(text)?);
-    }
+    let publish = parse::publish(&args.publish)?;
     let mut expose = Vec::new();
     for text in image.exposed_ports.keys().chain(&args.expose) {
         expose.extend(Port::parse_range(text)?);
