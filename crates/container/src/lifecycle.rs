@@ -2,7 +2,10 @@
 
 use std::{
     fs::{self, File},
-    os::{fd::OwnedFd, unix::fs::OpenOptionsExt},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::fs::OpenOptionsExt,
+    },
     process::{Command, Stdio},
     time::Duration,
 };
@@ -113,7 +116,7 @@ impl Container {
 
     fn begin_monitored(&self, mode: Mode, lock: Lock) -> Result<Starting> {
         let control = self.spawn_monitor()?;
-        wire::send(&control, &Order::Start(mode))?;
+        wire::send_with_fds(&control, &Order::Start(mode), &[lock.as_fd()])?;
         match wire::receive(&control)? {
             Some(Notice::Created { pid, notes }) => {
                 notes.iter().for_each(tell);

@@ -5,14 +5,18 @@
 //! has its own session and no terminal, so it outlives the command that started it.
 //!
 //! Descriptor 0 is the socket to that command, which is told when init is there, releases it, and is
-//! told whether the program could be executed. If the command dies before that, so does init.
+//! told whether the program could be executed. If the command dies before that, so does init; until
+//! all is cleared up the monitor keeps the command's lock, so that nobody comes in between.
 
 mod children;
 mod client;
 mod run;
 mod streams;
 
-use std::{fs::File, os::fd::AsFd};
+use std::{
+    fs::File,
+    os::fd::{AsFd, OwnedFd},
+};
 
 use jiff::Timestamp;
 use rustix::process::{WaitStatus, getpid, set_child_subreaper, setsid};
@@ -26,7 +30,7 @@ use crate::{
     error::{Context, Error, Result},
     home::Home,
     process::ProcessId,
-    record,
+    record::{self, Lock},
     state::{State, Status},
     store::{Container, Store},
     wire,
@@ -51,7 +55,7 @@ pub(crate) enum Mode {
 /// From the command to the monitor.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Order {
-    /// Once, first of all.
+    /// Once, first of all. The container's command lock comes along.
     Start(Mode),
     /// Init may execute its program.
     Release,
@@ -93,8 +97,10 @@ pub fn main(home: Home, id: &str) -> Result<()> {
     std::env::set_current_dir("/").context("enter", "/")?;
     leave_login();
     let container = Store::new(home).open(id)?;
-    let Some(Order::Start(mode)) = wire::receive(&control)? else { return Ok(()) };
-    supervise(&container, mode, control)
+    let Some((Order::Start(mode), fds)) = wire::receive_with_fds(&control)? else { return Ok(()) };
+    let lock = fds.into_iter().next().map(Lock::from);
+    let lock = lock.ok_or_else(|| Error::invalid("the lock of the command is missing"))?;
+    supervise(&container, mode, Command { control, is_gone: false, _lock: lock })
 }
 
 /// A service manager ends all that was started in a login when that login ends, and at a shutdown it
@@ -105,17 +111,35 @@ fn leave_login() {
     }
 }
 
+/// The command that starts a run, until it knows all it needs.
+struct Command {
+    control: OwnedFd,
+    /// It died: nothing more comes from there.
+    is_gone: bool,
+    /// Its lock on the container; while this lives nobody else starts, stops or removes it, even if the
+    /// command dies.
+    _lock: Lock,
+}
+
+impl Command {
+    /// Nothing is left to do for a command that has died.
+    fn tell_failed(&self, code: i32, message: String) {
+        let _ = wire::send(&self.control, &Notice::Failed { code, message });
+    }
+}
+
 /// Runs the program, again and again if so wanted.
-fn supervise(container: &Container, mode: Mode, control: std::os::fd::OwnedFd) -> Result<()> {
+fn supervise(container: &Container, mode: Mode, command: Command) -> Result<()> {
     let before = container.update(|state| {
         let before = state.clone();
         state.monitor = ProcessId::probe(getpid().as_raw_nonzero().get());
         before
     })?;
-    let mut run = match Run::prepare(container, mode, Some(control)) {
+    let mut run = match Run::prepare(container, mode) {
         Ok(run) => run,
-        Err(error) => return not_started(container, before, &error),
+        Err(error) => return not_started(container, before, &error, &command),
     };
+    run.report_to(command);
     let mut restarts = 0;
     loop {
         let ended = run.serve();
@@ -196,12 +220,15 @@ fn not_restarted(container: &Container, error: &Error) -> Result<()> {
     })
 }
 
-/// The container is as it was before, but for the message.
-fn not_started(container: &Container, before: State, error: &Error) -> Result<()> {
+/// The container is as it was before, but for the message. The command hears of it when that is so.
+fn not_started(container: &Container, before: State, error: &Error, command: &Command) -> Result<()> {
     let _ = cleanup::leftovers(container);
-    container.update(|state| {
+    let written = container.update(|state| {
         *state = State { monitor: None, init: None, error: error.to_string(), ..before };
-    })
+    });
+    let code = if let Error::NotStarted { code, .. } = error { *code } else { 125 };
+    command.tell_failed(code, error.to_string());
+    written
 }
 
 /// What a shell makes of a wait status.

@@ -6,7 +6,10 @@
 use std::{
     fs::{self, DirBuilder, File, TryLockError},
     io::Write,
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::fs::{DirBuilderExt, OpenOptionsExt},
+    },
     path::Path,
 };
 
@@ -82,9 +85,23 @@ pub fn make_private_dir(dir: &Path) -> Result<()> {
         .context("make directory", dir.display())
 }
 
-/// A lock that ends with this value or with the process.
+/// A lock that ends with this value or with the process, unless it was shared with another process
+/// (flock(2)): then with the last of them.
 #[derive(Debug)]
 pub struct Lock(File);
+
+impl AsFd for Lock {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl From<OwnedFd> for Lock {
+    /// The lock of another process, as it came from there (`SCM_RIGHTS`).
+    fn from(handed: OwnedFd) -> Lock {
+        Lock(handed.into())
+    }
+}
 
 impl Lock {
     /// Waits until nobody else has the lock.

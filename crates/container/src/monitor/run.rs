@@ -19,7 +19,7 @@ use rustix::{
 use stasis_enclosure::cgroup::Cgroup;
 
 use super::{
-    Mode, Notice, Order,
+    Command, Mode, Notice, Order,
     children::Children,
     client::Client,
     exit_code,
@@ -67,8 +67,8 @@ pub(super) struct Run {
     mode: Mode,
     phase: Phase,
     cgroup: Cgroup,
-    /// To the command that started us, until it knows all it needs.
-    control: Option<OwnedFd>,
+    /// Who started us, until it knows all it needs.
+    command: Option<Command>,
     /// To the launcher, until it has let init go.
     launcher: Option<OwnedFd>,
     is_released: bool,
@@ -91,7 +91,7 @@ pub(super) struct Run {
 /// What to look after when poll(2) returns.
 #[derive(Clone, Copy, Debug)]
 enum Source {
-    Control,
+    Command,
     Launcher,
     Status,
     Init,
@@ -103,28 +103,21 @@ enum Source {
 }
 
 impl Run {
-    /// Makes the container up to the point where init waits, and tells the command.
+    /// Makes the container up to the point where init waits.
     ///
     /// # Errors
-    /// Whatever stood in the way; the command has been told.
-    pub fn prepare(container: &Container, mode: Mode, control: Option<OwnedFd>) -> Result<Run> {
-        let run = Run::make(container, mode, None);
-        match (run, control) {
-            (Ok(mut run), Some(control)) => {
-                let pid = run.init.as_raw_nonzero().get();
-                let notes = std::mem::take(&mut run.network.notes);
-                let notice = Notice::Created { pid, notes };
-                wire::send(&control, &notice)?;
-                run.control = Some(control);
-                Ok(run)
-            }
-            (Err(error), Some(control)) => {
-                let code = if let Error::NotStarted { code, .. } = error { code } else { 125 };
-                let _ = wire::send(&control, &Notice::Failed { code, message: error.to_string() });
-                Err(error)
-            }
-            (run, None) => run,
-        }
+    /// Whatever stood in the way.
+    pub fn prepare(container: &Container, mode: Mode) -> Result<Run> {
+        Run::make(container, mode, None)
+    }
+
+    /// Tells the command that init waits, and obeys it from here on.
+    pub fn report_to(&mut self, command: Command) {
+        let pid = self.init.as_raw_nonzero().get();
+        let notes = std::mem::take(&mut self.network.notes);
+        // That nobody listens any more is heard when we do.
+        let _ = wire::send(&command.control, &Notice::Created { pid, notes });
+        self.command = Some(command);
     }
 
     fn make(container: &Container, mode: Mode, old: Option<Run>) -> Result<Run> {
@@ -154,7 +147,7 @@ impl Run {
             mode,
             phase: Phase::Starting,
             cgroup: Cgroup::new(cgroup_name(&container.config.id)),
-            control: None,
+            command: None,
             launcher: Some(launcher.socket),
             is_released: false,
             status: Some(launcher.status.into()),
@@ -231,8 +224,8 @@ impl Run {
             sources.push(source);
             fds.push(PollFd::from_borrowed_fd(fd, flags));
         };
-        if let Some(control) = &self.control {
-            watch(Source::Control, control.as_fd(), PollFlags::IN);
+        if let Some(command) = self.command.as_ref().filter(|command| !command.is_gone) {
+            watch(Source::Command, command.control.as_fd(), PollFlags::IN);
         }
         if let Some(launcher) = self.launcher.as_ref().filter(|_| self.is_released) {
             watch(Source::Launcher, launcher.as_fd(), PollFlags::IN);
@@ -276,7 +269,7 @@ impl Run {
 
     fn look_after(&mut self, source: Source) {
         match source {
-            Source::Control => self.obey(),
+            Source::Command => self.obey(),
             Source::Launcher => self.hear_launcher(),
             Source::Status => self.read_status(),
             Source::Init => {
@@ -302,8 +295,8 @@ impl Run {
     }
 
     fn obey(&mut self) {
-        let Some(control) = &self.control else { return };
-        match wire::receive::<Order>(control) {
+        let Some(command) = &mut self.command else { return };
+        match wire::receive::<Order>(&command.control) {
             Ok(Some(Order::Release)) => {
                 if let Err(error) = self.release() {
                     self.fail(125, &error.to_string());
@@ -311,7 +304,7 @@ impl Run {
             }
             Ok(Some(Order::Unlock)) if self.phase == Phase::Restoring => {
                 self.network.lock = None;
-                if let Err(error) = wire::send(control, &Notice::Unlocked) {
+                if let Err(error) = wire::send(&command.control, &Notice::Unlocked) {
                     self.fail(125, &error.to_string());
                 }
             }
@@ -319,7 +312,7 @@ impl Run {
             Ok(Some(order)) => self.fail(125, &format!("unexpected order {order:?}")),
             // The command died before the container was its own master.
             Ok(None) | Err(_) => {
-                self.control = None;
+                command.is_gone = true;
                 self.fail(125, "the command that started it died");
             }
         }
@@ -401,11 +394,11 @@ impl Run {
             // The user asked for it while a restart policy was at work.
             let _ = pidfd_send_signal(&self.init_fd, Signal::KILL);
         }
-        match (written, self.control.take()) {
-            (Ok(_), Some(control)) => drop(wire::send(control, &Notice::Started)),
+        match (written, self.command.take()) {
+            (Ok(_), Some(command)) => drop(wire::send(command.control, &Notice::Started)),
             (Ok(_), None) => {}
-            (Err(error), control) => {
-                self.control = control;
+            (Err(error), command) => {
+                self.command = command;
                 self.fail(125, &error.to_string());
             }
         }
@@ -542,11 +535,11 @@ impl Run {
                 state.error.clone_from(&failure.message);
             }
         })?;
-        let control = self.control.take();
+        let command = self.command.take();
         let code = failure.code;
         self.farewell(code);
-        if let Some(control) = control {
-            let _ = wire::send(control, &Notice::Failed { code, message: failure.message });
+        if let Some(command) = command {
+            command.tell_failed(code, failure.message);
         }
         Ok(())
     }
