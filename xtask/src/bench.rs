@@ -4,6 +4,9 @@
 //! the baseline right beside what is compared with it, and the median of the rounds is told.
 //! Baselines: writing as many bytes from one buffer to a file of the same disk, and reading that
 //! file into fresh anonymous memory (by `zoo work baseline-…`, in a process of its own).
+//!
+//! A virtual machine has no memory behind what it never touched: the first touch of a page may take ten
+//! times as long as writing it. So all memory is touched once before.
 
 mod container;
 mod image;
@@ -39,6 +42,7 @@ pub fn run(arguments: &[String]) -> anyhow::Result<()> {
         bail!("there is no workload {unknown}");
     }
     let wanted = |name: &str| arguments.is_empty() || arguments.iter().any(|a| a == name);
+    meter::touch_free_memory()?;
     println!(
         "{:<16} {:<22} {:>11} {:>13} {:>7} {:>7}",
         "workload", "what", "value", "reference", "ratio", "limit"

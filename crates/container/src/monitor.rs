@@ -221,7 +221,12 @@ fn not_restarted(container: &Container, error: &Error) -> Result<()> {
 }
 
 /// The container is as it was before, but for the message. The command hears of it when that is so.
-fn not_started(container: &Container, before: State, error: &Error, command: &Command) -> Result<()> {
+fn not_started(
+    container: &Container,
+    before: State,
+    error: &Error,
+    command: &Command,
+) -> Result<()> {
     let _ = cleanup::leftovers(container);
     let written = container.update(|state| {
         *state = State { monitor: None, init: None, error: error.to_string(), ..before };

@@ -7,7 +7,10 @@ use rustix::process::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Context, Result};
+use crate::{
+    error::{Context, Result},
+    record::boot_id,
+};
 
 /// Names one process of this or an earlier boot.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -110,11 +113,6 @@ impl Stat {
 pub(crate) fn parent_of(pid: i32) -> Option<i32> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     text[text.rfind(')')? + 1..].split_ascii_whitespace().nth(1)?.parse().ok()
-}
-
-/// Names this boot of the kernel (random(4)).
-pub(crate) fn boot_id() -> String {
-    fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use serde::{Serialize, de::DeserializeOwned};
-pub(crate) use stasis_record::Lock;
+pub(crate) use stasis_record::{Lock, boot_id};
 
 use crate::error::Result;
 

@@ -1,6 +1,6 @@
 //! The name of a stack of layers: OCI image-spec, "Layer ChainID".
 
-use std::fmt;
+use std::{ffi::OsStr, fmt};
 
 use crate::digest::Digest;
 
@@ -29,6 +29,11 @@ impl ChainId {
             });
         }
         chain
+    }
+
+    /// What has these digits as its name.
+    pub fn from_name(name: &OsStr) -> Option<ChainId> {
+        Digest::from_hex(name.to_str()?).ok().map(ChainId)
     }
 
     /// Its digits, fit for a file name.

@@ -85,6 +85,11 @@ pub fn make_private_dir(dir: &Path) -> Result<()> {
         .context("make directory", dir.display())
 }
 
+/// Which run of the kernel this is (random(4)); empty if it does not tell.
+pub fn boot_id() -> String {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+}
+
 /// A lock that ends with this value or with the process, unless it was shared with another process
 /// (flock(2)): then with the last of them.
 #[derive(Debug)]

@@ -5,10 +5,10 @@ use std::{collections::BTreeMap, fs::File};
 use stasis_oci::{ChainId, Digest, ImageConfig, Manifest};
 
 use crate::{
-    ImageStore, blob, disk,
+    ImageStore, blob,
     error::{Error, Result},
     image,
-    layer::{FS, LayerRecord},
+    layer_record::{FS, LayerRecord},
 };
 
 /// Something that is not as it should be.
@@ -102,10 +102,11 @@ impl Check<'_> {
         if !dir.exists() {
             return;
         }
-        match disk::read_record::<LayerRecord>(&dir.join("layer.json")) {
+        match LayerRecord::read(&dir) {
             Ok(Some(record)) if record.diff_id == *diff_id => {}
             Ok(Some(_)) => self.fault(object, format!("the unpacked layer {chain} is another one")),
-            Ok(None) => self.fault(object, format!("the unpacked layer {chain} has no record")),
+            // The end of an earlier boot has left no more of it: it is unpacked anew when it is needed.
+            Ok(None) => {}
             Err(error) => self.fault(object, error),
         }
     }
@@ -133,9 +134,12 @@ impl Check<'_> {
             if name.starts_with('.') {
                 continue;
             }
+            let path = entry.path();
+            let is_claimed =
+                || LayerRecord::read(&path).ok().flatten().is_some_and(|known| known.is_trusted());
             if Digest::from_hex(&name).is_err() {
                 self.fault(format!("layer {name}"), "its name is no digest");
-            } else if !entry.path().join(FS).is_dir() {
+            } else if !path.join(FS).is_dir() && is_claimed() {
                 self.fault(format!("layer {name}"), "its files are missing");
             }
         }

@@ -69,6 +69,11 @@ impl Layout {
         self.dir.join("references.lock")
     }
 
+    /// Held while a layer gets its name.
+    pub fn layers_lock(&self) -> PathBuf {
+        self.dir.join("layers.lock")
+    }
+
     pub fn hold_lock(&self) -> PathBuf {
         self.dir.join("hold.lock")
     }
@@ -103,7 +108,7 @@ pub(crate) fn read_record<T: DeserializeOwned>(path: &Path) -> Result<Option<T>>
     record.map(Some).map_err(|error| Error::damaged(path.display(), error))
 }
 
-/// Writes a record that nobody looks for yet; whoever makes it known syncs it before.
+/// Writes a record that nobody looks for yet.
 pub(crate) fn write_new<T: Serialize>(path: &Path, record: &T) -> Result<()> {
     let text = text_of(path, record)?;
     let file = File::options().write(true).create_new(true).mode(0o600).open(path);
@@ -112,17 +117,33 @@ pub(crate) fn write_new<T: Serialize>(path: &Path, record: &T) -> Result<()> {
 
 /// Replaces a record: written beside, synced, renamed.
 pub(crate) fn write_record<T: Serialize>(path: &Path, record: &T) -> Result<()> {
+    replace(path, record, File::sync_all)?;
+    sync_dir(dir_of(path))
+}
+
+/// Replaces a record that may get lost in a power cut.
+pub(crate) fn replace_in_memory<T: Serialize>(path: &Path, record: &T) -> Result<()> {
+    replace(path, record, |_| Ok(()))
+}
+
+fn replace<T: Serialize>(
+    path: &Path,
+    record: &T,
+    sync: impl FnOnce(&File) -> std::io::Result<()>,
+) -> Result<()> {
     let text = text_of(path, record)?;
-    let dir = path.parent().unwrap_or(Path::new("/"));
     let write = || -> std::io::Result<()> {
-        let mut beside = tempfile::Builder::new().prefix(".new-").tempfile_in(dir)?;
+        let mut beside = tempfile::Builder::new().prefix(".new-").tempfile_in(dir_of(path))?;
         beside.write_all(&text)?;
-        beside.as_file().sync_all()?;
+        sync(beside.as_file())?;
         beside.persist(path)?;
         Ok(())
     };
-    write().context("write", path.display())?;
-    sync_dir(dir)
+    write().context("write", path.display())
+}
+
+fn dir_of(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new("/"))
 }
 
 fn text_of<T: Serialize>(path: &Path, record: &T) -> Result<Vec<u8>> {

@@ -18,7 +18,8 @@ use crate::{
     ImageStore, compression, disk,
     error::{Context, Error, Result},
     image::Image,
-    read_ahead::{self, Counted},
+    layer_record::{Age, FS, LayerRecord, Standing},
+    read_ahead::{self, Counted, Reached},
 };
 
 /// One layer: what is stored, and the digest of the tar in it.
@@ -44,17 +45,6 @@ pub struct Silent;
 
 impl Progress for Silent {}
 
-/// Holds the directory tree of an unpacked layer.
-pub(crate) const FS: &str = "fs";
-
-/// What is known of an unpacked layer.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct LayerRecord {
-    pub diff_id: Digest,
-    pub below: Option<String>,
-    pub size_bytes: u64,
-}
-
 impl ImageStore {
     /// The lower directories of an image, the topmost first, as overlayfs wants them. Layers that
     /// are not unpacked yet are unpacked now.
@@ -77,13 +67,16 @@ impl ImageStore {
         let diff_ids: Vec<Digest> = layers.iter().map(|layer| layer.diff_id).collect();
         let chain = ChainId::all(&diff_ids);
         let dirs: Vec<PathBuf> = chain.iter().map(|chain| self.layer_dir(chain)).collect();
-        if !dirs.iter().all(|dir| dir.is_dir()) {
+        let standings: Vec<Standing> = chain.iter().map(|chain| self.standing(chain)).collect();
+        if standings.contains(&Standing::Absent) {
             self.unpack_missing(layers, &chain, &dirs, progress)?;
+        } else if standings.contains(&Standing::InMemory(Age::WrittenBack)) {
+            self.settle_layers(&chain)?;
         }
         Ok(dirs.into_iter().rev().collect())
     }
 
-    /// Unpacks beside, and gives the names when all is on disk and every digest is right.
+    /// Unpacks beside, and gives the names when every digest is right.
     fn unpack_missing(
         &self,
         layers: &[Layer],
@@ -93,27 +86,73 @@ impl ImageStore {
     ) -> Result<()> {
         let _hold = self.hold()?;
         let mut now: Vec<PathBuf> = Vec::with_capacity(layers.len());
-        let mut fresh: Vec<(TempDir, PathBuf)> = Vec::new();
+        let mut fresh: Vec<(TempDir, ChainId)> = Vec::new();
         for (at, layer) in layers.iter().enumerate() {
-            if dirs[at].is_dir() {
+            if self.standing(&chain[at]) != Standing::Absent {
                 now.push(dirs[at].clone());
                 continue;
             }
             let below = at.checked_sub(1).map(|below| chain[below].hex());
             let beside = self.unpack(layer, below, &now, progress)?;
             now.push(beside.path().join(FS));
-            fresh.push((beside, self.layout.layer(&chain[at])));
+            fresh.push((beside, chain[at]));
         }
+        fresh.into_iter().try_for_each(|(beside, chain)| self.give_name(beside, &chain))
+    }
+
+    /// What an earlier boot has left of the layer goes.
+    fn give_name(&self, beside: TempDir, chain: &ChainId) -> Result<()> {
+        let lock = self.layout.layers_lock();
+        let alone = disk::open_lock(&lock)?;
+        alone.lock().context("lock", lock.display())?;
+        if self.standing(chain) != Standing::Absent {
+            // Somebody else has unpacked the same meanwhile.
+            return Ok(());
+        }
+        let path = self.layout.layer(chain);
+        if path.exists() {
+            self.remove_layer(chain)?;
+        }
+        fs::rename(beside.path(), &path).context("make", path.display())?;
+        drop(beside.keep());
+        Ok(())
+    }
+
+    fn standing(&self, chain: &ChainId) -> Standing {
+        Standing::probe(&self.layout.layer(chain))
+    }
+
+    /// Waits until all unpacked layers are on disk, so that they need not be unpacked anew should this
+    /// boot end.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] by the file system.
+    pub fn settle(&self) -> Result<()> {
+        if !self.layout.exists() {
+            return Ok(());
+        }
+        let layers = self.layout.layers();
+        let names = fs::read_dir(&layers).context("read", layers.display())?.flatten();
+        let chains: Vec<ChainId> =
+            names.filter_map(|entry| ChainId::from_name(&entry.file_name())).collect();
+        let is_in_memory = |chain: &ChainId| matches!(self.standing(chain), Standing::InMemory(_));
+        if chains.iter().any(is_in_memory) { self.settle_layers(&chains) } else { Ok(()) }
+    }
+
+    fn settle_layers(&self, chains: &[ChainId]) -> Result<()> {
+        let _hold = self.hold()?;
+        let in_memory: Vec<PathBuf> = chains
+            .iter()
+            .filter(|chain| matches!(self.standing(chain), Standing::InMemory(_)))
+            .map(|chain| self.layout.layer(chain))
+            .collect();
         disk::sync_file_system(&self.layout.layers())?;
-        for (beside, path) in fresh {
-            match fs::rename(beside.path(), &path) {
-                Ok(()) => drop(beside.keep()),
-                // Somebody else has unpacked the same meanwhile.
-                Err(_) if path.is_dir() => {}
-                Err(error) => return Err(error).context("make", path.display()),
+        for layer in in_memory {
+            if let Some(record) = LayerRecord::read(&layer)? {
+                record.settle(&layer)?;
             }
         }
-        disk::sync_dir(&self.layout.layers())
+        Ok(())
     }
 
     fn layer_dir(&self, chain: &ChainId) -> PathBuf {
@@ -134,8 +173,8 @@ impl ImageStore {
 
     /// What an unpacked layer takes.
     pub(crate) fn layer_size(&self, chain: &ChainId) -> Option<u64> {
-        let record = disk::read_record(&self.layout.layer(chain).join("layer.json"));
-        record.ok().flatten().map(|record: LayerRecord| record.size_bytes)
+        let record = LayerRecord::read(&self.layout.layer(chain));
+        record.ok().flatten().map(|record| record.size_bytes)
     }
 
     fn unpack(
@@ -157,9 +196,9 @@ impl ImageStore {
             .unpack_into(layer, &fs_dir, dirs_below, progress)
             .map_err(|error| Error::Layer { digest: layer.blob.digest, source: Box::new(error) })?;
         progress.end();
-        let record = LayerRecord { diff_id: layer.diff_id, below, size_bytes };
-        // Synced with everything else, before the layer has its name.
-        disk::write_new(&beside.path().join("layer.json"), &record)?;
+        let boot = Some(stasis_record::boot_id());
+        let record = LayerRecord { diff_id: layer.diff_id, below, size_bytes, boot };
+        record.write_new(beside.path())?;
         Ok(beside)
     }
 
@@ -174,22 +213,25 @@ impl ImageStore {
         let blob = Counted { input: self.open_blob(&layer.blob.digest)?, read: &read };
         let (_, plain) = compression::decompressed(blob).context("read", "it")?;
         let max_bytes = self.bounds.max_bytes_of(layer.blob.size);
-        let (reader, mut ahead) = read_ahead::pair(plain, max_bytes, &read, progress);
+        let (filling, mut ahead, hashing) = read_ahead::round(plain, max_bytes, &read, progress);
         let limits = tar::Layer { below, max_members: self.bounds.max_members };
-        let (unpacked, outcome) = thread::scope(|scope| {
-            let reader = scope.spawn(|| reader.run());
+        let (unpacked, rest, ends) = thread::scope(|scope| {
+            let filling = scope.spawn(|| filling.run());
+            let hashing = scope.spawn(|| hashing.run());
             let unpacked = tar::unpack_layer(&mut ahead, target, limits);
             // What follows the end of the archive belongs to the digest too.
             let rest = unpacked.is_ok().then(|| io::copy(&mut ahead, &mut io::sink()));
             drop(ahead);
-            let outcome = reader.join().ok().flatten();
-            (unpacked, rest.transpose().map(|_| outcome))
+            (unpacked, rest, (filling.join(), hashing.join()))
         });
         let size_bytes = unpacked?.size_bytes;
-        match outcome.context("read", "what follows the archive")? {
-            Some(found) if found.digest == layer.diff_id => Ok(size_bytes),
-            Some(found) => Err(Error::WrongDigest { expected: layer.diff_id, found: found.digest }),
-            None => Err(Error::Invalid("it was not read to its end".into())),
+        rest.transpose().context("read", "what follows the archive")?;
+        match ends {
+            (Ok(Reached::End), Ok(found)) if found == layer.diff_id => Ok(size_bytes),
+            (Ok(Reached::End), Ok(found)) => {
+                Err(Error::WrongDigest { expected: layer.diff_id, found })
+            }
+            _ => Err(Error::Invalid("it was not read to its end".into())),
         }
     }
 }

@@ -7,7 +7,7 @@
 //! | `blobs/sha256/HEX` | manifests, configurations and layers, as they came, by digest |
 //! | `partial/HEX` | the beginning of a layer whose download was cut off; the next one goes on |
 //! | `layers/CHAIN-ID/fs` | a layer unpacked as a lower directory of an overlay |
-//! | `layers/CHAIN-ID/layer.json` | which layer that is, and its size |
+//! | `layers/CHAIN-ID/layer.json` | which layer that is, its size, and which boot wrote it until it is on disk |
 //! | `references.json` | which images there are and what they are called; replaced whole |
 //! | `hold.lock` | shared by who adds or uses contents that no record names yet |
 //!
@@ -29,6 +29,7 @@ mod error;
 mod image;
 mod kept;
 mod layer;
+mod layer_record;
 mod read_ahead;
 mod references;
 mod removal;

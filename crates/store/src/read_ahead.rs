@@ -1,4 +1,5 @@
-//! Layers are read, decompressed and hashed in a thread of their own, while the files are made.
+//! Layers are read and decompressed in one thread, and hashed in another, while the files are made: the
+//! same few chunks go round, from who fills them to who uses them, to who hashes them.
 
 use std::{
     io::{self, Read},
@@ -13,67 +14,73 @@ use stasis_oci::{Digest, Hasher};
 use crate::layer::Progress;
 
 const CHUNK_BYTES: usize = 1 << 20;
-const NR_CHUNKS: usize = 4;
+const NR_CHUNKS: usize = 6;
 
-/// What came out of a stream that was read to its end.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Outcome {
-    pub digest: Digest,
-}
-
-/// The side that reads.
-pub(crate) struct Reader<R> {
+/// Fills chunks.
+pub(crate) struct Filling<R> {
     input: R,
     max_bytes: u64,
     filled: SyncSender<io::Result<Vec<u8>>>,
     empty: Receiver<Vec<u8>>,
 }
 
-/// The side that uses what was read.
+/// Reads what chunks hold.
 pub(crate) struct Ahead<'a> {
     filled: Receiver<io::Result<Vec<u8>>>,
-    empty: SyncSender<Vec<u8>>,
+    used: SyncSender<Vec<u8>>,
     chunk: Vec<u8>,
     at: usize,
     read: &'a AtomicU64,
     progress: &'a mut dyn Progress,
 }
 
-/// Both sides. `read` says how much of the blob was read, and is told to `progress`.
-pub(crate) fn pair<'a, R: Read>(
+/// Hashes chunks that were used.
+pub(crate) struct Hashing {
+    used: Receiver<Vec<u8>>,
+    empty: SyncSender<Vec<u8>>,
+}
+
+/// The three sides. `read` says how much of the blob was read, and is told to `progress`.
+pub(crate) fn round<'a, R: Read>(
     input: R,
     max_bytes: u64,
     read: &'a AtomicU64,
     progress: &'a mut dyn Progress,
-) -> (Reader<R>, Ahead<'a>) {
+) -> (Filling<R>, Ahead<'a>, Hashing) {
+    // There is room for all chunks everywhere: nobody waits to pass one on.
     let (filled_in, filled) = sync_channel(NR_CHUNKS);
-    let (empty, empty_out) = sync_channel(NR_CHUNKS);
+    let (used_in, used) = sync_channel(NR_CHUNKS);
+    let (empty_in, empty) = sync_channel(NR_CHUNKS);
     for _ in 0..NR_CHUNKS {
-        // There is room for all, and the other end lives.
-        let _ = empty.send(Vec::new());
+        let _ = empty_in.send(Vec::new());
     }
-    let reader = Reader { input, max_bytes, filled: filled_in, empty: empty_out };
-    (reader, Ahead { filled, empty, chunk: Vec::new(), at: 0, read, progress })
+    let filling = Filling { input, max_bytes, filled: filled_in, empty };
+    let ahead = Ahead { filled, used: used_in, chunk: Vec::new(), at: 0, read, progress };
+    (filling, ahead, Hashing { used, empty: empty_in })
 }
 
-impl<R: Read> Reader<R> {
-    /// Reads to the end, or until nobody wants more. `None` if it came to no end.
-    pub fn run(mut self) -> Option<Outcome> {
-        let mut hasher = Hasher::default();
+/// Whether a stream was read to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reached {
+    End,
+    /// It was broken, or nobody wanted more.
+    Middle,
+}
+
+impl<R: Read> Filling<R> {
+    pub fn run(mut self) -> Reached {
         let mut left = self.max_bytes;
         while let Ok(mut chunk) = self.empty.recv() {
             let read = self.fill(&mut chunk, &mut left);
-            let is_end = read.as_ref().is_ok_and(|()| chunk.is_empty());
-            if is_end {
-                return Some(Outcome { digest: hasher.finish() });
+            if read.as_ref().is_ok_and(|()| chunk.is_empty()) {
+                return Reached::End;
             }
-            hasher.update(&chunk);
             let is_over = read.is_err();
             if self.filled.send(read.map(|()| chunk)).is_err() || is_over {
                 break;
             }
         }
-        None
+        Reached::Middle
     }
 
     fn fill(&mut self, chunk: &mut Vec<u8>, left: &mut u64) -> io::Result<()> {
@@ -88,13 +95,28 @@ impl<R: Read> Reader<R> {
     }
 }
 
+impl Hashing {
+    /// The digest of all that was used.
+    pub fn run(self) -> Digest {
+        let mut hasher = Hasher::default();
+        while let Ok(chunk) = self.used.recv() {
+            hasher.update(&chunk);
+            // Who fills them may have come to the end.
+            let _ = self.empty.send(chunk);
+        }
+        hasher.finish()
+    }
+}
+
 impl Read for Ahead<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.at == self.chunk.len() {
             let used = std::mem::take(&mut self.chunk);
-            let _ = self.empty.send(used);
             self.at = 0;
-            // The reader leaves without a word at the end of the stream.
+            if !used.is_empty() {
+                let _ = self.used.send(used);
+            }
+            // Who fills the chunks leaves without a word at the end of the stream.
             let Ok(chunk) = self.filled.recv() else { return Ok(0) };
             self.chunk = chunk?;
             self.progress.at(self.read.load(Ordering::Relaxed));

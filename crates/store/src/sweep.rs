@@ -108,8 +108,7 @@ impl ImageStore {
     fn sweep_layers(&self, needed: &Contents, reach: &Reach, swept: &mut Swept) -> Result<()> {
         for entry in entries(&self.layout.layers())? {
             let name = entry.file_name();
-            let chain = name.to_str().and_then(|hex| Digest::from_hex(hex).ok()).map(ChainId::from);
-            let Some(chain) = chain else {
+            let Some(chain) = ChainId::from_name(&name) else {
                 if is_temporary(&entry) {
                     remove_dir(&entry.path())?;
                 }
@@ -130,7 +129,7 @@ impl ImageStore {
     }
 
     /// Under another name first, so that there is never half a layer under its own.
-    fn remove_layer(&self, chain: &ChainId) -> Result<()> {
+    pub(crate) fn remove_layer(&self, chain: &ChainId) -> Result<()> {
         let path = self.layout.layer(chain);
         let gone = self.layout.layers().join(format!(".gone-{}", chain.hex()));
         fs::rename(&path, &gone).context("remove", path.display())?;

@@ -337,3 +337,73 @@ fn compression_is_told_by_the_content() {
     let error = store.lower_dirs_of(&stack, &mut Silent).unwrap_err().to_string();
     assert!(error.contains("xz"), "{error}");
 }
+
+/// The record of a layer, as an earlier boot may have left it.
+fn rewrite_record(store: &ImageStore, image: &Image, change: impl FnOnce(String) -> String) {
+    let layer = store.lower_dir_paths(image)[0].with_file_name("layer.json");
+    fs::write(&layer, change(fs::read_to_string(&layer).unwrap())).unwrap();
+}
+
+#[test]
+fn a_layer_that_an_earlier_boot_left_in_memory_is_unpacked_anew() {
+    let left: [fn(String) -> String; 4] = [
+        |record| record.replace(&stasis_record::boot_id(), "earlier"),
+        // No more than its name was written, or its length.
+        |_| String::new(),
+        |record| "\0".repeat(record.len()),
+        |_| "{}".into(),
+    ];
+    let (dir, store) = store();
+    let image = add(&store, &[tar(&[("a", "1")])], &["app"]);
+    let file = store.lower_dir_paths(&image)[0].join("a");
+    for change in left {
+        fs::write(&file, "").unwrap();
+        rewrite_record(&store, &image, change);
+        store.lower_dirs(&image, &mut Silent).unwrap();
+        assert_eq!(fs::read_to_string(&file).unwrap(), "1");
+        assert_eq!(nr_files(&dir.path().join("images/layers")), 1);
+    }
+    assert!(store.check().unwrap().is_empty());
+}
+
+#[test]
+fn a_layer_that_is_on_disk_outlives_the_boot() {
+    let (_dir, store) = store();
+    let image = add(&store, &[tar(&[("a", "1")])], &["app"]);
+    let file = store.lower_dir_paths(&image)[0].join("a");
+    store.settle().unwrap();
+    rewrite_record(&store, &image, |record| {
+        assert!(!record.contains(&stasis_record::boot_id()), "{record}");
+        record
+    });
+    fs::write(&file, "still this one").unwrap();
+    store.lower_dirs(&image, &mut Silent).unwrap();
+    assert_eq!(fs::read_to_string(&file).unwrap(), "still this one");
+}
+
+#[test]
+fn what_is_left_of_a_layer_after_a_power_cut_is_no_fault() {
+    let (_dir, store) = store();
+    let image = add(&store, &[tar(&[("a", "1")])], &["app"]);
+    rewrite_record(&store, &image, |_| String::new());
+    assert!(store.check().unwrap().is_empty());
+    let layer = store.lower_dir_paths(&image)[0].parent().unwrap().to_owned();
+    fs::remove_dir_all(layer.join("fs")).unwrap();
+    assert!(store.check().unwrap().is_empty());
+    rewrite_record(&store, &image, |_| "{}".into());
+    assert!(!store.check().unwrap().is_empty());
+}
+
+#[test]
+fn a_layer_is_taken_for_being_on_disk_when_the_kernel_has_had_the_time() {
+    let (_dir, store) = store();
+    let image = add(&store, &[tar(&[("a", "1")])], &["app"]);
+    let record = store.lower_dir_paths(&image)[0].with_file_name("layer.json");
+    let names_a_boot = || fs::read_to_string(&record).unwrap().contains(&stasis_record::boot_id());
+    store.lower_dirs(&image, &mut Silent).unwrap();
+    assert!(names_a_boot());
+    let long_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(3600);
+    fs::File::open(&record).unwrap().set_modified(long_ago).unwrap();
+    store.lower_dirs(&image, &mut Silent).unwrap();
+    assert!(!names_a_boot());
+}

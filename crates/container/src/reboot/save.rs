@@ -70,6 +70,7 @@ impl Store {
             }
         }
         done.extend(stop_all(not_frozen));
+        self.images().settle()?;
         self.sync_disk()?;
         Ok(done)
     }
