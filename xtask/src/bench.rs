@@ -5,8 +5,8 @@
 //! Baselines: writing as many bytes from one buffer to a file of the same disk, and reading that
 //! file into fresh anonymous memory (by `zoo work baseline-…`, in a process of its own).
 //!
-//! A virtual machine has no memory behind what it never touched: the first touch of a page may take ten
-//! times as long as writing it. So all memory is touched once before.
+//! A virtual machine may have no memory behind pages that are free: the first touch of one takes ten times
+//! as long as writing it. So they are filled before, with what the kernel can drop at once.
 
 mod container;
 mod image;
@@ -42,7 +42,7 @@ pub fn run(arguments: &[String]) -> anyhow::Result<()> {
         bail!("there is no workload {unknown}");
     }
     let wanted = |name: &str| arguments.is_empty() || arguments.iter().any(|a| a == name);
-    meter::touch_free_memory()?;
+    let _filled = meter::fill_free_memory()?;
     println!(
         "{:<16} {:<22} {:>11} {:>13} {:>7} {:>7}",
         "workload", "what", "value", "reference", "ratio", "limit"

@@ -15,11 +15,13 @@ use stasis_oci::{ChainId, Descriptor, Digest};
 use tempfile::TempDir;
 
 use crate::{
-    ImageStore, compression, disk,
+    ImageStore,
+    compression::{self, Compression},
+    disk,
     error::{Context, Error, Result},
     image::Image,
     layer_record::{Age, FS, LayerRecord, Standing},
-    read_ahead::{self, Counted, Reached},
+    read_ahead::{self, Counted, Reached, Wanted},
 };
 
 /// One layer: what is stored, and the digest of the tar in it.
@@ -211,9 +213,14 @@ impl ImageStore {
     ) -> Result<u64> {
         let read = AtomicU64::new(0);
         let blob = Counted { input: self.open_blob(&layer.blob.digest)?, read: &read };
-        let (_, plain) = compression::decompressed(blob).context("read", "it")?;
+        let (compression, plain) = compression::decompressed(blob).context("read", "it")?;
+        let digest = match compression {
+            Compression::None => Wanted::Known(layer.blob.digest),
+            Compression::Gzip | Compression::Zstd => Wanted::Computed,
+        };
         let max_bytes = self.bounds.max_bytes_of(layer.blob.size);
-        let (filling, mut ahead, hashing) = read_ahead::round(plain, max_bytes, &read, progress);
+        let (filling, mut ahead, hashing) =
+            read_ahead::round((plain, digest), max_bytes, &read, progress);
         let limits = tar::Layer { below, max_members: self.bounds.max_members };
         let (unpacked, rest, ends) = thread::scope(|scope| {
             let filling = scope.spawn(|| filling.run());

@@ -14,7 +14,8 @@ use stasis_oci::{Digest, Hasher};
 use crate::layer::Progress;
 
 const CHUNK_BYTES: usize = 1 << 20;
-const NR_CHUNKS: usize = 6;
+/// Enough to make up for one another: a large file is written faster than it is hashed, small ones slower.
+const NR_CHUNKS: usize = 16;
 
 /// Fills chunks.
 pub(crate) struct Filling<R> {
@@ -34,15 +35,24 @@ pub(crate) struct Ahead<'a> {
     progress: &'a mut dyn Progress,
 }
 
-/// Hashes chunks that were used.
+/// Gives chunks that were used back, and hashes them if that is still to be done.
 pub(crate) struct Hashing {
+    digest: Wanted,
     used: Receiver<Vec<u8>>,
     empty: SyncSender<Vec<u8>>,
 }
 
+/// Is the digest of what is read known already?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    Computed,
+    /// What is read is the blob as it is, which was hashed when it was added.
+    Known(Digest),
+}
+
 /// The three sides. `read` says how much of the blob was read, and is told to `progress`.
 pub(crate) fn round<'a, R: Read>(
-    input: R,
+    (input, digest): (R, Wanted),
     max_bytes: u64,
     read: &'a AtomicU64,
     progress: &'a mut dyn Progress,
@@ -56,7 +66,7 @@ pub(crate) fn round<'a, R: Read>(
     }
     let filling = Filling { input, max_bytes, filled: filled_in, empty };
     let ahead = Ahead { filled, used: used_in, chunk: Vec::new(), at: 0, read, progress };
-    (filling, ahead, Hashing { used, empty: empty_in })
+    (filling, ahead, Hashing { digest, used, empty: empty_in })
 }
 
 /// Whether a stream was read to its end.
@@ -100,11 +110,16 @@ impl Hashing {
     pub fn run(self) -> Digest {
         let mut hasher = Hasher::default();
         while let Ok(chunk) = self.used.recv() {
-            hasher.update(&chunk);
+            if self.digest == Wanted::Computed {
+                hasher.update(&chunk);
+            }
             // Who fills them may have come to the end.
             let _ = self.empty.send(chunk);
         }
-        hasher.finish()
+        match self.digest {
+            Wanted::Computed => hasher.finish(),
+            Wanted::Known(digest) => digest,
+        }
     }
 }
 

@@ -8,6 +8,8 @@ use std::{
 
 use anyhow::{Context, ensure};
 
+use crate::build::workspace;
+
 pub struct Measured {
     pub time: Duration,
     /// The most memory it had at once, as far as was seen.
@@ -46,16 +48,16 @@ fn peak_of(pid: u32) -> Option<u64> {
     line.trim().trim_end_matches(" kB").parse().ok()
 }
 
-/// Writes to every page that nobody uses, so that the host has given its memory.
-pub fn touch_free_memory() -> anyhow::Result<()> {
-    const PAGE_BYTES: usize = 4096;
+/// Reads a file without contents until the kernel's cache has all memory that was free: what comes later gets
+/// its pages from there. They are free again when the file is dropped.
+pub fn fill_free_memory() -> anyhow::Result<fs::File> {
     let text = fs::read_to_string("/proc/meminfo")?;
     let line = text.lines().find_map(|line| line.strip_prefix("MemFree:"));
-    let free_kib: usize = line.context("no MemFree")?.trim().trim_end_matches(" kB").parse()?;
-    let mut memory = vec![0u8; free_kib / 10 * 9 * 1024];
-    memory.iter_mut().step_by(PAGE_BYTES).for_each(|byte| *byte = 1);
-    std::hint::black_box(&memory);
-    Ok(())
+    let free_kib: u64 = line.context("no MemFree")?.trim().trim_end_matches(" kB").parse()?;
+    let mut hole = tempfile::tempfile_in(workspace().join("target"))?;
+    hole.set_len(free_kib * 1024)?;
+    std::io::copy(&mut hole, &mut std::io::sink())?;
+    Ok(hole)
 }
 
 pub fn milliseconds(time: Duration) -> f64 {
