@@ -132,6 +132,9 @@ impl ImageStore {
     pub(crate) fn remove_layer(&self, chain: &ChainId) -> Result<()> {
         let path = self.layout.layer(chain);
         let gone = self.layout.layers().join(format!(".gone-{}", chain.hex()));
+        if gone.exists() {
+            remove_dir(&gone)?;
+        }
         fs::rename(&path, &gone).context("remove", path.display())?;
         remove_dir(&gone)
     }
