@@ -164,9 +164,10 @@ pub fn thaw_fpu(what: &str, fpu: &FpuState, template: &[u8]) -> Result<Vec<u8>> 
 
 /// Components to be put in: what is not needed is left out if this processor lacks it.
 fn in_use_here(extended: &XsaveComponents) -> u64 {
-    let is_here = |number: &u32| xsave_component(*number).is_some();
+    let in_use = extended.in_use;
+    let is_here = |number: &u32| in_use & 1 << number != 0 && xsave_component(*number).is_some();
     let here: u64 = (2..64).filter(is_here).map(|number| 1 << number).sum();
-    extended.in_use & (extended.needed() | here | 3)
+    in_use & (extended.needed() | here | 3)
 }
 
 fn put_components(what: &str, area: &mut [u8], extended: &XsaveComponents) -> Result<()> {
