@@ -48,7 +48,11 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use stasis_network::Endpoint;
 
-use crate::{config::Config, error::Error, name::check_name, store::is_id};
+use crate::{
+    config::Config,
+    error::Error,
+    name::{check_name, is_id},
+};
 
 pub use archive::{Compression, Fetch, Staged, StagedRound};
 pub use clones::{Cloned, Clones, Hostnames, Passing};

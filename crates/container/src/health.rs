@@ -18,11 +18,11 @@ use crate::{
     error::{Context, Result},
     exec::ExecOptions,
     home::Home,
-    lifecycle::wait_readable,
     process::ProcessId,
     record::Lock,
     state::Status,
     store::{Container, Store},
+    wait::wait_readable,
 };
 
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(30);

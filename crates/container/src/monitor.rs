@@ -19,7 +19,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use rustix::process::{WaitStatus, getpid, set_child_subreaper, setsid};
+use rustix::process::{getpid, set_child_subreaper, setsid};
 use serde::{Deserialize, Serialize};
 use stasis_enclosure::cgroup::Cgroup;
 use stasis_network::{Endpoint, Note};
@@ -36,9 +36,7 @@ use crate::{
     wire,
 };
 
-pub(crate) use run::WAIT_FOR_ALL_KINDS;
 use run::{Ended, Run};
-pub(crate) use streams::{accept_console, listen_at, winsize};
 
 /// The control group of all monitors.
 const GROUP: &str = "stasis/monitors";
@@ -234,13 +232,4 @@ fn not_started(
     let code = if let Error::NotStarted { code, .. } = error { *code } else { 125 };
     command.tell_failed(code, error.to_string());
     written
-}
-
-/// What a shell makes of a wait status.
-pub(crate) fn exit_code(status: WaitStatus) -> i32 {
-    match (status.exit_status(), status.terminating_signal()) {
-        (Some(code), _) => code,
-        (None, Some(signal)) => 128 + signal,
-        (None, None) => 255,
-    }
 }

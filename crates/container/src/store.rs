@@ -73,7 +73,7 @@ impl Store {
     /// [`Error::Invalid`] if its id or name is taken or not valid.
     pub(crate) fn create_again(&self, mut config: Config) -> Result<Container> {
         record::make_private_dir(&self.home.containers())?;
-        if !is_id(&config.id) {
+        if !name::is_id(&config.id) {
             return Err(Error::invalid(format!("{:?} is no id of a container", config.id)));
         }
         if let Ok(there) = self.open(&config.id) {
@@ -214,7 +214,7 @@ impl Store {
     /// # Errors
     /// [`Error::NoSuchContainer`] or [`Error::Ambiguous`].
     pub fn find(&self, key: &str) -> Result<Container> {
-        if is_id(key) {
+        if name::is_id(key) {
             return self.open(key).map_err(|_| Error::NoSuchContainer(key.to_owned()));
         }
         let mut found = self.list()?;
@@ -334,11 +334,7 @@ pub(crate) fn ids_in(dir: &Path) -> Result<Vec<String>> {
         Err(error) => return Err(error).context("read", dir.display()),
     };
     let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
-    Ok(names.filter(|name| is_id(name)).collect())
-}
-
-pub(crate) fn is_id(text: &str) -> bool {
-    text.len() == 64 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    Ok(names.filter(|name| name::is_id(name)).collect())
 }
 
 fn draw_free_name(taken: &[String]) -> Result<String> {

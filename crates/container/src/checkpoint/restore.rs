@@ -32,12 +32,13 @@ use crate::{
     error::{Context, Error, Result},
     frame::{Frame, MAX_PAYLOAD_BYTES},
     inside,
-    lifecycle::{Starting, wait_readable},
-    monitor::{Mode, Order, WAIT_FOR_ALL_KINDS},
+    lifecycle::Starting,
+    monitor::{Mode, Order},
     process::ProcessId,
     record::{self, Lock},
     rootfs,
     store::{Container, Store},
+    wait::{WAIT_FOR_ALL_KINDS, wait_readable},
     wire,
 };
 

@@ -18,30 +18,24 @@ use rustix::{
 };
 use stasis_enclosure::cgroup::Cgroup;
 
-use super::{
-    Command, Mode, Notice, Order,
-    children::Children,
-    client::Client,
-    exit_code,
-    streams::{Streams, accept_console, listen_at},
-};
+use super::{Command, Mode, Notice, Order, children::Children, client::Client, streams::Streams};
 use crate::{
     bundle,
+    console::accept_console,
     error::{Context, Error, Result},
     frame::Frame,
     health::Health,
     launcher::{Go, Launcher, Reply, Request, StartFailure},
     log::{Stream, Writer},
     networking,
+    place::listen_at,
     process::ProcessId,
     spec::cgroup_name,
     state::{State, Status},
     store::Container,
+    wait::{WAIT_FOR_ALL_KINDS, exit_code},
     wire,
 };
-
-/// `__WALL` (waitpid(2)): before it executes anything, init has no signal that tells of its end.
-pub(crate) const WAIT_FOR_ALL_KINDS: u32 = 0x4000_0000;
 
 /// How a run came to its end.
 #[derive(Debug)]
