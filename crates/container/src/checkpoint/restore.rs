@@ -20,10 +20,11 @@ use stasis_engine::{
 };
 
 use super::{
-    Checkpoint, DELETED, DESCRIPTORS, Disk, Held, IMAGES, LeftOut, Maker, ROOTFS_DIFF, STDIN,
-    Stored, Wish,
+    Checkpoint, Disk, Held, LeftOut, Maker, Stored, Wish,
     create::{open_inside, relative},
-    disk_elsewhere, manifest, tmpfs_file,
+    disk_elsewhere,
+    layout::{DELETED, DESCRIPTORS, IMAGES, ROOTFS_DIFF, STDIN, tmpfs_file},
+    manifest,
 };
 use crate::{
     attach::Session,
