@@ -19,7 +19,7 @@ use crate::{
     cleanup,
     error::{Context, Error, Result},
     frame::Frame,
-    monitor::{Mode, Notice, Order},
+    monitor::protocol::{Mode, Notice, Order},
     networking,
     process::ProcessId,
     record::{self, Lock},

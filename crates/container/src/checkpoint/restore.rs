@@ -34,7 +34,7 @@ use crate::{
     frame::{Frame, MAX_PAYLOAD_BYTES},
     inside,
     lifecycle::Starting,
-    monitor::{Mode, Order},
+    monitor::protocol::{Mode, Order},
     process::ProcessId,
     record::{self, Lock},
     rootfs,
