@@ -166,14 +166,6 @@ fn exposed(text: &str) -> Result<Vec<String>> {
     Ok((first..=last).map(|port| format!("{port}/{protocol}")).collect())
 }
 
-/// An environment as pairs.
-pub(crate) fn environment(env: &[String]) -> Vec<(String, String)> {
-    env.iter()
-        .map(|entry| entry.split_once('=').unwrap_or((entry, "")))
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,7 +8,7 @@ use stasis_dockerfile::{Globals, Scope};
 use stasis_oci::{Digest, History, ImageConfig, Platform};
 use stasis_store::{Adding, Image, Layer, Silent};
 
-use crate::{digesting::Digesting, error::Result, history, settings};
+use crate::{digesting::Digesting, error::Result, history};
 
 const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -72,7 +72,7 @@ impl Stage {
     }
 
     fn on(config: ImageConfig, layers: Vec<Layer>, key: Digest, globals: &Globals) -> Stage {
-        let scope = globals.stage(settings::environment(&config.config.env));
+        let scope = globals.stage(environment(&config.config.env));
         let nr_base_layers = layers.len();
         Stage { config, nr_base_layers, layers, scope, key, command: Standing::Inherited }
     }
@@ -115,4 +115,12 @@ impl Stage {
     pub fn lower_dirs(&self, adding: &Adding) -> Result<Vec<PathBuf>> {
         Ok(adding.store().lower_dirs_of(&self.layers, &mut Silent)?)
     }
+}
+
+/// An environment as pairs.
+fn environment(env: &[String]) -> Vec<(String, String)> {
+    env.iter()
+        .map(|entry| entry.split_once('=').unwrap_or((entry, "")))
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
 }

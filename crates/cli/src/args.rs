@@ -110,7 +110,7 @@ pub enum Command {
 }
 
 impl Command {
-    /// Does it look at containers? Our own helper processes have been told all they need.
+    /// Does it look at containers or images? Our own helper processes have been told all they need.
     pub fn looks_at_containers(&self) -> bool {
         !matches!(
             self,

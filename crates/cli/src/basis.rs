@@ -7,10 +7,10 @@ use stasis_store::{Hold, Image};
 
 use crate::{
     args::{CreateArgs, registry::PullingArgs},
-    command::registry,
     failure::{Failure, Result},
     parse,
     progress::{Bars, Place, Words},
+    registry,
 };
 
 /// The root file system, and what the image says a container starts with.

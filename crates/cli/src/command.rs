@@ -18,8 +18,9 @@ mod ps;
 mod pull;
 mod push;
 mod reboot;
-pub mod registry;
+mod registry;
 mod rewind;
+mod run;
 mod run_checkpoint;
 mod system;
 mod verbs;
@@ -48,11 +49,9 @@ pub fn run(cli: Cli) -> Result<i32> {
     if !matches!(cli.command, Command::InternalLaunch | Command::Process(_)) {
         log_to_stderr(level);
     }
-    if is_users(&cli.command) {
-        build::sweep(&home);
-    }
     let store = Store::new(home.clone());
     if cli.command.looks_at_containers() {
+        build::sweep(&home);
         sweep(&store);
     }
     match cli.command {
@@ -79,17 +78,6 @@ pub fn run(cli: Cli) -> Result<i32> {
     }
 }
 
-/// Not one of our own helper processes, and something about containers and images.
-fn is_users(command: &Command) -> bool {
-    !matches!(
-        command,
-        Command::InternalLaunch
-            | Command::InternalInit { .. }
-            | Command::Process(_)
-            | Command::Completion { .. }
-    )
-}
-
 fn containers(store: &Store, command: ContainersCommand) -> Result<i32> {
     match command {
         ContainersCommand::Verb(command) => container(store, command),
@@ -105,7 +93,7 @@ fn containers(store: &Store, command: ContainersCommand) -> Result<i32> {
 fn container(store: &Store, command: ContainerCommand) -> Result<i32> {
     use ContainerCommand as C;
     match command {
-        C::Run(args) => verbs::run(store, &args).map_err(Failure::before_any_program),
+        C::Run(args) => run::run(store, &args).map_err(Failure::before_any_program),
         C::Create(args) => verbs::create(store, &args).map_err(Failure::before_any_program),
         C::Start(args) => verbs::start(store, &args),
         C::Rewind(args) => rewind::run(store, &args),

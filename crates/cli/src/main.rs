@@ -19,6 +19,7 @@ mod mounts;
 mod parse;
 mod progress;
 mod prompt;
+mod registry;
 mod size;
 mod table;
 mod time;

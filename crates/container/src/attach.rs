@@ -415,7 +415,7 @@ pub(crate) fn proxy_console(master: OwnedFd, proxy: &Proxy) -> Result<Ended> {
     let mut master = File::from(master);
     let resize = |master: &File| {
         if let Some(size) = own_size() {
-            let _ = rustix::termios::tcsetwinsize(master, crate::monitor::winsize(size));
+            let _ = rustix::termios::tcsetwinsize(master, size.into());
         }
     };
     resize(&master);

@@ -10,7 +10,7 @@ use crate::{
     error::{Error, Result},
     inside,
     launcher::{InitProgram, Request, Start},
-    monitor::Mode,
+    monitor::protocol::Mode,
     networking, record, rootfs,
     spec::{self, InitKind},
     store::Container,

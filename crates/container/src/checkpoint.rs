@@ -1,24 +1,8 @@
 //! Checkpoints of containers: objects on disk that outlive their container.
 //!
 //! One directory each, built under another name and renamed when all of it is on disk. It lies under its
-//! id below `checkpoints`, or under its name in a directory of the user's choice:
-//!
-//! | file | holds |
-//! |---|---|
-//! | `checkpoint/` | the tasks, written by the engine in CRIU's format |
-//! | `checkpoint/descriptors.json` | where descriptors 0, 1, 2 led, as runc writes it |
-//! | `config.json` | [`Checkpoint`]: whose it is, when, its parent, its size |
-//! | `rootfs-diff.tar` | what the container had changed at the same instant |
-//! | `deleted.files` | what it had removed, for readers other than us |
-//! | `devshm-checkpoint.tar` | contents of `/dev/shm` |
-//! | `tmpfs-N.tar` | contents of the N-th file system in memory |
-//! | `pre-checkpoint/` | memory that was written before, if it builds upon a round ([`rounds`]) |
-//! | `volumes/NAME.tar` | contents of the container's volumes |
-//! | `spec.dump` | the OCI runtime specification of the container, for others |
-//! | `stdin` | what lay unread in the pipe to standard input |
-//! | `checksums.json` | length and BLAKE3 of every file above |
-//!
-//! Names and contents are those of Podman's archives where it has such a file.
+//! id below `checkpoints`, or under its name in a directory of the user's choice; [`layout`] tells what is
+//! in it. Here is what a checkpoint says of itself, and what may be asked of one; the files below act.
 
 mod archive;
 mod clones;
@@ -27,14 +11,17 @@ mod create;
 mod fitness;
 mod host;
 mod image;
+mod layout;
 mod manifest;
 mod moving;
+mod pre_checkpoint;
 mod reference;
 mod remake;
 mod restore;
 pub mod retention;
 mod rewind;
 mod rounds;
+mod stage;
 mod stored;
 mod tags;
 mod volumes;
@@ -48,34 +35,27 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use stasis_network::Endpoint;
 
-use crate::{config::Config, error::Error, name::check_name, store::is_id};
+use crate::{
+    config::Config,
+    error::Error,
+    name::{check_name, is_id},
+};
 
 pub use archive::{Compression, Fetch, Staged, StagedRound};
 pub use clones::{Cloned, Clones, Hostnames, Passing};
 pub use contents::Sizes;
-pub use create::Made;
 pub use fitness::Wish;
 pub use host::{Cgroups, Host};
 pub use image::is_of_checkpoint;
 pub(crate) use moving::Moving;
 pub use remake::{Addresses, Remade, Remake, Stays};
-use restore::Checked;
 pub use restore::Restoring;
 pub use rewind::{Present, Rewind, Rewound};
 pub use rounds::{Lies, MemoryWritten, Round};
-pub use stored::{Checkpoints, Held, Stored};
+pub use stored::{Checkpoints, Held, Made, Stored};
 pub use tags::Tags;
 
 const VERSION: u32 = 2;
-const CONFIG: &str = "config.json";
-const IMAGES: &str = "checkpoint";
-const DESCRIPTORS: &str = "checkpoint/descriptors.json";
-const ROOTFS_DIFF: &str = "rootfs-diff.tar";
-const DELETED: &str = "deleted.files";
-const SPEC_DUMP: &str = "spec.dump";
-const DEVSHM: &str = "devshm-checkpoint.tar";
-const SHM_TARGET: &str = "/dev/shm";
-const STDIN: &str = "stdin";
 
 /// What `config.json` of a checkpoint says.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -212,12 +192,4 @@ fn disk_elsewhere(checkpoint: &Checkpoint) -> Error {
          only in container {}, and only as long as that has not run since",
         container.name
     ))
-}
-
-/// The file for the content of the file system in memory at `target`, the `index`-th one.
-fn tmpfs_file(index: usize, target: &Path) -> String {
-    match target == Path::new(SHM_TARGET) {
-        true => DEVSHM.into(),
-        false => format!("tmpfs-{index}.tar"),
-    }
 }

@@ -6,7 +6,7 @@ use stasis_engine::{LockError, LockGuard, Locked, Locking, NamespaceOf, NetworkL
 use stasis_network::{ConnectionLock, Segments};
 
 use crate::{
-    monitor::{Notice, Order},
+    monitor::protocol::{Notice, Order},
     wire,
 };
 

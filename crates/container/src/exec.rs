@@ -16,16 +16,17 @@ use crate::{
     attach::{self, Ended, Proxy},
     bundle,
     confinement::Confinement,
+    console::accept_console,
     error::{Context, Error, Result},
     launcher::{Launcher, Request, Start},
-    lifecycle::wait_readable,
-    monitor::{accept_console, listen_at},
+    place::listen_at,
     process::ProcessId,
     record,
     spec::{self, cgroup_name},
     state::Status,
     store::Container,
     user,
+    wait::wait_readable,
 };
 
 /// What to run and how.

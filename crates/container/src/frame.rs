@@ -1,5 +1,6 @@
 //! What goes over the attach socket: one byte of kind, four of length (big-endian), the payload.
 
+use rustix::termios::Winsize;
 use serde::{Deserialize, Serialize};
 
 use crate::log::Stream;
@@ -30,6 +31,12 @@ pub(crate) enum Frame {
 pub struct Size {
     pub rows: u16,
     pub columns: u16,
+}
+
+impl From<Size> for Winsize {
+    fn from(size: Size) -> Winsize {
+        Winsize { ws_row: size.rows, ws_col: size.columns, ws_xpixel: 0, ws_ypixel: 0 }
+    }
 }
 
 /// The other side does not speak our language.

@@ -25,9 +25,9 @@ use stasis_engine::Tracking;
 use crate::{
     error::{Context, Error, Result},
     home::Home,
-    lifecycle::wait_readable,
     process::ProcessId,
     record,
+    wait::wait_readable,
 };
 
 /// Said to a keeper when it is written down.

@@ -33,6 +33,7 @@ use stasis_enclosure::{
 use crate::{
     confinement::{Compiled, Confinement},
     error::{Context, Error, Result},
+    wait::exit_code,
     wire,
 };
 
@@ -228,7 +229,7 @@ fn start_exec(builder: ContainerBuilder, process: &Path, socket: &OwnedFd) -> Re
     let options = rustix::process::WaitOptions::empty();
     let ended = rustix::io::retry_on_intr(|| rustix::process::waitpid(pid, options))
         .context("wait for", "the process")?;
-    let code = ended.map_or(0, |(_, status)| crate::monitor::exit_code(status));
+    let code = ended.map_or(0, |(_, status)| exit_code(status));
     std::process::exit(code)
 }
 

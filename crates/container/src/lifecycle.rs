@@ -11,7 +11,6 @@ use std::{
 };
 
 use jiff::Timestamp;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use stasis_enclosure::cgroup::{Cgroup, Layout};
 use stasis_network::Note;
 
@@ -20,7 +19,7 @@ use crate::{
     cleanup,
     error::{Context, Error, Result},
     frame::Frame,
-    monitor::{Mode, Notice, Order},
+    monitor::protocol::{Mode, Notice, Order},
     networking,
     process::ProcessId,
     record::{self, Lock},
@@ -28,6 +27,7 @@ use crate::{
     state::{State, Status, UNKNOWN_EXIT_CODE},
     store::Container,
     volume::Volumes,
+    wait::wait_readable,
     wire,
 };
 
@@ -389,13 +389,4 @@ impl Container {
 
 fn tell(note: &Note) {
     if note.is_warning() { tracing::warn!("{note}") } else { tracing::info!("{note}") }
-}
-
-/// Waits until a descriptor is readable; false if `timeout` came first.
-pub(crate) fn wait_readable(fd: &OwnedFd, timeout: Option<Duration>) -> Result<bool> {
-    let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
-    let mut fds = [PollFd::new(fd, PollFlags::IN)];
-    let ready = rustix::io::retry_on_intr(|| poll(&mut fds, timeout.as_ref()))
-        .context("wait for", "a process")?;
-    Ok(ready > 0)
 }

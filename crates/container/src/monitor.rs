@@ -10,22 +10,19 @@
 
 mod children;
 mod client;
+mod command;
+mod launch;
+pub(crate) mod protocol;
 mod run;
 mod streams;
 
-use std::{
-    fs::File,
-    os::fd::{AsFd, OwnedFd},
-};
+use std::{fs::File, os::fd::AsFd};
 
 use jiff::Timestamp;
-use rustix::process::{WaitStatus, getpid, set_child_subreaper, setsid};
-use serde::{Deserialize, Serialize};
+use rustix::process::{getpid, set_child_subreaper, setsid};
 use stasis_enclosure::cgroup::Cgroup;
-use stasis_network::{Endpoint, Note};
 
 use crate::{
-    checkpoint::Origin,
     cleanup,
     error::{Context, Error, Result},
     home::Home,
@@ -36,52 +33,14 @@ use crate::{
     wire,
 };
 
-pub(crate) use run::WAIT_FOR_ALL_KINDS;
-use run::{Ended, Run};
-pub(crate) use streams::{accept_console, listen_at, winsize};
+use self::{
+    command::Command,
+    protocol::{Mode, Order},
+    run::{Ended, Run},
+};
 
 /// The control group of all monitors.
 const GROUP: &str = "stasis/monitors";
-
-/// What a monitor is started for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Mode {
-    /// The user's program, from its beginning.
-    Program,
-    /// A blank that the engine fills with this checkpoint, which was taken in these places of networks.
-    Restore { checkpoint: Origin, endpoints: Vec<Endpoint> },
-}
-
-/// From the command to the monitor.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) enum Order {
-    /// Once, first of all. The container's command lock comes along.
-    Start(Mode),
-    /// Init may execute its program.
-    Release,
-    /// The connections of a restored tree are in place: the network may come to them.
-    Unlock,
-    /// The restored tree runs and is the container from now on.
-    Commit,
-}
-
-/// From the monitor to the command.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) enum Notice {
-    /// Init waits to be released.
-    Created {
-        pid: i32,
-        notes: Vec<Note>,
-    },
-    /// The network is there.
-    Unlocked,
-    /// The program was executed, or the commit is written down.
-    Started,
-    Failed {
-        code: i32,
-        message: String,
-    },
-}
 
 /// Body of `internal-monitor`.
 ///
@@ -100,7 +59,7 @@ pub fn main(home: Home, id: &str) -> Result<()> {
     let Some((Order::Start(mode), fds)) = wire::receive_with_fds(&control)? else { return Ok(()) };
     let lock = fds.into_iter().next().map(Lock::from);
     let lock = lock.ok_or_else(|| Error::invalid("the lock of the command is missing"))?;
-    supervise(&container, mode, Command { control, is_gone: false, _lock: lock })
+    supervise(&container, mode, Command::new(control, lock))
 }
 
 /// A service manager ends all that was started in a login when that login ends, and at a shutdown it
@@ -108,23 +67,6 @@ pub fn main(home: Home, id: &str) -> Result<()> {
 fn leave_login() {
     if let Err(error) = Cgroup::new(GROUP).enter() {
         tracing::warn!("the monitor stays in the control group of who started it: {error}");
-    }
-}
-
-/// The command that starts a run, until it knows all it needs.
-struct Command {
-    control: OwnedFd,
-    /// It died: nothing more comes from there.
-    is_gone: bool,
-    /// Its lock on the container; while this lives nobody else starts, stops or removes it, even if the
-    /// command dies.
-    _lock: Lock,
-}
-
-impl Command {
-    /// Nothing is left to do for a command that has died.
-    fn tell_failed(&self, code: i32, message: String) {
-        let _ = wire::send(&self.control, &Notice::Failed { code, message });
     }
 }
 
@@ -234,13 +176,4 @@ fn not_started(
     let code = if let Error::NotStarted { code, .. } = error { *code } else { 125 };
     command.tell_failed(code, error.to_string());
     written
-}
-
-/// What a shell makes of a wait status.
-pub(crate) fn exit_code(status: WaitStatus) -> i32 {
-    match (status.exit_status(), status.terminating_signal()) {
-        (Some(code), _) => code,
-        (None, Some(signal)) => 128 + signal,
-        (None, None) => 255,
-    }
 }

@@ -12,6 +12,11 @@ pub(crate) fn draw_id() -> Result<String> {
     Ok(random_bytes::<32>()?.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
+/// Could [`draw_id`] have drawn it?
+pub(crate) fn is_id(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+}
+
 /// Draws a name from two words.
 ///
 /// # Errors

@@ -19,7 +19,7 @@ use crate::{
     config::{Config, Network},
     error::{Context, Error, Result},
     home::{Home, Place},
-    monitor::Mode,
+    monitor::protocol::Mode,
     record,
     state::{State, Status},
     store::{Container, Store},

@@ -1,9 +1,13 @@
-//! Paths that are too long for the address of a unix socket.
+//! Unix sockets at paths that are too long for their address (unix(7)).
 
 use std::{
-    fs::File,
-    os::fd::AsRawFd,
+    fs::{self, File},
+    os::{fd::AsRawFd, unix::net::UnixListener},
     path::{Path, PathBuf},
+};
+
+use rustix::net::{
+    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with,
 };
 
 use crate::error::{Context, Error, Result};
@@ -19,4 +23,19 @@ pub(crate) fn short_path(path: &Path) -> Result<(File, PathBuf)> {
     let open = File::open(dir).context("open", dir.display())?;
     let short = PathBuf::from(format!("/proc/self/fd/{}", open.as_raw_fd())).join(name);
     Ok((open, short))
+}
+
+/// Listens on a unix socket at a path of any length.
+///
+/// # Errors
+/// [`Error::Refused`] by the kernel.
+pub(crate) fn listen_at(path: &Path) -> Result<UnixListener> {
+    let _ = fs::remove_file(path);
+    let (_dir, short) = short_path(path)?;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
+        .context("make", "a socket")?;
+    let address = SocketAddrUnix::new(&short).context("name", path.display())?;
+    bind(&socket, &address).context("bind", path.display())?;
+    listen(&socket, 64).context("listen at", path.display())?;
+    Ok(socket.into())
 }

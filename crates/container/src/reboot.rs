@@ -9,12 +9,9 @@ mod order;
 mod resume;
 mod save;
 
-use serde::{Deserialize, Serialize};
-
 use self::order::Node;
 use crate::{
     config::{Config, Network},
-    state::Status,
     store::Container,
 };
 
@@ -23,15 +20,6 @@ pub use save::{Disks, SavedAs, WasSaved};
 
 /// The checkpoint that `save` makes of each container.
 const CHECKPOINT: &str = "system-save";
-
-/// What a container's record says of the last `save`, until the container runs again.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Saved {
-    /// None if it had to be stopped instead.
-    pub checkpoint: Option<String>,
-    /// Running or paused.
-    pub was: Status,
-}
 
 /// A container needs those whose network it shares and those that it has mounts from.
 fn node(container: &Container) -> Node<'_> {

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use stasis_network::Endpoint;
 
-use crate::{checkpoint::Origin, health::Health, process::ProcessId, reboot::Saved};
+use crate::{checkpoint::Origin, health::Health, process::ProcessId};
 
 /// Exit code of a container whose end nobody saw.
 pub const UNKNOWN_EXIT_CODE: i32 = 255;
@@ -62,6 +62,15 @@ pub struct Frozen {
     pub at: Timestamp,
     /// Where the files of the checkpoint lie.
     pub dir: PathBuf,
+}
+
+/// What is known of the last `system save`, until the container runs again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Saved {
+    /// None if it had to be stopped instead.
+    pub checkpoint: Option<String>,
+    /// Running or paused.
+    pub was: Status,
 }
 
 impl Default for State {

@@ -1,4 +1,4 @@
-//! The containers on disk: making, finding, listing, removing.
+//! The containers on disk: finding and listing them, and the record of each.
 
 use std::{
     fs,
@@ -6,18 +6,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use stasis_store::{ImageStore, User, Users};
+use stasis_store::ImageStore;
 
 use crate::{
-    checkpoint::Stored,
     config::Config,
     error::{Context, Error, Result},
     home::{Home, Place},
-    name, networking, record,
-    record::Lock,
-    rootfs,
+    name,
+    record::{self, Lock},
     state::State,
-    volume::Volumes,
 };
 
 /// One container on disk.
@@ -48,132 +45,8 @@ impl Store {
         &self.home
     }
 
-    /// Writes a new container down. `config.id` is drawn here, and the name if it is empty.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] if the name is taken or not valid.
-    pub fn create(&self, mut config: Config) -> Result<Container> {
-        record::make_private_dir(&self.home.containers())?;
-        config.id = name::draw_id()?;
-        self.create_with_id(&mut config)
-    }
-
-    fn create_with_id(&self, config: &mut Config) -> Result<Container> {
-        let origin = rootfs::origin(config, &self.home)?;
-        let volumes = self.volumes().provide(&mut config.mounts, &origin)?;
-        let container = self.create_named(config.clone())?;
-        self.keep_image_of(&container)?;
-        volumes.keep();
-        Ok(container)
-    }
-
-    /// Writes a container down that was one before, under its own id.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] if its id or name is taken or not valid.
-    pub(crate) fn create_again(&self, mut config: Config) -> Result<Container> {
-        record::make_private_dir(&self.home.containers())?;
-        if !is_id(&config.id) {
-            return Err(Error::invalid(format!("{:?} is no id of a container", config.id)));
-        }
-        if let Ok(there) = self.open(&config.id) {
-            return Err(Error::invalid(format!(
-                "container {} ({}) is there already: remove it, or use --name for a new one",
-                there.config.name,
-                there.short_id()
-            )));
-        }
-        self.create_with_id(&mut config)
-    }
-
-    /// Whoever removed the image before our record was there could not know of us.
-    fn keep_image_of(&self, container: &Container) -> Result<()> {
-        let Some(image) = container.config.rootfs.image() else { return Ok(()) };
-        if let Err(gone) = self.images().find_id(image) {
-            container.remove_record()?;
-            return Err(gone.into());
-        }
-        Ok(())
-    }
-
     pub fn images(&self) -> ImageStore {
         self.home.images()
-    }
-
-    /// The containers and checkpoints of each image, which must not be removed.
-    ///
-    /// # Errors
-    /// [`Error::Refused`] if they cannot be listed.
-    pub fn users_of_images(&self) -> Result<Users> {
-        let mut users = Users::new();
-        for container in self.list()? {
-            let Some(image) = container.config.rootfs.image() else { continue };
-            let name = container.config.name.clone();
-            let user = match container.state().is_ok_and(|state| state.status.is_up()) {
-                true => User::RunningContainer(name),
-                false => User::StoppedContainer(name),
-            };
-            users.entry(*image).or_default().push(user);
-        }
-        for Stored { checkpoint, .. } in self.checkpoints().list()? {
-            let Some(image) = checkpoint.container.rootfs.image() else { continue };
-            let name = format!("{}/{}", checkpoint.container.name, checkpoint.name);
-            users.entry(*image).or_default().push(User::Checkpoint(name));
-        }
-        Ok(users)
-    }
-
-    pub fn volumes(&self) -> Volumes {
-        Volumes::new(self.home.clone())
-    }
-
-    fn create_named(&self, mut config: Config) -> Result<Container> {
-        let _names = Lock::take(&self.home.names_lock())?;
-        if config.name.is_empty() {
-            config.name = draw_free_name(&self.taken_names()?)?;
-        }
-        self.check_free(&config.name)?;
-        if config.hostname.is_empty() {
-            config.hostname = config.id[..12].to_owned();
-        }
-        self.write_new(config)
-    }
-
-    /// Gives a container another name.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] if the name is taken or not valid.
-    pub fn rename(&self, container: &Container, name: &str) -> Result<()> {
-        let _names = Lock::take(&self.home.names_lock())?;
-        self.check_free(name)?;
-        container.change_config(|config| name.clone_into(&mut config.name))?;
-        networking::renamed(container, name)
-    }
-
-    fn taken_names(&self) -> Result<Vec<String>> {
-        Ok(self.list()?.into_iter().map(|container| container.config.name).collect())
-    }
-
-    fn check_free(&self, name: &str) -> Result<()> {
-        name::check_name("container", name)?;
-        if !self.taken_names()?.iter().any(|taken| taken == name) {
-            return Ok(());
-        }
-        Err(Error::invalid(format!(
-            "the container name {name:?} is already in use; remove that container or choose another \
-             name"
-        )))
-    }
-
-    fn write_new(&self, config: Config) -> Result<Container> {
-        let place = self.home.place(&config.id);
-        let half_made = self.home.containers().join(format!(".new-{}", config.id));
-        record::make_private_dir(&half_made)?;
-        record::write(&half_made.join("config.json"), &config)?;
-        record::write(&half_made.join("state.json"), &State::default())?;
-        fs::rename(&half_made, &place.dir).context("create", place.dir.display())?;
-        record::sync_dir(&self.home.containers())?;
-        Ok(Container { config, place, home: self.home.clone() })
     }
 
     /// All containers, the newest first. What cannot be read is passed over: it is just being made
@@ -214,7 +87,7 @@ impl Store {
     /// # Errors
     /// [`Error::NoSuchContainer`] or [`Error::Ambiguous`].
     pub fn find(&self, key: &str) -> Result<Container> {
-        if is_id(key) {
+        if name::is_id(key) {
             return self.open(key).map_err(|_| Error::NoSuchContainer(key.to_owned()));
         }
         let mut found = self.list()?;
@@ -334,22 +207,5 @@ pub(crate) fn ids_in(dir: &Path) -> Result<Vec<String>> {
         Err(error) => return Err(error).context("read", dir.display()),
     };
     let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
-    Ok(names.filter(|name| is_id(name)).collect())
-}
-
-pub(crate) fn is_id(text: &str) -> bool {
-    text.len() == 64 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
-}
-
-fn draw_free_name(taken: &[String]) -> Result<String> {
-    for attempt in 0.. {
-        let mut name = name::draw_name()?;
-        if attempt >= 8 {
-            name.push_str(&attempt.to_string());
-        }
-        if !taken.contains(&name) {
-            return Ok(name);
-        }
-    }
-    unreachable!("the loop above has no end but its return")
+    Ok(names.filter(|name| name::is_id(name)).collect())
 }

@@ -62,6 +62,13 @@ pub struct Volumes {
     home: Home,
 }
 
+impl Store {
+    /// The volumes of these containers.
+    pub fn volumes(&self) -> Volumes {
+        Volumes::new(self.home().clone())
+    }
+}
+
 impl Volumes {
     pub fn new(home: Home) -> Volumes {
         Volumes { home }

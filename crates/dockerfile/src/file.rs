@@ -3,7 +3,7 @@
 use crate::{
     MAX_BYTES, directive,
     error::{Error, Place, Result},
-    instruction::{ArgDeclaration, Instruction, Step},
+    instruction::{ArgDeclaration, From, Instruction, Step},
     line::Lines,
     parse::{self, Statement},
 };
@@ -20,16 +20,6 @@ pub struct Dockerfile {
 pub struct Stage {
     pub from: From,
     pub steps: Vec<Step>,
-}
-
-/// The instruction that begins a stage; variables are still in it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct From {
-    pub place: Place,
-    pub text: String,
-    pub base: String,
-    pub platform: Option<String>,
-    pub name: Option<String>,
 }
 
 impl Dockerfile {

@@ -7,6 +7,16 @@ use crate::{
     mount::{self, Mount},
 };
 
+/// The instruction that begins a stage; variables are still in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct From {
+    pub place: Place,
+    pub text: String,
+    pub base: String,
+    pub platform: Option<String>,
+    pub name: Option<String>,
+}
+
 /// One instruction and where it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {

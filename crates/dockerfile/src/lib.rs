@@ -30,12 +30,12 @@ mod words;
 
 pub use error::{Error, Place, Result};
 pub use expand::Expander;
-pub use file::{Dockerfile, From, Stage};
+pub use file::{Dockerfile, Stage};
 pub use glob::Glob;
 pub use heredoc::{Heredoc, HeredocVariables, LeadingTabs};
 pub use ignore::{Ignore, Verdict};
 pub use instruction::{
-    Add, ArgDeclaration, Command, Copy, Healthcheck, Instruction, Layout, Pair, Probe, Run,
+    Add, ArgDeclaration, Command, Copy, From, Healthcheck, Instruction, Layout, Pair, Probe, Run,
     RunNetwork, Script, Security, Source, Step, Transfer, Unpacking,
 };
 pub use mount::{Access, Cache, CacheSharing, Mount, MountKind, Need, Secret};

@@ -11,6 +11,7 @@
 //! made, since images may have them; what may be used in a container its control group decides.
 
 mod archive;
+mod beneath;
 mod describe;
 mod files;
 mod inherited;

@@ -28,10 +28,9 @@ use crate::{
     facade::{CheckpointOptions, Error, Fate, Report, Stats},
     ipc, namespaces, own_limit, patience,
     phases::Phases,
-    pre_dump::Since,
     restore::job_of,
     survey,
-    tracking::Untouched,
+    tracking::{Since, Untouched},
 };
 
 /// Takes a checkpoint of the tree below `root`; the tree runs on if anything fails.

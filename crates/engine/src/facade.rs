@@ -7,15 +7,16 @@ use std::{
 };
 
 use stasis_files::Parents;
-use stasis_model::{Loss, NamespaceKind, Obstacle};
+use stasis_model::{Loss, NamespaceKind};
 use stasis_plan::CpuCheck;
 
-use crate::pre_dump::Since;
+use crate::tracking::Since;
 
 pub use crate::connections::{
     FrozenConnections, LockError, LockGuard, Locked, Locking, NamespaceOf, NetworkLock,
     SurveyedConnections, ThawedConnections,
 };
+pub use crate::error::Error;
 
 /// What to freeze and how.
 pub struct CheckpointOptions<'a> {
@@ -132,40 +133,4 @@ pub struct Stats {
     /// Left where the checkpoint before has them.
     pub nr_unchanged: u64,
     pub bytes_written: u64,
-}
-
-/// Why a checkpoint or restore failed; the tree runs as before, or nothing is left.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// Nothing was stopped.
-    #[error("cannot checkpoint: {}", list(.0))]
-    Obstacles(Vec<Obstacle>),
-    /// Nothing was made.
-    #[error("cannot restore here: {}", list(.0))]
-    NotHere(Vec<Obstacle>),
-    #[error("{0}")]
-    Failed(String),
-}
-
-impl From<stasis_tracee::Error> for Error {
-    fn from(error: stasis_tracee::Error) -> Self {
-        Error::Failed(error.to_string())
-    }
-}
-
-impl From<stasis_objects::Error> for Error {
-    fn from(error: stasis_objects::Error) -> Self {
-        Error::Failed(error.to_string())
-    }
-}
-
-impl From<stasis_files::Error> for Error {
-    fn from(error: stasis_files::Error) -> Self {
-        Error::Failed(error.to_string())
-    }
-}
-
-fn list(obstacles: &[Obstacle]) -> String {
-    let lines: Vec<String> = obstacles.iter().map(|o| format!("\n  {o}")).collect();
-    format!("{} obstacle(s){}", obstacles.len(), lines.concat())
 }

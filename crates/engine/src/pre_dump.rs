@@ -11,7 +11,7 @@
 
 use std::{path::PathBuf, time::Instant};
 
-use stasis_files::{DumpStats, Facts, PageOwner, Previous, Writer};
+use stasis_files::{DumpStats, Facts, PageOwner, Writer};
 use stasis_model::NsPid;
 use stasis_objects::{
     pages::{self, Counts, Found},
@@ -30,7 +30,7 @@ use crate::{
     own_limit, patience,
     phases::Phases,
     survey::{self, Findings},
-    tracking::{Tracking, Untouched, areas_of, new_round},
+    tracking::{Since, Tracking, Untouched, areas_of, new_round},
 };
 
 /// What to take a round of, and how.
@@ -44,13 +44,6 @@ pub struct PreDumpOptions {
     pub externals: Externals,
     /// What the dump will do with TCP connections; a round does nothing with them.
     pub connections: SurveyedConnections,
-}
-
-/// The round before, and what was noted since.
-#[derive(Debug)]
-pub struct Since {
-    pub previous: Previous,
-    pub tracking: Tracking,
 }
 
 /// Takes a round of memory; the tree runs on in any case.

@@ -6,13 +6,14 @@ use std::{
     os::fd::{BorrowedFd, OwnedFd},
 };
 
+use stasis_files::Previous;
 use stasis_objects::{
     pages::Area,
     userfaultfd::{self, Notebook},
 };
 use stasis_tracee::{Patient, ProcDir, StoppedTree};
 
-use crate::facade::Error;
+use crate::error::Error;
 
 /// Notes about what the tasks of a tree write to, as of one round. Nothing is left in the tasks when it
 /// is dropped, or when we are killed.
@@ -21,6 +22,13 @@ pub struct Tracking {
     round: String,
     /// By pid. Whoever has the pid by now: notes that are not of its memory say nothing of it.
     notebooks: BTreeMap<i32, Notebook>,
+}
+
+/// The round before, and what was noted since.
+#[derive(Debug)]
+pub struct Since {
+    pub previous: Previous,
+    pub tracking: Tracking,
 }
 
 impl Tracking {

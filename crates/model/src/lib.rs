@@ -11,8 +11,10 @@
 mod address_space;
 mod file;
 mod identity;
+mod invalid;
 mod loss;
 mod mount;
+mod path_file;
 mod processor;
 mod registers;
 mod signal;
@@ -29,12 +31,14 @@ pub use address_space::{
 };
 pub use file::{
     AsyncOwner, AsyncOwnerKind, Descriptor, DescriptorTable, Epoll, EpollWatch, Eventfd, Fifo,
-    FileKind, FileLock, GhostContent, GhostFile, Inotify, InotifyWatch, Memfd, OpenFile, PathFile,
-    PipeContent, PipeEnd, Remap, Segment, Signalfd, Timerfd,
+    FileKind, FileLock, GhostContent, GhostFile, Inotify, InotifyWatch, Memfd, OpenFile,
+    PipeContent, PipeEnd, Segment, Signalfd, Timerfd,
 };
 pub use identity::{FdNumber, FileId, GhostId, NsPid, PipeId, SegmentId, SocketId, TableId, TtyId};
+pub use invalid::Invalid;
 pub use loss::{Loss, Obstacle, Standing, Subject};
 pub use mount::{Cgroup, CgroupSet, Mount, NamespaceKind, Namespaces, Tmpfs, UtsNames};
+pub use path_file::{PathFile, Remap};
 pub use processor::{FEATURE_WORDS, FeatureWord, Processor, Register, Vendor};
 pub use registers::{FpuState, GeneralRegisters, Registers, XsaveComponents};
 pub use signal::{PendingSignal, SIGINFO_SIZE, SignalAction, SignalMask};
@@ -50,4 +54,3 @@ pub use task::{
 pub use terminal::{Terminal, TerminalFile, TerminalKind, Termios, WindowSize};
 pub use time::{ClockReadings, IntervalTimer, PosixTimer, Time, TimerNotify};
 pub use tree::Tree;
-pub use validate::Invalid;

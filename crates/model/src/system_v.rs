@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{Invalid, PAGE_SIZE, SegmentId, validate::check};
+use crate::{Invalid, PAGE_SIZE, SegmentId, invalid::check};
 
 /// All objects of a tree's own IPC namespace, attached or not. The contents of memory are page
 /// streams of the checkpoint, as for other shared memory.

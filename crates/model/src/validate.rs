@@ -2,24 +2,11 @@
 //! after this the rest of the program trusts the tree.
 
 use std::collections::BTreeSet;
-use std::fmt;
 
 use crate::{
-    Backing, FileId, FileKind, InetSocket, Live, NamespaceKind, NsPid, PAGE_SIZE, Process, Remap,
-    SeccompMode, Tree,
+    Backing, FileId, FileKind, InetSocket, Invalid, Live, NamespaceKind, NsPid, PAGE_SIZE, Process,
+    Remap, SeccompMode, Tree, invalid::check,
 };
-
-/// A tree that cannot be, and why.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Invalid(pub String);
-
-impl fmt::Display for Invalid {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Invalid {}
 
 /// End of the user half of the address space (47 bits).
 const USER_END: u64 = 0x7fff_ffff_f000;
@@ -245,8 +232,4 @@ impl InetSocket {
             || format!("the window of socket {id} is scaled by more than {MAX_WINDOW_SCALE} bits"),
         )
     }
-}
-
-pub(crate) fn check(holds: bool, otherwise: impl FnOnce() -> String) -> Result<(), Invalid> {
-    if holds { Ok(()) } else { Err(Invalid(otherwise())) }
 }

@@ -63,6 +63,16 @@ pub struct Owner {
     pub name: String,
 }
 
+/// What the owner of leases is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tenancy {
+    /// It runs, or somebody is just starting it.
+    Up,
+    Down,
+    /// There is no such container any more.
+    Gone,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lease {
     pub owner: Owner,

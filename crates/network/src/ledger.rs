@@ -14,7 +14,7 @@ use crate::{
     error::{Context, Error, Result},
     flow, forwarding,
     held_port::HeldPort,
-    lease::{Book, Endpoint, Family, Lease, Owner, Tenure},
+    lease::{Book, Endpoint, Family, Lease, Owner, Tenancy, Tenure},
     link::Links,
     network::{Network, Reach},
     networks::{self, Networks},
@@ -34,16 +34,6 @@ pub struct Ledger {
     _lock: Lock,
 }
 
-/// What the owner of leases is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tenancy {
-    /// It runs, or somebody is just starting it.
-    Up,
-    Down,
-    /// There is no such container any more.
-    Gone,
-}
-
 /// A container that wants into its networks.
 pub struct Joining<'a> {
     pub owner: &'a Owner,
@@ -57,8 +47,19 @@ pub struct Joining<'a> {
 
 pub use crate::endpoint::{Connection, Former};
 
+impl Networks {
+    /// Waits until nobody else changes anything.
+    ///
+    /// # Errors
+    /// [`Error::Record`].
+    pub fn lock(&self) -> Result<Ledger> {
+        let lock = self.take_lock()?;
+        Ok(Ledger::new(self.clone(), self.list()?, self.read_book()?, lock))
+    }
+}
+
 impl Ledger {
-    pub(crate) fn new(disk: Networks, networks: Vec<Network>, book: Book, lock: Lock) -> Ledger {
+    fn new(disk: Networks, networks: Vec<Network>, book: Book, lock: Lock) -> Ledger {
         Ledger { disk, networks, book, notes: Vec::new(), _lock: lock }
     }
 

@@ -1,7 +1,7 @@
 //! The networks of an engine on disk, and who is in them.
 //!
 //! One file per network, `networks/NAME.json`, and one for all leases. Readers look at them as they
-//! are; whoever changes something holds the lock and has a [`Ledger`].
+//! are; whoever changes something holds the lock and has a [`crate::Ledger`].
 
 use std::{
     fs,
@@ -13,8 +13,7 @@ use stasis_record::Lock;
 
 use crate::{
     error::{Context, Error, Result},
-    lease::{Book, Lease},
-    ledger::{Ledger, Tenancy},
+    lease::{Book, Lease, Tenancy},
     network::Network,
 };
 
@@ -95,13 +94,12 @@ impl Networks {
     ///
     /// # Errors
     /// [`Error::Record`].
-    pub fn lock(&self) -> Result<Ledger> {
+    pub(crate) fn take_lock(&self) -> Result<Lock> {
         stasis_record::make_private_dir(&self.dir)?;
-        let lock = Lock::take(&self.dir.join(".lock"))?;
-        Ok(Ledger::new(self.clone(), self.list()?, self.read_book()?, lock))
+        Ok(Lock::take(&self.dir.join(".lock"))?)
     }
 
-    fn read_book(&self) -> Result<Book> {
+    pub(crate) fn read_book(&self) -> Result<Book> {
         match stasis_record::read(&self.book_path()) {
             Err(stasis_record::Error::Refused { source, .. })
                 if source.kind() == ErrorKind::NotFound =>

@@ -4,11 +4,7 @@ use oci_client::errors::{OciDistributionError, OciErrorCode};
 use reqwest::StatusCode;
 use stasis_oci::Digest;
 
-use crate::{
-    body,
-    credentials::Credentials,
-    error::{Error, Result},
-};
+use crate::{credentials::Credentials, error::Error, explanation::explanation};
 
 /// A question: to whom, and what about. Errors name both.
 #[derive(Clone, Copy, Debug)]
@@ -32,20 +28,6 @@ impl Shown {
 }
 
 impl Asked<'_> {
-    /// Lets a good answer pass and turns any other into an error.
-    ///
-    /// # Errors
-    /// By its status: as [`Asked::unauthorized`], [`Error::Denied`], [`Error::Missing`],
-    /// [`Error::Failing`].
-    pub async fn check(&self, response: reqwest::Response) -> Result<reqwest::Response> {
-        let status = response.status();
-        if status.is_success() {
-            return Ok(response);
-        }
-        let message = body::read_explanation(response, self).await;
-        Err(self.refused(status, message))
-    }
-
     /// An answer that says no.
     pub fn refused(&self, status: StatusCode, message: String) -> Error {
         match status {
@@ -123,7 +105,7 @@ impl Asked<'_> {
             E::IoError(error) => self.unreachable(&error),
             E::UnauthorizedError { .. } | E::AuthenticationFailure(_) => self.unauthorized(),
             E::ServerError { code, message, .. } => match StatusCode::from_u16(code) {
-                Ok(status) => self.refused(status, body::explanation(message.as_bytes())),
+                Ok(status) => self.refused(status, explanation(message.as_bytes())),
                 Err(_) => self.unexpected(format!("status {code}")),
             },
             E::RegistryError { envelope, .. } => {
@@ -131,7 +113,7 @@ impl Asked<'_> {
                     envelope.errors.iter().any(|e| codes.contains(&e.code))
                 };
                 let messages = envelope.errors.iter().map(|error| error.message.as_str());
-                let message = body::explanation(messages.collect::<Vec<_>>().join(", ").as_bytes());
+                let message = explanation(messages.collect::<Vec<_>>().join(", ").as_bytes());
                 if has(&[OciErrorCode::Unauthorized]) {
                     self.unauthorized()
                 } else if has(&[OciErrorCode::BlobUnknown, OciErrorCode::NameUnknown]) {

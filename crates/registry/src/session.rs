@@ -14,9 +14,10 @@ use crate::{
     blobs::Blobs,
     body, certificates,
     challenge::Challenge,
-    credentials::{Credentials, Keyring},
+    credentials::Credentials,
     error::{Error, Result},
     failure::{Asked, Shown},
+    keyring::Keyring,
     server::{Scope, Server},
     transport::{Direction, TlsCheck, Transport},
 };

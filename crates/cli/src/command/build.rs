@@ -16,10 +16,9 @@ use stasis_store::{Image, ImageStore};
 
 use crate::{
     args::{BuildArgs, BuilderCommand, BuilderPruneArgs, ProgressStyle},
-    command::registry,
     confirm,
     failure::{Failure, Result},
-    parse, size,
+    parse, registry, size,
 };
 use origin::Origin;
 use progress::{Lines, OnlyFailures};

@@ -7,9 +7,8 @@ use stasis_registry::{Access, Credentials, Error, Found, Keyring, Place, Scope, 
 
 use crate::{
     args::registry::{LoginArgs, LogoutArgs},
-    command::registry,
     failure::{Failure, Result},
-    prompt,
+    prompt, registry,
 };
 
 /// No honest password is longer.

@@ -7,9 +7,9 @@ use stasis_store::ImageStore;
 
 use crate::{
     args::registry::PullArgs,
-    command::registry,
     failure::{Failure, Result},
     progress::{Bars, Place, Words},
+    registry,
 };
 
 pub fn run(home: &Home, args: &PullArgs) -> Result<i32> {

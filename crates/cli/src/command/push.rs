@@ -7,9 +7,9 @@ use stasis_store::ImageStore;
 
 use crate::{
     args::registry::{PushArgs, PushCompression},
-    command::registry,
     failure::{Failure, Result},
     progress::{Bars, Place, Words},
+    registry,
 };
 
 pub fn run(home: &Home, args: &PushArgs) -> Result<i32> {

@@ -16,7 +16,7 @@ use stasis_engine::Report;
 
 use super::{
     Checkpoint, Disk, Existing, Fate, LeftOut, Made, MemoryWritten, Remade, Remake, Stored, Wanted,
-    Wish, disk_elsewhere,
+    Wish, disk_elsewhere, restore::Checked, stage::remove_abandoned,
 };
 use crate::{
     error::{Error, Result},
@@ -79,7 +79,7 @@ impl Container {
     pub fn checkpoint_in_passing(&self) -> Result<Passing> {
         let parent = self.home.checkpoints();
         record::make_private_dir(&parent)?;
-        super::create::remove_abandoned(&parent, DIR_PREFIX);
+        remove_abandoned(&parent, DIR_PREFIX);
         let dir = parent.join(format!("{DIR_PREFIX}{}-{}", self.short_id(), std::process::id()));
         let came_from = self.state()?.came_from;
         let made = self.checkpoint(&Wanted {
@@ -154,7 +154,7 @@ impl Store {
 
     fn clone_one(
         &self,
-        checked: &super::Checked<'_>,
+        checked: &Checked<'_>,
         name: &str,
         clones: &Clones<'_>,
     ) -> Result<(Container, Report)> {

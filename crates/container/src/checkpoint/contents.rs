@@ -10,7 +10,11 @@ use stasis_enclosure::tar::{self, Described};
 use stasis_engine::MemoryDifference;
 use stasis_model::NsPid;
 
-use super::{DEVSHM, IMAGES, ROOTFS_DIFF, Stored, manifest, tmpfs_file, volumes};
+use super::{
+    Stored,
+    layout::{DEVSHM, IMAGES, ROOTFS_DIFF, tmpfs_file},
+    manifest, volumes,
+};
 use crate::{changes::ChangeKind, config::Mount, error::Result};
 
 const READ_BYTES: usize = 1 << 20;

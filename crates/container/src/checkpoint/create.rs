@@ -12,19 +12,22 @@ use std::{
 
 use jiff::Timestamp;
 use rustix::{
-    fs::{CWD, OFlags, RenameFlags, renameat_with},
+    fs::OFlags,
     pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, tee},
 };
 use stasis_enclosure::tar;
-use stasis_engine::{CheckpointOptions, Externals, FrozenConnections, Report};
+use stasis_engine::{CheckpointOptions, Externals, FrozenConnections};
 use stasis_model::{Loss, NamespaceKind};
 
 use super::{
-    CONFIG, Checkpoint, Checkpoints, DELETED, DESCRIPTORS, Disk, Existing, Fate, Host, IMAGES,
-    LeftOut, Maker, ROOTFS_DIFF, SHM_TARGET, SPEC_DUMP, STDIN, Stored, VERSION, Wanted, manifest,
-    rounds::{Before, MemoryWritten, Rounds},
-    stored::{self, STAGE_PREFIX},
-    tmpfs_file,
+    Checkpoint, Disk, Existing, Fate, Host, LeftOut, Made, Maker, Stored, VERSION, Wanted,
+    layout::{
+        CONFIG, DELETED, DESCRIPTORS, IMAGES, ROOTFS_DIFF, SHM_TARGET, SPEC_DUMP, STDIN, tmpfs_file,
+    },
+    manifest,
+    pre_checkpoint::Before,
+    rounds::{MemoryWritten, Rounds},
+    stage::Stage,
 };
 use crate::{
     attach::Session,
@@ -46,13 +49,6 @@ const LOG_PATIENCE: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// What is left out, how long the log was, and what is not preserved.
 type Told<'a> = (LeftOut, u64, &'a [String]);
-
-/// A checkpoint that was just made.
-#[derive(Debug)]
-pub struct Made {
-    pub stored: Stored,
-    pub report: Report,
-}
 
 impl Container {
     /// Freezes the container to disk.
@@ -141,15 +137,8 @@ impl Container {
 
     pub(super) fn stage(&self, name: &str, dir: Option<&Path>) -> Result<Stage> {
         match dir {
-            None => Stage::new(&self.own_checkpoints()),
-            Some(parent) => {
-                record::make_private_dir(parent)?;
-                stored::sweep(parent);
-                let stage = parent.join(format!("{STAGE_PREFIX}{name}-{}", std::process::id()));
-                record::remove_tree(&stage)?;
-                record::make_private_dir(&stage)?;
-                Ok(Stage { dir: stage, target: parent.join(name), id: name::draw_id()? })
-            }
+            None => Stage::new(&self.home),
+            Some(parent) => Stage::within(parent, name),
         }
     }
 
@@ -392,56 +381,6 @@ impl Container {
             made_by: Maker::Stasis,
             rounds: rounds.named.clone(),
         })
-    }
-}
-
-/// A checkpoint that is being built; nothing is left of it unless it is finished.
-pub(super) struct Stage {
-    pub dir: PathBuf,
-    pub target: PathBuf,
-    pub id: String,
-}
-
-impl Stage {
-    /// For one that shall lie among all others.
-    pub fn new(checkpoints: &Checkpoints) -> Result<Stage> {
-        let id = name::draw_id()?;
-        let dir = checkpoints.stage(&id)?;
-        Ok(Stage { dir, target: checkpoints.home.checkpoints().join(&id), id })
-    }
-
-    pub fn finish(self) -> Result<PathBuf> {
-        match self.target.exists() {
-            // What was there before is now ours, and goes with us.
-            true => renameat_with(CWD, &self.dir, CWD, &self.target, RenameFlags::EXCHANGE)
-                .context("replace", self.target.display())?,
-            false => {
-                fs::rename(&self.dir, &self.target).context("create", self.target.display())?;
-            }
-        }
-        record::sync_dir(self.target.parent().unwrap_or(Path::new("/")))?;
-        Ok(self.target.clone())
-    }
-}
-
-/// Who was killed in the middle could not clear up.
-pub(super) fn remove_abandoned(parent: &Path, prefix: &str) {
-    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let pid = name
-            .strip_prefix(prefix)
-            .and_then(|rest| rest.rsplit('-').next())
-            .and_then(|pid| pid.parse::<i32>().ok());
-        if pid.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
-            let _ = record::remove_tree(&entry.path());
-        }
-    }
-}
-
-impl Drop for Stage {
-    fn drop(&mut self) {
-        // After `finish` there is nothing of this name, or what it replaced.
-        let _ = record::remove_tree(&self.dir);
     }
 }
 

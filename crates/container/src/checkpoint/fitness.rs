@@ -3,7 +3,7 @@
 use stasis_engine::{CpuCheck, Keeping, Pages, check_restore};
 use stasis_model::{Obstacle, Subject};
 
-use super::{Host, IMAGES, LeftOut, Stored};
+use super::{Host, LeftOut, Stored, layout::IMAGES};
 use crate::{
     config::{Config, MountKind, Network, Rootfs},
     error::Result,

@@ -6,11 +6,12 @@ use std::{io::Write, path::PathBuf};
 use stasis_engine::{Parents, Previous, Report, Since, Tracking};
 
 use super::{
-    CONFIG, Compression, IMAGES, LeftOut, Stored,
+    Compression, LeftOut, Stored,
     archive::write_files,
-    create::Stage,
+    layout::{CONFIG, IMAGES},
     manifest,
     rounds::{Lies, Round, Rounds},
+    stage::Stage,
 };
 use crate::{attach::Session, error::Result, record, state::State, store::Container};
 

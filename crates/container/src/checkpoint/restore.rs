@@ -20,10 +20,11 @@ use stasis_engine::{
 };
 
 use super::{
-    Checkpoint, DELETED, DESCRIPTORS, Disk, Held, IMAGES, LeftOut, Maker, ROOTFS_DIFF, STDIN,
-    Stored, Wish,
+    Checkpoint, Disk, Held, LeftOut, Maker, Stored, Wish,
     create::{open_inside, relative},
-    disk_elsewhere, manifest, tmpfs_file,
+    disk_elsewhere,
+    layout::{DELETED, DESCRIPTORS, IMAGES, ROOTFS_DIFF, STDIN, tmpfs_file},
+    manifest,
 };
 use crate::{
     attach::Session,
@@ -32,12 +33,13 @@ use crate::{
     error::{Context, Error, Result},
     frame::{Frame, MAX_PAYLOAD_BYTES},
     inside,
-    lifecycle::{Starting, wait_readable},
-    monitor::{Mode, Order, WAIT_FOR_ALL_KINDS},
+    lifecycle::Starting,
+    monitor::protocol::{Mode, Order},
     process::ProcessId,
     record::{self, Lock},
     rootfs,
     store::{Container, Store},
+    wait::{WAIT_FOR_ALL_KINDS, wait_readable},
     wire,
 };
 

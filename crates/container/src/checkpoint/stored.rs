@@ -11,9 +11,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use stasis_engine::Parents;
+use stasis_engine::{Parents, Report};
 
-use super::{CONFIG, Checkpoint, Origin, create};
+use super::{
+    Checkpoint, Origin,
+    layout::CONFIG,
+    stage::{GONE_PREFIX, sweep},
+};
 use crate::{
     error::{Context, Error, Result},
     home::Home,
@@ -22,10 +26,6 @@ use crate::{
     store::{Container, Store, ids_in},
 };
 
-/// Names no checkpoint can have.
-pub(super) const STAGE_PREFIX: &str = ".new-";
-const GONE_PREFIX: &str = ".gone-";
-
 /// A checkpoint, and where its files lie.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Stored {
@@ -33,6 +33,13 @@ pub struct Stored {
     pub dir: PathBuf,
     /// Volumes by the names they had then, where a container was made that has others.
     pub(super) volumes: BTreeMap<String, String>,
+}
+
+/// A checkpoint that was just made.
+#[derive(Debug)]
+pub struct Made {
+    pub stored: Stored,
+    pub report: Report,
 }
 
 /// Nobody removes the checkpoint as long as this lives.
@@ -176,16 +183,6 @@ impl Checkpoints {
         self.forget_tags_of(&stored.checkpoint.id)
     }
 
-    /// A directory for one in the making.
-    pub(super) fn stage(&self, id: &str) -> Result<PathBuf> {
-        let parent = self.home.checkpoints();
-        record::make_private_dir(&parent)?;
-        sweep(&parent);
-        let dir = parent.join(format!("{STAGE_PREFIX}{id}-{}", std::process::id()));
-        record::make_private_dir(&dir)?;
-        Ok(dir)
-    }
-
     /// Removes what a new checkpoint of the same name replaces; what has a tag stays.
     pub(super) fn remove_replaced(&self, new: &Stored) -> Result<()> {
         let tags = self.tags()?;
@@ -198,12 +195,6 @@ impl Checkpoints {
         }
         Ok(())
     }
-}
-
-/// Who was killed while making or removing one could not clear up.
-pub(super) fn sweep(parent: &Path) {
-    create::remove_abandoned(parent, STAGE_PREFIX);
-    create::remove_abandoned(parent, GONE_PREFIX);
 }
 
 /// From the moment of the rename on there is no such checkpoint.

@@ -3,24 +3,16 @@
 
 use std::io::{self, BufWriter, Read};
 
-use serde::{Deserialize, Serialize};
 use stasis_oci::{Digest, MAX_DOCUMENT_BYTES, Manifest, Reference};
 use stasis_store::{Adding, Image, Silent};
 
-use super::protocol::{Link, Message, garbled};
+use super::protocol::{Link, Message, Offer, garbled};
 use crate::{
     error::{Context, Result},
     store::{Container, Store},
 };
 
 const COPY_BYTES: usize = 1 << 20;
-
-/// An image that the source has.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Offer {
-    pub manifest: Digest,
-    pub names: Vec<String>,
-}
 
 impl Offer {
     pub fn of(image: &Image) -> Offer {

@@ -5,7 +5,6 @@ use std::io::{self, BufReader, Read, Write};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use stasis_oci::Digest;
 
-use super::image::Offer;
 use crate::{
     config::Config,
     error::{Context, Error, Result},
@@ -27,6 +26,13 @@ pub(super) struct Hello {
     /// Its TCP connections go along, all of them.
     #[serde(default)]
     pub keeps_connections: bool,
+}
+
+/// An image that the source has.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Offer {
+    pub manifest: Digest,
+    pub names: Vec<String>,
 }
 
 /// One message.

@@ -10,8 +10,7 @@ use stasis_model::Loss;
 
 use super::{
     MAX_ROUNDS, RoundFigures,
-    image::Offer,
-    protocol::{Hello, Link, Message, VERSION, garbled, unexpected},
+    protocol::{Hello, Link, Message, Offer, VERSION, garbled, unexpected},
 };
 use crate::{
     attach::Session,

@@ -3,24 +3,19 @@
 use std::{
     fs::File,
     io::{self, Read, Write},
-    os::{
-        fd::{AsFd, BorrowedFd, OwnedFd},
-        unix::net::UnixListener,
-    },
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
 
 use rustix::{
     fs::{OFlags, fcntl_getfl, fcntl_setfl, fstat},
-    net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with},
     pipe::{PipeFlags, pipe_with},
-    termios::{Winsize, tcsetwinsize},
+    termios::tcsetwinsize,
 };
 
 use crate::{
-    error::{Context, Error, Result},
+    error::{Context, Result},
     frame::Size,
     log::Stream,
-    place, wire,
 };
 
 /// Bytes that wait to be read by the container; beyond it clients have to wait.
@@ -177,17 +172,13 @@ impl Streams {
     pub fn resize(&mut self, size: Size) {
         self.size = Some(size);
         if let (true, Some((_, console))) = (self.is_console, self.outputs.first()) {
-            let _ = tcsetwinsize(console, winsize(size));
+            let _ = tcsetwinsize(console, size.into());
         }
     }
 
     pub fn size(&self) -> Option<Size> {
         self.size
     }
-}
-
-pub(crate) fn winsize(size: Size) -> Winsize {
-    Winsize { ws_row: size.rows, ws_col: size.columns, ws_xpixel: 0, ws_ypixel: 0 }
 }
 
 fn would_block(error: &io::Error) -> bool {
@@ -206,30 +197,4 @@ fn name_of_pipe(fd: &OwnedFd) -> Result<String> {
 fn set_nonblocking(fd: &OwnedFd) -> Result<()> {
     let flags = fcntl_getfl(fd).context("look at", "a stream")?;
     fcntl_setfl(fd, flags | OFlags::NONBLOCK).context("change", "a stream")
-}
-
-/// Listens on a unix socket at a path of any length.
-///
-/// # Errors
-/// [`Error::Refused`] by the kernel.
-pub(crate) fn listen_at(path: &std::path::Path) -> Result<UnixListener> {
-    let _ = std::fs::remove_file(path);
-    let (_dir, short) = place::short_path(path)?;
-    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
-        .context("make", "a socket")?;
-    let address = SocketAddrUnix::new(&short).context("name", path.display())?;
-    bind(&socket, &address).context("bind", path.display())?;
-    listen(&socket, 64).context("listen at", path.display())?;
-    Ok(socket.into())
-}
-
-/// Takes the master side of a console from who connects (the runtime library's console socket).
-///
-/// # Errors
-/// [`Error::Refused`] by the kernel, [`Error::Invalid`] if none came.
-pub(crate) fn accept_console(listener: &UnixListener) -> Result<OwnedFd> {
-    let (connection, _) = listener.accept().context("accept", "the console")?;
-    let mut name = [0; 4096];
-    let fds = wire::receive_raw(&connection, &mut name)?.map(|(_, fds)| fds).unwrap_or_default();
-    fds.into_iter().next().ok_or_else(|| Error::invalid("the runtime gave no console"))
 }

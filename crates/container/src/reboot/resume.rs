@@ -4,12 +4,12 @@ use std::time::{Duration, Instant};
 
 use stasis_engine::{CpuCheck, Keeping, Pages, Report};
 
-use super::{Saved, node, order::in_order};
+use super::{node, order::in_order};
 use crate::{
     checkpoint::{LeftOut, Restoring, Wish},
     config::RestartPolicy,
     error::{Error, Result},
-    state::{State, Status},
+    state::{Saved, State, Status},
     store::{Container, Store},
 };
 

@@ -7,12 +7,12 @@ use std::{
 
 use stasis_engine::Report;
 
-use super::{CHECKPOINT, Saved, node, order::in_order};
+use super::{CHECKPOINT, node, order::in_order};
 use crate::{
     checkpoint::{Existing, Fate, LeftOut, MemoryWritten, Wanted},
     error::{Context, Error, Result},
     process::ProcessId,
-    state::{State, Status},
+    state::{Saved, State, Status},
     store::{Container, Store},
 };
 

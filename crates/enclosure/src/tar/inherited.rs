@@ -19,7 +19,7 @@ use rustix::{
 
 use super::{
     OVERLAY_PREFIX,
-    unpack::{open_beneath, own_path},
+    beneath::{open_beneath, own_path},
 };
 use crate::error::{Context, Result};
 

@@ -21,7 +21,7 @@ use tar_core::{EntryType, SparseEntry, builder::EntryBuilder};
 use super::{
     END_OF_ARCHIVE, Form, OPAQUE_ATTRIBUTE, OPAQUE_MEMBER, OPAQUE_RECORD, OVERLAY_PREFIX,
     OWN_XATTR_PREFIX, SOCKET_RECORD, WHITEOUT_PREFIX, WHITEOUTS_RECORD, XATTR_PREFIX,
-    member::refused, padding, unpack::own_path,
+    beneath::own_path, member::refused, padding,
 };
 use crate::error::{Context, Result};
 

@@ -4,19 +4,16 @@ use std::{
     ffi::OsStr,
     fs::File,
     io::{Read, Seek, SeekFrom},
-    os::{
-        fd::{AsFd, AsRawFd, OwnedFd},
-        unix::ffi::OsStrExt,
-    },
+    os::{fd::OwnedFd, unix::ffi::OsStrExt},
     path::{Path, PathBuf},
     rc::Rc,
 };
 
 use rustix::{
     fs::{
-        AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Timestamps, Uid, chmodat, chownat,
-        fchmod, fchown, futimens, linkat, makedev, mkdirat, mknodat, openat, openat2, statat,
-        symlinkat, unlinkat, utimensat,
+        AtFlags, FileType, Gid, Mode, OFlags, Timestamps, Uid, chmodat, chownat, fchmod, fchown,
+        futimens, linkat, makedev, mkdirat, mknodat, openat, statat, symlinkat, unlinkat,
+        utimensat,
     },
     io::Errno,
 };
@@ -24,6 +21,7 @@ use tar_core::EntryType;
 
 use super::{
     AUFS_PREFIX, Form, OPAQUE_ATTRIBUTE, OPAQUE_MEMBER, OVERLAY_PREFIX, WHITEOUT_PREFIX,
+    beneath::{open_beneath, own_path},
     inherited::Inherited,
     member::{Member, refused},
     source::{Ending, Source},
@@ -454,17 +452,6 @@ enum Place {
     Hidden,
 }
 
-/// Opens a path without going through any link.
-pub(super) fn open_beneath(
-    root: impl AsFd,
-    path: &Path,
-    flags: OFlags,
-) -> rustix::io::Result<OwnedFd> {
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    openat2(root, path, flags, Mode::empty(), resolve)
-}
-
 fn is_not_a_directory(error: &std::io::Error) -> bool {
     let errno = error.raw_os_error();
     [Errno::NOTDIR, Errno::LOOP].iter().any(|no| Some(no.raw_os_error()) == errno)
@@ -481,9 +468,4 @@ fn node(parent: &OwnedFd, name: &Path, kind: FileType, path: &Path) -> Result<()
 
 fn set_opaque(own: &Path, path: &Path) -> Result<()> {
     xattr::set(own, OPAQUE_ATTRIBUTE, b"y").context("set the attributes of", path.display())
-}
-
-/// Names a member without following a link that stands in its place.
-pub(super) fn own_path(dir: &OwnedFd, name: impl AsRef<Path>) -> PathBuf {
-    Path::new("/proc/self/fd").join(dir.as_raw_fd().to_string()).join(name)
 }

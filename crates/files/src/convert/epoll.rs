@@ -7,7 +7,7 @@ use crate::{
     error::Place,
     wire::{
         event::{EventpollFileEntry, EventpollTfdEntry},
-        fdinfo::FownEntry,
+        fown::FownEntry,
     },
 };
 

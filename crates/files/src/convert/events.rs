@@ -8,7 +8,7 @@ use crate::{
     error::Place,
     wire::{
         event::{EventfdFileEntry, SignalfdEntry, TimerfdEntry},
-        fdinfo::FownEntry,
+        fown::FownEntry,
     },
 };
 

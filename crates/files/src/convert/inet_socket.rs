@@ -11,7 +11,7 @@ use crate::{
     Error, Result,
     error::Place,
     wire::{
-        fdinfo::FownEntry,
+        fown::FownEntry,
         sk_inet::{InetSkEntry, IpOptsEntry, TcpOptsEntry},
         sk_opts::SkOptsEntry,
     },

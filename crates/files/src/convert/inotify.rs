@@ -7,7 +7,7 @@ use crate::{
     Error, Result,
     error::Place,
     wire::{
-        fdinfo::FownEntry,
+        fown::FownEntry,
         fsnotify::{FhEntry, InotifyFileEntry, InotifyWdEntry},
     },
 };

@@ -15,6 +15,7 @@ mod memory;
 mod mounts;
 mod namespaces;
 mod open_file;
+mod owner;
 mod packets;
 mod path_file;
 mod pipes;

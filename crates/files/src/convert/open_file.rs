@@ -7,14 +7,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use stasis_model::{
-    AsyncOwner, AsyncOwnerKind, Fifo, FileId, FileKind, Memfd, NamespaceKind, NsPid, OpenFile,
-    PathFile, PipeEnd, PipeId, Remap, SegmentId, SocketId, TcpConnection, TerminalFile, Tree,
-    TtyId,
+    Fifo, FileId, FileKind, Memfd, NamespaceKind, NsPid, OpenFile, PathFile, PipeEnd, PipeId,
+    Remap, SegmentId, SocketId, TcpConnection, TerminalFile, Tree, TtyId,
 };
 
 use super::{
     epoll, events, inet_socket, inotify,
     namespaces::namespace_id,
+    owner,
     path_file::{self, Reg},
     segments,
     source::{Input, Output},
@@ -24,7 +24,8 @@ use crate::{
     Error, Result,
     error::Place,
     wire::{
-        fdinfo::{FileEntry, FownEntry},
+        fdinfo::FileEntry,
+        fown::FownEntry,
         memfd::MemfdFileEntry,
         pidfd::{NsFileEntry, PidfdEntry},
         pipe::{FifoEntry, PipeEntry},
@@ -148,7 +149,7 @@ pub(super) fn encode(
 }
 
 fn encode_path(id: FileId, file: &OpenFile, path: &PathFile) -> Result<FileEntry> {
-    let reg = path_file::encode(id, file.flags, encode_owner(file.owner.as_ref()), path)?;
+    let reg = path_file::encode(id, file.flags, owner::encode(file.owner.as_ref()), path)?;
     Ok(FileEntry { r#type: fd_type::REG, id: id.0, reg: Some(reg), ..Default::default() })
 }
 
@@ -161,7 +162,7 @@ fn encode_file(
     file: &OpenFile,
 ) -> Result<FileEntry> {
     let flags = file.flags;
-    let fown = encode_owner(file.owner.as_ref());
+    let fown = owner::encode(file.owner.as_ref());
     let network = namespace_id(&tree.namespaces, NamespaceKind::Net);
     let mut entry = FileEntry { r#type: type_of(&file.kind), id: id.0, ..Default::default() };
     match &file.kind {
@@ -222,40 +223,6 @@ fn encode_memfd(id: FileId, flags: u32, fown: FownEntry, pos: u64, inode_id: u32
         memfd: Some(MemfdFileEntry { id: id.0, flags, pos, fown, inode_id }),
         ..Default::default()
     }
-}
-
-fn encode_owner(owner: Option<&AsyncOwner>) -> FownEntry {
-    let Some(owner) = owner else { return FownEntry::default() };
-    FownEntry {
-        uid: owner.uid,
-        euid: owner.euid,
-        signum: owner.signal,
-        pid_type: match owner.kind {
-            AsyncOwnerKind::Thread => 0,
-            AsyncOwnerKind::Process => 1,
-            AsyncOwnerKind::Group => 2,
-        },
-        pid: owner.id.0.cast_unsigned(),
-    }
-}
-
-fn decode_owner(place: Place, fown: &FownEntry) -> Result<Option<AsyncOwner>> {
-    if fown.pid == 0 {
-        return Ok(None);
-    }
-    let kind = match fown.pid_type {
-        0 => AsyncOwnerKind::Thread,
-        1 => AsyncOwnerKind::Process,
-        2 => AsyncOwnerKind::Group,
-        other => return Err(place.field("fown", format!("{other} is no kind of owner"))),
-    };
-    let id = i32::try_from(fown.pid).map_err(|_| place.field("fown", "is no process id"))?;
-    let (uid, euid, signal) = (fown.uid, fown.euid, fown.signum);
-    Ok(Some(AsyncOwner { uid, euid, signal, kind, id: NsPid(id) }))
-}
-
-pub(super) fn check_owner(place: Place, fown: &FownEntry) -> Result<()> {
-    decode_owner(place, fown).map(|_| ())
 }
 
 /// What decoding open files needs to know of the rest of the checkpoint.
@@ -398,7 +365,7 @@ impl Decoder<'_> {
             fd_type::BPFMAP => return unsupported("BPF map"),
             other => return Err(place.field("type", format!("{other} is no kind of file"))),
         };
-        Ok(OpenFile { flags, owner: decode_owner(place, &fown)?, kind })
+        Ok(OpenFile { flags, owner: owner::decode(place, &fown)?, kind })
     }
 
     /// The path record that belongs to another file.

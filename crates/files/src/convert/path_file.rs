@@ -8,11 +8,11 @@ use std::{
 
 use stasis_model::{FileId, PathFile, Remap};
 
-use super::open_file;
+use super::owner;
 use crate::{
     Error, Result,
     error::Place,
-    wire::{fdinfo::FownEntry, regfile::RegFileEntry},
+    wire::{fown::FownEntry, regfile::RegFileEntry},
 };
 
 /// The position of a file that is not to be seeked.
@@ -68,7 +68,7 @@ pub(super) fn decode(place: Place, entry: &RegFileEntry, remap: Option<Remap>) -
         mount: entry.mnt_id.filter(|mount| *mount != NO_MOUNT),
         remap,
     };
-    open_file::check_owner(place, &entry.fown)?;
+    owner::check(place, &entry.fown)?;
     Ok(Reg { flags: entry.flags, fown: entry.fown.clone(), file })
 }
 

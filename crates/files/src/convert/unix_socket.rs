@@ -10,7 +10,7 @@ use crate::{
     Result,
     error::Place,
     wire::{
-        fdinfo::FownEntry,
+        fown::FownEntry,
         sk_unix::{FilePermsEntry, UnixSkEntry},
     },
 };

@@ -1,6 +1,6 @@
 //! BPF maps.
 
-use super::fdinfo::FownEntry;
+use super::fown::FownEntry;
 
 /// `bpfmap_file_entry`
 #[derive(Clone, PartialEq, Eq, prost::Message)]

@@ -1,6 +1,6 @@
 //! Descriptors that report events.
 
-use super::fdinfo::FownEntry;
+use super::fown::FownEntry;
 
 /// `eventfd_file_entry`
 #[derive(Clone, PartialEq, Eq, prost::Message)]

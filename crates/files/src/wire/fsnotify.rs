@@ -1,6 +1,6 @@
 //! inotify(7) and fanotify(7).
 
-use super::fdinfo::FownEntry;
+use super::fown::FownEntry;
 
 /// `inotify_file_entry`
 #[derive(Clone, PartialEq, Eq, prost::Message)]

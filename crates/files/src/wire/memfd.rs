@@ -1,6 +1,6 @@
 //! Shared memory.
 
-use super::fdinfo::FownEntry;
+use super::fown::FownEntry;
 
 /// `memfd_file_entry`
 #[derive(Clone, PartialEq, Eq, prost::Message)]

@@ -16,6 +16,7 @@ pub mod event;
 pub mod extension;
 pub mod fdinfo;
 pub mod file_lock;
+pub mod fown;
 pub mod framing;
 pub mod fs;
 pub mod fsnotify;

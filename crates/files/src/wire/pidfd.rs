@@ -1,6 +1,6 @@
 //! Descriptors of processes and namespaces.
 
-use super::fdinfo::FownEntry;
+use super::fown::FownEntry;
 
 /// `pidfd_entry`
 #[derive(Clone, PartialEq, Eq, prost::Message)]

@@ -1,6 +1,6 @@
 //! Pipes and FIFOs.
 
-use super::fdinfo::FownEntry;
+use super::fown::FownEntry;
 
 /// `pipe_entry`
 #[derive(Clone, PartialEq, Eq, prost::Message)]

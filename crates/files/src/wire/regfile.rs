@@ -1,6 +1,6 @@
 //! Files with a path.
 
-use super::fdinfo::FownEntry;
+use super::fown::FownEntry;
 
 /// `reg_file_entry`
 #[derive(Clone, PartialEq, Eq, prost::Message)]

@@ -88,7 +88,7 @@ mod tests {
     use prost::Message;
 
     use crate::wire::{
-        fdinfo::FownEntry,
+        fown::FownEntry,
         fs::FsEntry,
         pipe::{FifoEntry, PipeEntry},
         remap::GhostFileEntry,

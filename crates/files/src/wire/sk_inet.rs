@@ -1,6 +1,6 @@
 //! Internet sockets.
 
-use super::{fdinfo::FownEntry, sk_opts::SkOptsEntry};
+use super::{fown::FownEntry, sk_opts::SkOptsEntry};
 
 /// `inet_sk_entry`
 #[derive(Clone, PartialEq, Eq, prost::Message)]

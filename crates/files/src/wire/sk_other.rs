@@ -1,6 +1,6 @@
 //! Netlink and packet sockets, TUN devices.
 
-use super::{fdinfo::FownEntry, sk_opts::SkOptsEntry};
+use super::{fown::FownEntry, sk_opts::SkOptsEntry};
 
 /// `netlink_sk_entry`
 #[derive(Clone, PartialEq, Eq, prost::Message)]

@@ -1,6 +1,6 @@
 //! Unix sockets and the messages in their queues.
 
-use super::{fdinfo::FownEntry, sk_opts::SkOptsEntry};
+use super::{fown::FownEntry, sk_opts::SkOptsEntry};
 
 /// `unix_sk_entry`
 #[derive(Clone, PartialEq, Eq, prost::Message)]

@@ -1,6 +1,6 @@
 //! Terminals.
 
-use super::fdinfo::FownEntry;
+use super::fown::FownEntry;
 
 /// `tty_file_entry`
 #[derive(Clone, PartialEq, Eq, prost::Message)]

@@ -9,7 +9,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::Target;
 use crate::{
     error::{Context, Result},
     port::Port,
@@ -54,7 +53,7 @@ impl Datagrams {
     }
 
     /// Passes on what lies there, in both directions, and forgets who is silent.
-    pub fn pass_on(&mut self, target: &Target) {
+    pub fn pass_on(&mut self, target: &dyn Fn(Port) -> Option<SocketAddr>) {
         self.buffer.resize(MAX_BYTES, 0);
         for _ in 0..MAX_AT_ONCE {
             let Ok((len, from)) = self.socket.recv_from(&mut self.buffer) else { break };
@@ -74,7 +73,12 @@ impl Datagrams {
         }
     }
 
-    fn send(&mut self, from: SocketAddr, len: usize, target: &Target) -> io::Result<()> {
+    fn send(
+        &mut self,
+        from: SocketAddr,
+        len: usize,
+        target: &dyn Fn(Port) -> Option<SocketAddr>,
+    ) -> io::Result<()> {
         let address = target(self.port).ok_or(io::ErrorKind::HostUnreachable)?;
         let is_there = self.clients.get(&from).is_some_and(|client| client.leads_to(address));
         if !is_there {

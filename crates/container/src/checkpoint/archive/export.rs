@@ -13,7 +13,8 @@ use stasis_enclosure::tar;
 use super::{CONFIG_DUMP, LOG, NETWORK_STATUS, STATS_DUMP, log, podman};
 use crate::{
     checkpoint::{
-        Checkpoints, DEVSHM, IMAGES, Lies, SPEC_DUMP, Stored,
+        Checkpoints, Lies, Stored,
+        layout::{DEVSHM, IMAGES, SPEC_DUMP},
         manifest::{self, Manifest, Summed},
     },
     error::{Context, Error, Result},

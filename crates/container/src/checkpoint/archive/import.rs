@@ -17,11 +17,11 @@ use stasis_enclosure::tar::{FilesLimits, unpack_files};
 use super::{CONFIG_DUMP, LOG, NETWORK_STATUS, STATS_DUMP, export::PARENT_LINK, podman};
 use crate::{
     checkpoint::{
-        CONFIG, Checkpoint, Checkpoints, DEVSHM, Disk, IMAGES, Maker, SHM_TARGET, SPEC_DUMP,
-        Stored, VERSION,
-        create::Stage,
+        Checkpoint, Checkpoints, Disk, Maker, Stored, VERSION,
+        layout::{CONFIG, DEVSHM, IMAGES, SHM_TARGET, SPEC_DUMP},
         manifest::{self, Manifest},
-        rounds::{self, PRE_CHECKPOINT},
+        rounds::{self, Lies, PRE_CHECKPOINT},
+        stage::Stage,
     },
     config::Rootfs,
     error::{Context, Error, Result},
@@ -56,7 +56,7 @@ impl StagedRound {
         &self.name
     }
 
-    pub(in crate::checkpoint) fn dir(&self) -> &Path {
+    fn dir(&self) -> &Path {
         &self.stage.dir
     }
 }
@@ -76,7 +76,7 @@ impl Checkpoints {
     /// As [`Checkpoints::unpack`].
     pub(crate) fn unpack_round(&self, input: impl Read + Send, name: &str) -> Result<StagedRound> {
         rounds::check_name(name)?;
-        let stage = Stage::new(self)?;
+        let stage = Stage::new(&self.home)?;
         unpack(input, &stage.dir)?;
         if !stage.dir.join(name).is_dir() {
             return Err(Error::invalid(format!("the archive holds no {name}")));
@@ -111,7 +111,7 @@ impl Checkpoints {
         rounds: &[StagedRound],
         fetch: Fetch<'_>,
     ) -> Result<Staged> {
-        let stage = Stage::new(self)?;
+        let stage = Stage::new(&self.home)?;
         unpack(input, &stage.dir)?;
         let dir = &stage.dir;
         if !dir.join(IMAGES).join("inventory.img").is_file() {
@@ -131,7 +131,7 @@ impl Checkpoints {
         }
         manifest::verify(dir)?;
         let mut stored = Stored::read(dir)?;
-        rounds::gather(dir, &mut stored.checkpoint, rounds)?;
+        gather(dir, &mut stored.checkpoint, rounds)?;
         Ok(Staged { stored, stage })
     }
 
@@ -218,6 +218,45 @@ impl Checkpoints {
             container,
         })
     }
+}
+
+/// Brings rounds that lay elsewhere to the checkpoint in `dir`.
+///
+/// # Errors
+/// [`Error::Invalid`] if a round is missing, or there is another one of its name.
+fn gather(dir: &Path, checkpoint: &mut Checkpoint, others: &[StagedRound]) -> Result<()> {
+    if checkpoint.rounds.iter().all(|round| round.lies == Lies::WithTheCheckpoint) {
+        return Ok(());
+    }
+    let mut sums = manifest::read(dir)?;
+    for round in &mut checkpoint.rounds {
+        if round.lies == Lies::WithTheCheckpoint {
+            continue;
+        }
+        let Some(other) = others.iter().find(|other| other.name() == round.name) else {
+            return Err(Error::invalid(format!(
+                "the archive holds only what changed since {}: give the archive of that with \
+                 --import-previous",
+                round.name
+            )));
+        };
+        let own = manifest::below(&manifest::read(other.dir())?, &round.name);
+        if manifest::digest(&own)? != round.digest {
+            return Err(Error::invalid(format!(
+                "the archive builds upon another {} than the one of --import-previous",
+                round.name
+            )));
+        }
+        let (from, to) = (other.dir().join(&round.name), dir.join(&round.name));
+        fs::rename(&from, &to).context("rename", from.display())?;
+        round.lies = Lies::WithTheCheckpoint;
+        sums.extend(own);
+    }
+    let config = serde_json::to_vec_pretty(checkpoint)
+        .map_err(|error| Error::Damaged { object: CONFIG.into(), reason: error.to_string() })?;
+    fs::write(dir.join(CONFIG), &config).context("write", CONFIG)?;
+    sums.insert(CONFIG.into(), manifest::sum_of(&config));
+    manifest::replace(dir, &sums)
 }
 
 /// Do both hold the same, but for what says how it is called?
