@@ -104,8 +104,12 @@ pub(crate) fn read_record<T: DeserializeOwned>(path: &Path) -> Result<Option<T>>
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         other => other.context("read", path.display())?,
     };
-    let record = serde_json::from_slice(&text);
-    record.map(Some).map_err(|error| Error::damaged(path.display(), error))
+    record_of(path, &text).map(Some)
+}
+
+/// The record in the text of a file.
+pub(crate) fn record_of<T: DeserializeOwned>(path: &Path, text: &[u8]) -> Result<T> {
+    serde_json::from_slice(text).map_err(|error| Error::damaged(path.display(), error))
 }
 
 /// Writes a record that nobody looks for yet.

@@ -84,7 +84,7 @@ impl LayerRecord {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             // What a file looks like of which the kernel had written no more than the name or the length.
             Ok(text) if text.iter().all(|byte| *byte == 0) => Ok(None),
-            Ok(_) => disk::read_record(&path),
+            Ok(text) => disk::record_of(&path, &text).map(Some),
             Err(error) => Err(error).context("read", path.display()),
         }
     }
