@@ -99,7 +99,7 @@ fn encode_live(
     out: &mut Output,
 ) -> Result<()> {
     let pid = process.pid;
-    for (index, thread) in live.threads.iter().enumerate() {
+    let encode_core = |(index, thread): (usize, &Thread)| {
         let seccomp = context.seccomp.mode(live, index);
         let mut core = thread::encode(thread, seccomp, context.cg_set)?;
         if index == 0 {
@@ -107,8 +107,16 @@ fn encode_live(
             // The leader's are in the part of the process.
             core.thread_core.as_mut().expect("just encoded").blk_sigset = None;
         }
-        out.single(core_file(thread.tid), &core);
-    }
+        let mut file = Output::default();
+        file.single(core_file(thread.tid), &core);
+        Ok(file)
+    };
+    let threads = &live.threads;
+    let cores: Vec<Output> = match threads.len() {
+        ..FEW => threads.iter().enumerate().map(encode_core).collect::<Result<_>>()?,
+        _ => threads.par_iter().enumerate().map(encode_core).collect::<Result<_>>()?,
+    };
+    cores.into_iter().for_each(|core| out.files.extend(core.files));
     let ids = TaskKobjIdsEntry {
         vm_id: number,
         files_id: live.descriptors.0,

@@ -17,6 +17,11 @@ const MAX_FILE: u64 = 1 << 30;
 
 /// Opens a file for reading, or says that there is none.
 pub(super) fn open(dir: &Path, name: &str) -> Result<Option<File>> {
+    Ok(open_with_len(dir, name)?.map(|(file, _)| file))
+}
+
+/// The same, and tells its length, bytes.
+fn open_with_len(dir: &Path, name: &str) -> Result<Option<(File, u64)>> {
     let path = dir.join(name);
     let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
     let file = match OpenOptions::new().read(true).custom_flags(flags).open(&path) {
@@ -25,7 +30,10 @@ pub(super) fn open(dir: &Path, name: &str) -> Result<Option<File>> {
         Err(error) => return Err(Error::io("open", path)(error)),
     };
     let metadata = file.metadata().map_err(Error::io("look at", &path))?;
-    if metadata.is_file() { Ok(Some(file)) } else { Err(corrupt(name, "is no regular file")) }
+    match metadata.is_file() {
+        true => Ok(Some((file, metadata.len()))),
+        false => Err(corrupt(name, "is no regular file")),
+    }
 }
 
 /// Length of a file, bytes.
@@ -35,23 +43,24 @@ pub(super) fn len(dir: &Path, name: &str, file: &File) -> Result<u64> {
 
 /// Reads all of a file.
 pub(super) fn read(dir: &Path, name: &str) -> Result<Option<Vec<u8>>> {
-    let Some(file) = open(dir, name)? else { return Ok(None) };
-    let len = len(dir, name, &file)?;
+    let Some((file, len)) = open_with_len(dir, name)? else { return Ok(None) };
     if len > MAX_FILE {
         return Err(corrupt(name, format!("is {len} bytes long, the limit is {MAX_FILE}")));
     }
-    head_of(dir, name, file, MAX_FILE).map(Some)
+    head_of(dir, name, (file, len), MAX_FILE).map(Some)
 }
 
 /// Reads the beginning of a file.
 pub(super) fn head(dir: &Path, name: &str, len: usize) -> Result<Option<Vec<u8>>> {
-    let file = open(dir, name)?;
+    let file = open_with_len(dir, name)?;
     file.map(|file| head_of(dir, name, file, len as u64)).transpose()
 }
 
-fn head_of(dir: &Path, name: &str, file: File, len: u64) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    file.take(len).read_to_end(&mut bytes).map_err(Error::io("read", dir.join(name)))?;
+fn head_of(dir: &Path, name: &str, (file, len): (File, u64), most: u64) -> Result<Vec<u8>> {
+    // There are many small ones: each is read by one call, and another that finds the end.
+    let expected = usize::try_from(len.min(most)).unwrap_or(0);
+    let mut bytes = Vec::with_capacity(expected + 1);
+    file.take(most).read_to_end(&mut bytes).map_err(Error::io("read", dir.join(name)))?;
     Ok(bytes)
 }
 
