@@ -23,7 +23,13 @@ fn in_busy_loop<T: Send + 'static>(
     stage: &Stage,
     busy: impl FnOnce() -> T + Send + 'static,
 ) -> anyhow::Result<T> {
-    let thread = std::thread::spawn(busy);
+    let (begins, has_begun) = std::sync::mpsc::channel();
+    let thread = std::thread::spawn(move || {
+        let _ = begins.send(());
+        busy()
+    });
+    // A thread that is being started blocks all signals.
+    has_begun.recv()?;
     stage.pause()?;
     raw::LET_GO.store(1, Ordering::SeqCst);
     Ok(thread.join().expect("nobody panics"))
