@@ -93,7 +93,6 @@ impl Births<'_, '_, '_> {
         self.memories.lend(self.family.blank(bearer)?, self.thawing)?;
         let first = births.first().map_or(0, |birth| birth.own_pid);
         let born = self.family.blank(bearer)?.bear(births).map_err(|error| taken(error, first))?;
-        births.iter().for_each(|birth| self.memories.born(bearer, NsPid(birth.own_pid)));
         self.family.add(born);
         Ok(())
     }

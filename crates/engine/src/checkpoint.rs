@@ -1,24 +1,25 @@
 //! Taking a checkpoint: survey, stop, freeze, write, settle.
 
-use std::{collections::HashMap, os::fd::AsFd, time::Instant};
+use std::{collections::HashMap, ops::Range, os::fd::AsFd, sync::Arc, time::Instant};
 
+use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use stasis_files::{DumpStats, Facts, PageOwner, Previous, Writer};
 use stasis_model::{
-    ClockReadings, FileKind, GhostContent, Loss, NamespaceKind, NsPid, Process, State, Subject,
-    TableId, Time, Tree,
+    ClockReadings, FileKind, GhostContent, Loss, NamespaceKind, NsPid, Obstacle, Process, State,
+    Subject, TableId, Time, Tree, Vma,
 };
 use stasis_objects::{
     Gathering, epoll,
     gathering::Stored,
     ghost,
-    pages::{self, Counts},
+    pages::{self, Buffer, Counts},
     process, segment,
     sharing::{self, Between},
     terminal::{self, Outside},
     unix_socket,
 };
 use stasis_plan::Job;
-use stasis_tracee::{Patient, Sleepers, StopKind, StoppedTree};
+use stasis_tracee::{FEW, Patient, ProcDir, Sleepers, StopKind, StoppedTree};
 
 use crate::{
     connections::Frozen,
@@ -28,6 +29,8 @@ use crate::{
     facade::{CheckpointOptions, Error, Fate, Report, Stats},
     ipc, namespaces, own_limit, patience,
     phases::Phases,
+    processor::OneProcessor,
+    read_ahead,
     restore::job_of,
     survey,
     tracking::{Since, Untouched},
@@ -193,17 +196,29 @@ fn write(
     let facts = Facts { ipc: sysctls, ..facts };
     let stored = std::mem::take(&mut gathering.stored);
     let frozen = &gathering.tree;
-    // Contents are slow to move and trees of many tasks have many files: each on a processor of its own.
-    let counts = std::thread::scope(|scope| -> Result<Counts, Error> {
-        let writing = scope.spawn(|| writer.write_tree(frozen, &facts));
-        let deadline = Deadline::of(options);
+    let deadline = Deadline::of(options);
+    let write_contents = || -> Result<Counts, Error> {
         let counts = write_pages((tree, untouched), frozen, writer, deadline)?;
         write_stored(stored, frozen, writer, deadline)?;
-        phases.end("pages");
-        let written = writing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        written?;
         Ok(counts)
-    })?;
+    };
+    // Contents are slow to move and trees of many tasks have many files: each on a processor of its own.
+    // To wake another one for few files takes longer than to write them.
+    let counts = if frozen.nr_threads() < FEW {
+        let counts = write_contents()?;
+        phases.end("pages");
+        writer.write_tree(frozen, &facts)?;
+        counts
+    } else {
+        std::thread::scope(|scope| -> Result<Counts, Error> {
+            let writing = scope.spawn(|| writer.write_tree(frozen, &facts));
+            let counts = write_contents()?;
+            phases.end("pages");
+            let written = writing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            written?;
+            Ok(counts)
+        })?
+    };
     writer.write_stats(&dump_stats(phases, counts))?;
     writer.finish(frozen)?;
     let bytes_written = writer.bytes_written()?;
@@ -266,13 +281,9 @@ fn freeze<'a>(
     gathering.tree.clocks = Some(clocks);
     gathering.terminals.outside = outside;
     note_ids(tree, &mut gathering);
-    let procs: Vec<_> = tree.patients().iter().map(Patient::proc).collect();
-    let (own, nested) = namespaces::survey(procs[0], &procs[1..])?;
-    gathering.obstacles.extend(nested);
-    gathering.obstacles.extend(namespaces::obstacles(procs[0], &own, &options.externals));
-    gathering
-        .obstacles
-        .extend(sharing::obstacles(procs.iter().copied(), Between::ProcessesAndThreads)?);
+    let procs: Vec<Arc<ProcDir>> = tree.patients().iter().map(Patient::shared_proc).collect();
+    let (own, _) = namespaces::survey(&procs[0], &[])?;
+    gathering.obstacles.extend(namespaces::obstacles(&procs[0], &own, &options.externals));
     gathering.tree.namespaces =
         namespaces::freeze(tree.patients()[0].proc(), own, &options.externals.mounts)?;
     if gathering.tree.namespaces.owns(NamespaceKind::Ipc) {
@@ -282,25 +293,38 @@ fn freeze<'a>(
         let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::DIRECTORY;
         gathering.root = Some(tree.patients()[0].proc().open_file("root", flags)?);
     }
-    if procs_have_sockets(tree) {
-        gathering.unix_sockets = unix_socket::survey(tree.patients()[0].proc())?;
-    }
     let mut tables: HashMap<TableId, i32> = HashMap::new();
-    for index in 0..tree.patients().len() {
-        Deadline::of(options).check_phase()?;
-        let patient = &mut tree.patients_mut()[index];
-        let stopped_at = clocks.monotonic.as_nanoseconds();
-        let live = process::freeze(patient, sleepers, stopped_at, &mut gathering)?;
-        tables.entry(live.descriptors).or_insert(patient.pid());
-        let process = describe(patient, live, options)?;
-        gathering.tree.processes.push(process);
-    }
+    let stopped_at = clocks.monotonic.as_nanoseconds();
+    let few = tree.patients().iter().map(|patient| patient.threads().len()).sum::<usize>() < FEW;
+    let processor = OneProcessor::hold_if_idle();
+    let shared = std::thread::scope(|scope| {
+        // It needs none of their remote calls.
+        let look = || {
+            processor.as_ref().inspect(|processor| processor.let_me_out());
+            shared_or_not(&procs)
+        };
+        let looking = (!few).then(|| scope.spawn(look));
+        read_ahead::freeze_each(tree.patients_mut(), processor.as_ref(), |patient, texts| {
+            Deadline::of(options).check_phase()?;
+            let live = process::freeze(patient, texts, (sleepers, stopped_at), &mut gathering)?;
+            tables.entry(live.descriptors).or_insert(patient.pid());
+            let process = describe(patient, live, (options, &gathering))?;
+            gathering.tree.processes.push(process);
+            Ok(())
+        })?;
+        match looking {
+            Some(looking) => {
+                looking.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            }
+            None => shared_or_not(&procs),
+        }
+    })?;
+    drop(processor);
+    gathering.obstacles.extend(shared);
     let connections = Frozen::freeze(&mut gathering, options.connections, options.root)?;
     unix_socket::check_peers(&mut gathering);
     epoll::resolve(&mut gathering, &|table| tables.get(&table).copied())?;
     add_zombies(tree, &mut gathering);
-    // The root's own parent is not of the tree.
-    gathering.tree.processes[0].parent = None;
     check_plan(&mut gathering, options);
     terminal::resolve(&mut gathering)?;
     if !gathering.obstacles.is_empty() {
@@ -312,6 +336,14 @@ fn freeze<'a>(
     Ok((gathering, connections))
 }
 
+/// What processes or threads share that they must not, or do not share as they must.
+fn shared_or_not(procs: &[Arc<ProcDir>]) -> Result<Vec<Obstacle>, Error> {
+    let procs: Vec<&ProcDir> = procs.iter().map(AsRef::as_ref).collect();
+    let (_, mut obstacles) = namespaces::survey(procs[0], &procs[1..])?;
+    obstacles.extend(sharing::obstacles(procs, Between::ProcessesAndThreads)?);
+    Ok(obstacles)
+}
+
 /// What could never be made again is not frozen.
 fn check_plan(gathering: &mut Gathering, options: &CheckpointOptions<'_>) {
     let wanted = if options.shell_job { Job::Shell } else { Job::Own };
@@ -319,17 +351,6 @@ fn check_plan(gathering: &mut Gathering, options: &CheckpointOptions<'_>) {
     if let Err(impossible) = stasis_plan::steps(&gathering.tree, job, &|_| false) {
         gathering.obstacle(Subject::Tree, impossible.to_string(), None);
     }
-}
-
-fn procs_have_sockets(tree: &StoppedTree) -> bool {
-    let is_socket = |patient: &Patient, fd: &i32| {
-        let link = patient.proc().read_link(format!("fd/{fd}"));
-        link.is_ok_and(|link| link.as_os_str().as_encoded_bytes().starts_with(b"socket:"))
-    };
-    tree.patients().iter().any(|patient| {
-        let fds = patient.proc().descriptors().unwrap_or_default();
-        fds.iter().any(|fd| is_socket(patient, fd))
-    })
 }
 
 fn note_ids(tree: &StoppedTree, gathering: &mut Gathering) {
@@ -347,9 +368,9 @@ fn note_ids(tree: &StoppedTree, gathering: &mut Gathering) {
 fn describe(
     patient: &Patient,
     live: stasis_model::Live,
-    options: &CheckpointOptions<'_>,
+    (options, gathering): (&CheckpointOptions<'_>, &Gathering),
 ) -> Result<Process, Error> {
-    let status = patient.proc().status()?;
+    let status = patient.status();
     let own = |ids: &[i32]| NsPid(ids.last().copied().unwrap_or(0));
     let (group, session) = (own(&status.namespace_groups), own(&status.namespace_sessions));
     let is_root = patient.pid() == options.root;
@@ -364,12 +385,10 @@ fn describe(
         StopKind::Running => None,
         StopKind::JobControl(signal) => Some(signal),
     };
-    let parent_status =
-        stasis_tracee::ProcDir::open(patient.parent()).and_then(|proc| proc.status());
-    let parent = parent_status.ok().map(|status| own(&status.namespace_pids));
     Ok(Process {
         pid: NsPid(patient.own_pid()),
-        parent,
+        // The root's own parent is not of the tree.
+        parent: gathering.own_id(patient.parent()),
         group,
         session,
         name: live.leader().name.clone(),
@@ -405,22 +424,51 @@ pub fn read_clocks() -> ClockReadings {
     }
 }
 
+/// Several processes are taken at a time.
 fn write_pages(
     (tree, untouched): (&StoppedTree, &Untouched),
     frozen: &Tree,
     writer: &Writer,
     deadline: Deadline,
 ) -> Result<Counts, Error> {
-    let mut counts = Counts::default();
-    for patient in tree.patients() {
+    let memory = |patient: &Patient| {
         let pid = NsPid(patient.own_pid());
-        let Some(live) = frozen.process(pid).and_then(Process::live) else { continue };
-        let pages = writer.pages(PageOwner::Process(pid))?;
-        let mut sink = Pages { pages, deadline };
-        counts += pages::freeze(patient, &live.memory.vmas, untouched.of(patient), &mut sink)?;
-        sink.pages.finish()?;
+        let vmas = &frozen.process(pid).and_then(Process::live)?.memory.vmas;
+        Some(Memory { proc: patient.shared_proc(), pid, vmas, untouched: untouched.of(patient) })
+    };
+    // A patient is for one thread alone.
+    let memories: Vec<Memory<'_>> = tree.patients().iter().filter_map(memory).collect();
+    let write = |buffer: &mut Buffer, memory: &Memory<'_>| memory.write(writer, deadline, buffer);
+    match memories.as_slice() {
+        [one] => write(&mut Buffer::default(), one),
+        many => many
+            .par_iter()
+            .map_init(Buffer::default, write)
+            .try_reduce(Counts::default, |one, other| Ok(one + other)),
     }
-    Ok(counts)
+}
+
+/// Private memory of one process.
+struct Memory<'a> {
+    proc: Arc<ProcDir>,
+    pid: NsPid,
+    vmas: &'a [Vma],
+    untouched: &'a [Range<u64>],
+}
+
+impl Memory<'_> {
+    fn write(
+        &self,
+        writer: &Writer,
+        deadline: Deadline,
+        buffer: &mut Buffer,
+    ) -> Result<Counts, Error> {
+        let pages = writer.pages(PageOwner::Process(self.pid))?;
+        let mut sink = Pages { pages, deadline };
+        let counts = pages::freeze((&self.proc, self.vmas), self.untouched, &mut sink, buffer)?;
+        sink.pages.finish()?;
+        Ok(counts)
+    }
 }
 
 fn write_stored(

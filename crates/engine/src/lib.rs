@@ -6,6 +6,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod abandoned;
+mod ahead;
 mod births;
 mod checkpoint;
 mod connections;
@@ -27,6 +28,7 @@ mod phases;
 mod pids;
 mod pre_dump;
 mod processor;
+mod read_ahead;
 mod reading;
 mod restore;
 mod root;

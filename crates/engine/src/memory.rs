@@ -4,6 +4,7 @@
 //! they are born with it, the kernel keeps equal pages once, and only what differs is read. All others
 //! are given everything by one batch when all are born.
 
+mod comparing;
 mod filling;
 mod parcel;
 
@@ -12,13 +13,13 @@ use std::{
     rc::Rc,
 };
 
-use stasis_files::{PageOwner, Reader};
-use stasis_model::{Live, NsPid, Process, Protection, TableId, Tree};
+use stasis_files::Reader;
+use stasis_model::{Live, NsPid, Process, Protection, SignalMask, TableId, Tree};
 use stasis_objects::{
     Thawing,
     address_space::{self, MappedFile},
     content::PageSource,
-    inheritance::{self, Inheritance, Memory},
+    inheritance::{self, Inheritance},
     pages, process, protection_key,
     system_v::attachment,
 };
@@ -26,7 +27,9 @@ use stasis_plan::Step;
 use stasis_proctext::maps::Mapping;
 use stasis_tracee::{Blank, Channel};
 
+pub use self::comparing::{Compared, Comparer};
 use self::{
+    comparing::Pair,
     filling::Filling,
     parcel::{MappedFiles, Parcel, duplicate},
 };
@@ -50,18 +53,23 @@ pub struct Memories<'a> {
     mapped: MappedFiles,
     /// What a blank has mapped; all are born of one.
     of_blank: Vec<Mapping>,
-    lenders: BTreeSet<NsPid>,
+    /// Signals that a blank ignores.
+    ignored: SignalMask,
+    lending: &'a Lending,
     lent: BTreeMap<NsPid, Rc<Lent>>,
-    /// Whose memory a process was born with, if not a blank's.
-    born_with: BTreeMap<NsPid, Rc<Lent>>,
-    buffers: inheritance::Buffers,
     nr_pages: u64,
+}
+
+/// Who is to have its memory before it bears children, and who is born with it.
+#[derive(Default)]
+pub struct Lending {
+    lenders: BTreeSet<NsPid>,
+    /// By heir.
+    lender_of: BTreeMap<NsPid, NsPid>,
 }
 
 /// Memory that was given before others were born with it.
 struct Lent {
-    pid: NsPid,
-    source: StoredPages,
     /// Of each mapping, until the rest is given.
     protections: Vec<Protection>,
     present: Vec<Mapping>,
@@ -111,10 +119,10 @@ impl Contents {
 }
 
 impl<'a> Memories<'a> {
-    /// `root` is the blank that all others are born of, by `steps`.
+    /// `root` is the blank that all others are born of.
     pub fn new(
         (tree, reader): (&'a Tree, &'a Reader),
-        steps: &[Step],
+        lending: &'a Lending,
         (root, channel): (&Blank, &'a Channel),
         processor: Option<&'a OneProcessor>,
     ) -> Result<Self, Error> {
@@ -125,10 +133,9 @@ impl<'a> Memories<'a> {
             processor,
             mapped: MappedFiles::default(),
             of_blank: root.proc().maps()?,
-            lenders: lenders(tree, steps),
+            ignored: SignalMask(root.proc().status()?.ignored),
+            lending,
             lent: BTreeMap::new(),
-            born_with: BTreeMap::new(),
-            buffers: inheritance::Buffers::default(),
             nr_pages: 0,
         })
     }
@@ -141,13 +148,15 @@ impl<'a> Memories<'a> {
     /// Gives a process that is about to bear children its contents, if they have some of them.
     pub fn lend(&mut self, blank: &mut Blank, thawing: &mut Thawing) -> Result<(), Error> {
         let pid = NsPid(blank.own_pid());
-        let process = self.tree.process(pid).filter(|_| self.lenders.contains(&pid));
+        let process = self.tree.process(pid).filter(|_| self.lending.lenders.contains(&pid));
         let Some(live) = process.and_then(Process::live) else { return Ok(()) };
         if self.lent.contains_key(&pid) {
             return Ok(());
         }
         let mut parcel = Parcel::new(self.channel);
-        let contents = self.open_contents(pid, live, thawing, &mut parcel)?;
+        let pair = (pid, self.lending.lender_of.get(&pid).copied());
+        let compared = Comparer::new(self.tree, self.reader).compare(pair)?;
+        let contents = self.open_contents(live, compared, thawing, &mut parcel)?;
         let is_large = contents.is_large();
         if is_large {
             self.processor.inspect(|processor| processor.let_out(blank.pid()));
@@ -163,42 +172,57 @@ impl<'a> Memories<'a> {
         }
         self.nr_pages += contents.inheritance.nr_missing();
         let present = blank.proc().maps()?;
-        self.lent.insert(pid, Rc::new(Lent { pid, source: contents.source, protections, present }));
+        self.lent.insert(pid, Rc::new(Lent { protections, present }));
         Ok(())
     }
 
-    /// Notes a birth.
-    pub fn born(&mut self, bearer: NsPid, child: NsPid) {
-        let memory = self.lent.get(&bearer).or_else(|| self.born_with.get(&bearer)).cloned();
-        self.born_with.extend(memory.map(|memory| (child, memory)));
-    }
-
-    /// Gives all processes what they do not have yet.
-    pub fn fill(&mut self, family: &mut Family, thawing: &mut Thawing) -> Result<(), Error> {
+    /// Gives all processes what they do not have yet; `compared` are those of [`Lending::heirs`].
+    pub fn fill(
+        &mut self,
+        compared: impl Iterator<Item = Result<Compared, Error>>,
+        family: &mut Family,
+        thawing: &mut Thawing,
+    ) -> Result<(), Error> {
         // While one is filled the next is prepared, and if it has much to read begun as well.
         let mut begun: Option<Begun> = None;
-        for process in live_processes(self.tree) {
-            let live = process.live().expect("live processes only");
-            let prepared = self.prepare(process.pid, live, thawing)?;
-            // Received descriptors get the lowest free numbers, which a shared table must not confuse.
-            let is_first = |begun: &mut Begun| begun.table == live.descriptors || !begun.is_large;
-            if let Some(first) = begun.take_if(is_first) {
-                first.finish(family)?;
-            }
-            let is_large = prepared.is_large();
-            let filling = self.begin(family.blank(process.pid)?, live, prepared)?;
-            let next = Begun { pid: process.pid, table: live.descriptors, is_large, filling };
-            if let Some(before) = begun.replace(next) {
-                before.finish(family)?;
-            }
+        for lender in live_processes(self.tree).filter(|process| self.lending.lends(process)) {
+            self.fill_one(lender.pid, None, &mut begun, (family, thawing))?;
+        }
+        for compared in compared {
+            let compared = compared?;
+            self.fill_one(compared.pid, Some(compared), &mut begun, (family, thawing))?;
         }
         begun.map_or(Ok(()), |last| last.finish(family))
+    }
+
+    fn fill_one(
+        &mut self,
+        pid: NsPid,
+        compared: Option<Compared>,
+        begun: &mut Option<Begun>,
+        (family, thawing): (&mut Family, &mut Thawing),
+    ) -> Result<(), Error> {
+        let live = self.tree.process(pid).and_then(Process::live).expect("live processes only");
+        let prepared = self.prepare(pid, live, compared, thawing)?;
+        // Received descriptors get the lowest free numbers, which a shared table must not confuse.
+        let is_first = |begun: &mut Begun| begun.table == live.descriptors || !begun.is_large;
+        if let Some(first) = begun.take_if(is_first) {
+            first.finish(family)?;
+        }
+        let is_large = prepared.is_large();
+        let filling = self.begin(family.blank(pid)?, live, prepared)?;
+        let next = Begun { pid, table: live.descriptors, is_large, filling };
+        match begun.replace(next) {
+            Some(before) => before.finish(family),
+            None => Ok(()),
+        }
     }
 
     fn prepare(
         &mut self,
         pid: NsPid,
         live: &Live,
+        compared: Option<Compared>,
         thawing: &mut Thawing,
     ) -> Result<Prepared, Error> {
         let mut parcel = Parcel::new(self.channel);
@@ -210,26 +234,22 @@ impl<'a> Memories<'a> {
             cwd: next().ok_or_else(missing)?,
             root: next(),
         };
-        let contents = match self.lent.contains_key(&pid) {
-            true => None,
-            false => Some(self.open_contents(pid, live, thawing, &mut parcel)?),
-        };
+        let contents = compared
+            .map(|compared| self.open_contents(live, compared, thawing, &mut parcel))
+            .transpose()?;
         Ok(Prepared { parcel, fs, contents })
     }
 
     fn open_contents(
         &mut self,
-        pid: NsPid,
         live: &Live,
+        compared: Compared,
         thawing: &mut Thawing,
         parcel: &mut Parcel,
     ) -> Result<Contents, Error> {
-        let stored = self.reader.pages(PageOwner::Process(pid))?.ok_or_else(|| {
-            Error::Failed(format!("the checkpoint has no list of pages for process {pid}"))
-        })?;
-        let source = StoredPages::new(stored);
-        let lender = self.born_with.get(&pid).cloned();
-        let inheritance = self.inheritance(live, &source, lender.as_deref())?;
+        let Compared { pid, source, inheritance } = compared;
+        let lender = self.lending.lender_of.get(&pid).and_then(|lender| self.lent.get(lender));
+        let lender = lender.cloned();
         let mut pages = Vec::new();
         for fd in source.files() {
             pages.push(parcel.add(duplicate(fd)?));
@@ -243,28 +263,6 @@ impl<'a> Memories<'a> {
             mapped.insert(file, parcel.add(duplicate(self.mapped.get(file, thawing)?)?));
         }
         Ok(Contents { source, inheritance, lender, pages, mapped })
-    }
-
-    fn inheritance(
-        &mut self,
-        live: &Live,
-        source: &StoredPages,
-        lender: Option<&Lent>,
-    ) -> Result<Inheritance, Error> {
-        let heir = Memory { vmas: &live.memory.vmas, source };
-        let of_lender = lender.and_then(|lent| {
-            let memory = &self.tree.process(lent.pid)?.live()?.memory;
-            inheritance::is_likely(&live.memory, memory)
-                .then_some(Memory { vmas: &memory.vmas, source: &lent.source })
-        });
-        match of_lender {
-            None => Ok(Inheritance::none(heir)),
-            Some(lender) => {
-                Inheritance::between(heir, lender, &mut self.buffers).map_err(|error| {
-                    Error::Failed(format!("stored pages cannot be compared: {error}"))
-                })
-            }
-        }
     }
 
     /// Begins to give a blank all that was prepared. Its table of descriptors is empty but for the
@@ -297,7 +295,7 @@ impl<'a> Memories<'a> {
             filling.run_if_large(blank)?;
         }
         address_space::thaw_guards(&live.memory, &mut filling.batch);
-        process::thaw(live, &prepared.fs, &mut filling.batch);
+        process::thaw(live, &prepared.fs, self.ignored, &mut filling.batch);
         close_all_but(self.channel.remote_fd(), &mut filling.batch);
         // For most processes this is the one batch of all.
         filling.start(blank)?;
@@ -341,32 +339,56 @@ impl<'a> Memories<'a> {
     }
 }
 
-/// Who is to have its memory before it bears children.
-fn lenders(tree: &Tree, steps: &[Step]) -> BTreeSet<NsPid> {
-    let mut lenders = BTreeSet::new();
-    // Helpers have what they were born with.
-    let mut lender_of: BTreeMap<NsPid, NsPid> = BTreeMap::new();
-    let live = |pid: NsPid| tree.process(pid).and_then(Process::live);
-    for step in steps {
-        let (bearer, child) = match *step {
-            Step::Bear { parent, child, .. } => (parent, child),
-            Step::BearSibling { elder, child } => (elder, child),
-            Step::LeadSession { .. }
-            | Step::JoinGroup { .. }
-            | Step::EndHelper { .. }
-            | Step::Adopt { .. }
-            | Step::StopAdopting { .. } => continue,
-        };
-        let lender = match live(bearer) {
-            Some(_) => bearer,
-            None => *lender_of.get(&bearer).unwrap_or(&bearer),
-        };
-        lender_of.insert(child, lender);
-        if let (Some(heir), Some(own)) = (live(child), live(lender))
-            && inheritance::is_likely(&heir.memory, &own.memory)
-        {
-            lenders.insert(lender);
+impl Lending {
+    /// Finds out from the births that there will be.
+    pub fn of(tree: &Tree, steps: &[Step]) -> Self {
+        let mut lending = Lending::default();
+        // Helpers have what they were born with.
+        let mut owner_of: BTreeMap<NsPid, NsPid> = BTreeMap::new();
+        let live = |pid: NsPid| tree.process(pid).and_then(Process::live);
+        let births = || steps.iter().filter_map(birth);
+        for (bearer, child) in births() {
+            let owner = match live(bearer) {
+                Some(_) => bearer,
+                None => *owner_of.get(&bearer).unwrap_or(&bearer),
+            };
+            owner_of.insert(child, owner);
+            if let (Some(heir), Some(own)) = (live(child), live(owner))
+                && inheritance::is_likely(&heir.memory, &own.memory)
+            {
+                lending.lenders.insert(owner);
+            }
         }
+        for (bearer, child) in births() {
+            let lender = match lending.lenders.contains(&bearer) {
+                true => Some(bearer),
+                false => lending.lender_of.get(&bearer).copied(),
+            };
+            lending.lender_of.extend(lender.map(|lender| (child, lender)));
+        }
+        lending
     }
-    lenders
+
+    fn lends(&self, process: &Process) -> bool {
+        self.lenders.contains(&process.pid)
+    }
+
+    /// Those who are given all their memory after all births, and whose they are born with.
+    pub fn heirs(&self, tree: &Tree) -> Vec<Pair> {
+        let heirs = live_processes(tree).filter(|process| !self.lends(process));
+        heirs.map(|heir| (heir.pid, self.lender_of.get(&heir.pid).copied())).collect()
+    }
+}
+
+/// Who bears whom.
+fn birth(step: &Step) -> Option<(NsPid, NsPid)> {
+    match *step {
+        Step::Bear { parent, child, .. } => Some((parent, child)),
+        Step::BearSibling { elder, child } => Some((elder, child)),
+        Step::LeadSession { .. }
+        | Step::JoinGroup { .. }
+        | Step::EndHelper { .. }
+        | Step::Adopt { .. }
+        | Step::StopAdopting { .. } => None,
+    }
 }

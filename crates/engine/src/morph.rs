@@ -50,12 +50,7 @@ pub fn threads(
         .collect();
     // The leader first: filters for all threads come from it, before they change their rights.
     blank.run(&batches[0])?;
-    for (index, batch) in batches.iter().enumerate().skip(1) {
-        blank.start(index, batch)?;
-    }
-    for (index, batch) in batches.iter().enumerate().skip(1) {
-        blank.finish(index, batch)?;
-    }
+    blank.run_in_others(&batches[1..])?;
     Ok(())
 }
 

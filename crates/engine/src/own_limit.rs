@@ -1,6 +1,9 @@
 //! Our own limit of open descriptors: we have those of a whole tree open.
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::{
+    fs::{Mode, OFlags},
+    process::{Resource, Rlimit, getrlimit, setrlimit},
+};
 
 /// Raises the soft limit to the hard one until it is dropped.
 pub struct Raised {
@@ -11,7 +14,20 @@ pub struct Raised {
 pub fn raise() -> Raised {
     let before = getrlimit(Resource::Nofile);
     set(&Rlimit { current: before.maximum, maximum: before.maximum });
+    make_room();
     Raised { before }
+}
+
+/// Makes our table of descriptors large as long as we are alone: the kernel makes a process of several
+/// threads wait ten milliseconds and more whenever its table grows (`synchronize_rcu` in `expand_fdtable`).
+fn make_room() {
+    const MANY: i32 = 4096;
+    // The directory has a link for each thread, besides its own two.
+    let alone = rustix::fs::stat("/proc/self/task").is_ok_and(|task| task.st_nlink == 3);
+    if alone && let Ok(any) = rustix::fs::open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) {
+        // What is opened here is closed again; a limit below that number leaves things as they were.
+        let _ = rustix::io::fcntl_dupfd_cloexec(&any, MANY);
+    }
 }
 
 impl Drop for Raised {

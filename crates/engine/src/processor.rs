@@ -1,9 +1,10 @@
-//! One processor for a whole restore.
+//! One processor for a whole restore, and for the freezing of a checkpoint.
 //!
 //! A blank that stands on another processor must wake that one for each batch, and wake us when it is
 //! through: several times the cost of the batch itself, most of all on a virtual machine whose idle
 //! processors sleep. So we and the blanks stay on one processor, and only those with much memory to
-//! read are let go where there is room. In the end all have what they would have inherited.
+//! read are let go where there is room. In the end all have what they would have inherited. A task under
+//! checkpoint gets back what it had ([`stasis_tracee::Patient::stay_on`]).
 
 use rustix::{process::Pid, thread::CpuSet};
 use stasis_objects::scheduling;
@@ -12,6 +13,7 @@ use stasis_objects::scheduling;
 #[derive(Debug)]
 pub struct OneProcessor {
     before: CpuSet,
+    number: usize,
     held: CpuSet,
     /// What tasks get in the end. Who may run everywhere is bound to nothing: processors may be added later.
     inherited: CpuSet,
@@ -22,15 +24,34 @@ impl OneProcessor {
     pub fn hold() -> Option<Self> {
         let before = rustix::thread::sched_getaffinity(None).ok()?;
         let inherited = if scheduling::is_everywhere(&before) { every() } else { before };
+        let number = rustix::thread::sched_getcpu();
         let mut held = CpuSet::new();
-        held.set(rustix::thread::sched_getcpu());
+        held.set(number);
         rustix::thread::sched_setaffinity(None, &held).ok()?;
-        Some(OneProcessor { before, held, inherited })
+        Some(OneProcessor { before, number, held, inherited })
+    }
+
+    /// The same, if the other processors have little to do. Where there is work for all, tasks that are bound to one
+    /// would wait for their turn there, and nobody sleeps who must be woken.
+    pub fn hold_if_idle() -> Option<Self> {
+        let text = std::fs::read("/proc/loadavg").ok()?;
+        let running = stasis_proctext::loadavg::running(&text).ok()?;
+        (running <= scheduling::nr_online() / 2).then(OneProcessor::hold).flatten()
+    }
+
+    /// The number of the processor.
+    pub fn number(&self) -> usize {
+        self.number
     }
 
     /// Takes in a task that was not born of us.
     pub fn take_in(&self, tid: i32) {
         allow(tid, &self.held);
+    }
+
+    /// Lets the calling thread of ours, which works beside, run where we might.
+    pub fn let_me_out(&self) {
+        let _ = rustix::thread::sched_setaffinity(None, &self.before);
     }
 
     /// Lets a task run where it would if nothing had been held.

@@ -3,6 +3,7 @@
 use std::{
     os::fd::{AsFd, OwnedFd},
     path::Path,
+    thread,
 };
 
 use rustix::fs::OFlags;
@@ -14,13 +15,14 @@ use stasis_tracee::Channel;
 
 use crate::{
     abandoned::Abandoned,
+    ahead,
     births::Births,
     connections::{self, Thawed},
     contents::Directory,
     facade::{Error, Pages, Report, RestoreOptions, RestoreRoot, Restored, Stats},
-    family::{Family, live_processes},
+    family::{Family, has_many_threads, live_processes},
     host, ipc,
-    memory::Memories,
+    memory::{Comparer, Lending, Memories},
     morph, namespaces, own_limit,
     phases::Phases,
     pids,
@@ -53,21 +55,28 @@ pub fn restore(options: RestoreOptions<'_>) -> Result<Restored, Error> {
     let mut thawing = Thawing::new(&tree, &contents, namespace_root, inherited);
     thawing.losses.extend(unread);
     thawing.losses.extend(ipc::thaw(host_root, &tree, &contents)?);
-    let mut memories = Memories::new((&tree, &reader), &steps, (&root, &channel), processor)?;
+    let lending = Lending::of(&tree, &steps);
+    let mut memories = Memories::new((&tree, &reader), &lending, (&root, &channel), processor)?;
     let mut family = Family::of(root);
-    let births = Births {
-        tree: &tree,
-        terminals: &terminals,
-        channel: &channel,
-        family: &mut family,
-        memories: &mut memories,
-        thawing: &mut thawing,
-    };
-    births.play(&steps)?;
-    phases.end("births");
-    family.give_terminals(&tree, &channel, &mut thawing, &mut terminals)?;
-    make_sockets(&mut family, &tree, connections.as_ref(), &mut thawing)?;
-    memories.fill(&mut family, &mut thawing)?;
+    thread::scope(|scope| {
+        let mut comparer = Comparer::new(&tree, &reader);
+        let heirs = lending.heirs(&tree).into_iter();
+        let compared = heirs.map(move |pair| comparer.compare(pair));
+        let compared = ahead::of(scope, compared, |_| 0, processor);
+        let births = Births {
+            tree: &tree,
+            terminals: &terminals,
+            channel: &channel,
+            family: &mut family,
+            memories: &mut memories,
+            thawing: &mut thawing,
+        };
+        births.play(&steps)?;
+        phases.end("births");
+        family.give_terminals(&tree, &channel, &mut thawing, &mut terminals)?;
+        make_sockets(&mut family, &tree, connections.as_ref(), &mut thawing)?;
+        memories.fill(compared, &mut family, &mut thawing)
+    })?;
     for (pid, patches) in &patches {
         vdso::patch(family.blank(*pid)?, patches)?;
     }
@@ -76,7 +85,7 @@ pub fn restore(options: RestoreOptions<'_>) -> Result<Restored, Error> {
     family.give_files(&tree, &channel, &mut thawing)?;
     phases.end("files");
     family.end_zombies(&tree)?;
-    give_threads(&mut family, &tree, &channel, &mut thawing)?;
+    give_threads(&mut family, &tree, (&channel, processor), &mut thawing)?;
     phases.end("threads");
     let by_own = family.host_ids();
     descriptor::thaw_owners(&thawing, &|own: NsPid| by_own.get(&own.0).copied())?;
@@ -157,7 +166,7 @@ fn make_sockets(
 fn give_threads(
     family: &mut Family,
     tree: &Tree,
-    channel: &Channel,
+    (channel, processor): (&Channel, Option<&OneProcessor>),
     thawing: &mut Thawing,
 ) -> Result<(), Error> {
     let bounding = own_bounding_set();
@@ -165,6 +174,9 @@ fn give_threads(
         let live = process.live().expect("live processes only");
         let blank = family.blank(process.pid)?;
         process::thaw_from_outside(blank, live, thawing)?;
+        if has_many_threads(live) {
+            processor.inspect(|processor| processor.let_out(blank.pid()));
+        }
         morph::threads(blank, tree, live, bounding, channel)?;
         for (thread, frozen) in blank.threads().iter().zip(&live.threads) {
             stasis_objects::scheduling::thaw(thread.tid(), &frozen.scheduling, thawing)?;

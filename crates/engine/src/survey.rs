@@ -2,6 +2,7 @@
 
 use std::os::{fd::AsFd, unix::ffi::OsStrExt};
 
+use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use stasis_model::{Loss, NamespaceKind, Obstacle, Subject};
 use stasis_objects::{
     address_space, descriptor, file_lock, inet_socket, inotify, interrupted_call,
@@ -12,7 +13,7 @@ use stasis_objects::{
     unix_socket,
 };
 use stasis_proctext::maps::Mapping;
-use stasis_tracee::{ProcDir, Sleepers};
+use stasis_tracee::{FEW, ProcDir, Sleepers};
 
 use crate::{
     connections,
@@ -90,37 +91,20 @@ pub fn look(
     let tree = open_tree(root)?;
     let others: Vec<&ProcDir> = tree.iter().skip(1).collect();
     let (own, nested) = namespaces::survey(&tree[0], &others)?;
-    let mut survey = Survey {
-        externals,
-        connections,
-        tracking,
-        own,
-        obstacles: Vec::new(),
-        pipes: Vec::new(),
-        sockets: Vec::new(),
-        losses: Vec::new(),
-        terminals: Vec::new(),
-    };
-    for proc in &tree {
-        match survey.process(proc) {
-            // It ended while we were looking, which is its right.
-            Err(stasis_objects::Error::Tracee(stasis_tracee::Error::Died { .. })) | Ok(()) => {}
-            Err(_) if ProcDir::open(proc.pid()).is_err() => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    survey.obstacles.extend(nested);
-    survey.obstacles.extend(namespaces::obstacles(&tree[0], &survey.own, externals));
-    survey.obstacles.extend(namespaces::strangers(&tree, &survey.own, externals));
-    let (of_namespace, undone) = ipc::survey(&tree, &survey.own)?;
-    survey.obstacles.extend(of_namespace);
-    survey.losses.extend(undone);
-    survey.obstacles.extend(sharing::obstacles(&tree, between)?);
-    survey.foreign_peers(&tree[0])?;
-    survey.obstacles.extend(terminal::obstacles(&survey.terminals, outside));
-    let mut losses = survey.one_ended_pipes();
-    losses.append(&mut survey.losses);
-    Ok(Findings { obstacles: survey.obstacles, losses, tree })
+    let scope = Scope { connections, tracking, own };
+    let mut seen = scope.tree(&tree)?;
+    seen.obstacles.extend(nested);
+    seen.obstacles.extend(namespaces::obstacles(&tree[0], &scope.own, externals));
+    seen.obstacles.extend(namespaces::strangers(&tree, &scope.own, externals));
+    let (of_namespace, undone) = ipc::survey(&tree, &scope.own)?;
+    seen.obstacles.extend(of_namespace);
+    seen.losses.extend(undone);
+    seen.obstacles.extend(sharing::obstacles(&tree, between)?);
+    seen.foreign_peers(&tree[0])?;
+    seen.obstacles.extend(terminal::obstacles(&seen.terminals, outside));
+    let mut losses = seen.one_ended_pipes(externals);
+    losses.append(&mut seen.losses);
+    Ok(Findings { obstacles: seen.obstacles, losses, tree })
 }
 
 fn open_tree(root: i32) -> Result<Vec<ProcDir>, Error> {
@@ -137,12 +121,17 @@ fn open_tree(root: i32) -> Result<Vec<ProcDir>, Error> {
     Ok(tree)
 }
 
-struct Survey<'a> {
-    externals: &'a Externals,
+/// What a look at a process must know of the tree.
+struct Scope<'a> {
     connections: SurveyedConnections,
     tracking: Option<&'a Tracking>,
     /// Kinds of namespaces that the tree has for itself.
     own: Vec<NamespaceKind>,
+}
+
+/// What was seen of one process, or of all.
+#[derive(Default)]
+struct Seen {
     obstacles: Vec<Obstacle>,
     /// Pipe ends: link, whether it writes, and who has it.
     pipes: Vec<(Vec<u8>, u32, Subject)>,
@@ -151,79 +140,123 @@ struct Survey<'a> {
     terminals: Vec<terminal::Found>,
 }
 
-impl Survey<'_> {
-    fn process(&mut self, proc: &ProcDir) -> stasis_objects::Result<()> {
+impl Scope<'_> {
+    /// Looks at all processes, side by side.
+    fn tree(&self, tree: &[ProcDir]) -> Result<Seen, Error> {
+        // Waking the other processors takes longer than looking at so few.
+        const FEW_PROCESSES: usize = 4;
+        let looked: Vec<_> = match tree.len() {
+            ..FEW_PROCESSES => tree.iter().map(|proc| self.process(proc)).collect(),
+            _ => tree.par_iter().map(|proc| self.process(proc)).collect(),
+        };
+        let mut all = Seen::default();
+        for (proc, looked) in tree.iter().zip(looked) {
+            match looked {
+                Ok(seen) => all.add(seen),
+                // It ended while we were looking, which is its right.
+                Err(stasis_objects::Error::Tracee(stasis_tracee::Error::Died { .. })) => {}
+                Err(_) if ProcDir::open(proc.pid()).is_err() => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(all)
+    }
+
+    fn process(&self, proc: &ProcDir) -> stasis_objects::Result<Seen> {
+        let mut seen = Seen::default();
         let stat = proc.stat()?;
         if stat.state == b'Z' {
-            return Ok(());
+            return Ok(seen);
         }
         let name = String::from_utf8_lossy(&stat.name).into_owned();
         let subject = Subject::Task { pid: proc.pid(), name: name.clone() };
         let status = proc.status()?;
         if status.tracer != 0 {
-            self.obstacle(subject.clone(), format!("is being traced by process {}", status.tracer));
+            seen.obstacle(subject.clone(), format!("is being traced by process {}", status.tracer));
         }
         match terminal::of_leader(&stat, &subject) {
-            Some(Ok(found)) => self.terminals.push(found),
-            Some(Err(reason)) => self.obstacle(subject.clone(), reason),
+            Some(Ok(found)) => seen.terminals.push(found),
+            Some(Err(reason)) => seen.obstacle(subject.clone(), reason),
             None => {}
         }
+        let mappings = || self.mappings(proc, &stat.name);
+        let (of_mappings, has_policy) = match usize::try_from(status.nr_threads) {
+            // Each thread has its stack.
+            Ok(FEW..) => rayon::join(mappings, || has_memory_policy(proc)),
+            _ => (mappings(), has_memory_policy(proc)),
+        };
+        seen.add(of_mappings?);
+        if has_policy {
+            let reason = "its NUMA memory policy".into();
+            seen.losses.push(Loss { subject, reason });
+        }
+        self.descriptors(proc, &name, &mut seen)?;
+        Ok(seen)
+    }
+
+    fn mappings(&self, proc: &ProcDir, name: &[u8]) -> stasis_objects::Result<Seen> {
+        let mut seen = Seen::default();
         for map in proc.smaps()? {
             if map.has_flag(b"dp") {
-                let subject = address_space::subject_of(proc.pid(), &stat.name, &map);
-                self.losses
+                let subject = address_space::subject_of(proc.pid(), name, &map);
+                seen.losses
                     .push(Loss { subject, reason: "the content of droppable memory".into() });
             }
-            let subject = || address_space::subject_of(proc.pid(), &stat.name, &map);
+            let subject = || address_space::subject_of(proc.pid(), name, &map);
             if let Some(reason) = self.obstacle_of(proc.pid(), &map) {
-                self.obstacle(subject(), reason);
+                seen.obstacle(subject(), reason);
             }
             if attachment::is_attachment(&map) && !self.own.contains(&NamespaceKind::Ipc) {
                 let (reason, hint) = attachment::SHARED;
-                self.obstacles.push(Obstacle::lasting(subject(), reason, Some(hint)));
+                seen.obstacles.push(Obstacle::lasting(subject(), reason, Some(hint)));
             }
         }
-        if has_memory_policy(proc) {
-            let reason = "its NUMA memory policy".into();
-            self.losses.push(Loss { subject: subject.clone(), reason });
-        }
+        Ok(seen)
+    }
+
+    fn descriptors(
+        &self,
+        proc: &ProcDir,
+        name: &str,
+        seen: &mut Seen,
+    ) -> stasis_objects::Result<()> {
         for fd in proc.descriptors()? {
             // Whoever runs may close a descriptor while we look.
-            let Ok(open) = descriptor::look_from_outside(proc, &name, fd) else { continue };
+            let Ok(open) = descriptor::look_from_outside(proc, name, fd) else { continue };
             if let Some(reason) = file_lock::obstacle(&open.info) {
-                self.obstacle(open.subject(), reason.into());
+                seen.obstacle(open.subject(), reason.into());
             }
             let link = open.link.as_os_str().as_bytes();
             match descriptor::kind_of(&open) {
-                descriptor::Kind::Obstacle(reason) => self.obstacle(open.subject(), reason),
+                descriptor::Kind::Obstacle(reason) => seen.obstacle(open.subject(), reason),
                 descriptor::Kind::Socket => match self.socket(proc, fd) {
                     Ok(loss) => {
-                        self.sockets.push((open.stat.st_ino, open.subject()));
-                        self.losses
+                        seen.sockets.push((open.stat.st_ino, open.subject()));
+                        seen.losses
                             .extend(loss.map(|reason| Loss { subject: open.subject(), reason }));
                     }
                     Err((reason, hint)) => {
                         let subject = open.subject();
-                        self.obstacles.push(Obstacle::lasting(subject, reason, hint));
+                        seen.obstacles.push(Obstacle::lasting(subject, reason, hint));
                     }
                 },
                 descriptor::Kind::Inotify => {
                     let taken = proc.take_fd(fd)?;
                     let reason = inotify::loss(taken.as_fd());
-                    self.losses
+                    seen.losses
                         .extend(reason.map(|reason| Loss { subject: open.subject(), reason }));
                 }
                 descriptor::Kind::Terminal => {
                     let taken = proc.take_fd(fd)?;
                     match terminal::identify(taken.as_fd(), open.stat.st_rdev) {
                         Ok(end) => {
-                            self.terminals.push(terminal::Found { end, subject: open.subject() });
+                            seen.terminals.push(terminal::Found { end, subject: open.subject() });
                         }
-                        Err(reason) => self.obstacle(open.subject(), reason),
+                        Err(reason) => seen.obstacle(open.subject(), reason),
                     }
                 }
                 descriptor::Kind::Pipe => {
-                    self.pipes.push((link.to_vec(), open.flags() & 3, open.subject()));
+                    seen.pipes.push((link.to_vec(), open.flags() & 3, open.subject()));
                 }
                 _ => {}
             }
@@ -270,6 +303,16 @@ impl Survey<'_> {
             false => address_space::obstacle_of(map),
         }
     }
+}
+
+impl Seen {
+    fn add(&mut self, other: Seen) {
+        self.obstacles.extend(other.obstacles);
+        self.pipes.extend(other.pipes);
+        self.sockets.extend(other.sockets);
+        self.losses.extend(other.losses);
+        self.terminals.extend(other.terminals);
+    }
 
     fn obstacle(&mut self, subject: Subject, reason: String) {
         self.obstacles.push(Obstacle::lasting(subject, reason, None));
@@ -302,11 +345,11 @@ impl Survey<'_> {
     }
 
     /// Pipes whose other end lies outside the tree: they are cut.
-    fn one_ended_pipes(&self) -> Vec<Loss> {
+    fn one_ended_pipes(&self, externals: &Externals) -> Vec<Loss> {
         let mut losses: Vec<Loss> = Vec::new();
         let mut told: Vec<&[u8]> = Vec::new();
         for (link, mode, subject) in &self.pipes {
-            let external = self.externals.files.iter().any(|key| key.as_bytes() == link.as_slice());
+            let external = externals.files.iter().any(|key| key.as_bytes() == link.as_slice());
             let other_end = |candidate: &&(Vec<u8>, u32, Subject)| {
                 candidate.0 == *link && (candidate.1 != *mode || candidate.1 == 2)
             };

@@ -1,6 +1,10 @@
 //! Visits to namespaces of a tree, by threads of ours that do nothing else afterwards.
 
-use std::{fs::File, os::fd::AsFd, thread};
+use std::{
+    fs::{self, File},
+    os::fd::AsFd,
+    thread,
+};
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use stasis_model::NamespaceKind;
@@ -23,7 +27,7 @@ impl Place {
     }
 }
 
-/// Runs a job in a thread that has entered a namespace of `pid` (setns(2)).
+/// Runs a job in a thread that has entered a namespace of `pid` (setns(2)), or right here if that is our own.
 ///
 /// # Errors
 /// [`Error::Failed`] if it cannot be entered, else what the job says.
@@ -33,7 +37,12 @@ pub fn inside<T: Send>(
     job: impl FnOnce() -> Result<T, Error> + Send,
 ) -> Result<T, Error> {
     let (kind, link_type) = place.kinds();
-    let path = format!("/proc/{pid}/ns/{}", kind.proc_name());
+    let link_of = |pid: &str| format!("/proc/{pid}/ns/{}", kind.proc_name());
+    let path = link_of(&pid.to_string());
+    let (theirs, ours) = (fs::read_link(&path), fs::read_link(link_of("thread-self")));
+    if theirs.is_ok_and(|theirs| ours.is_ok_and(|ours| ours == theirs)) {
+        return job();
+    }
     let namespace =
         File::open(&path).map_err(|error| Error::Failed(format!("cannot open {path}: {error}")))?;
     let enter = || {

@@ -12,7 +12,7 @@ use stasis_model::{
     Subject, Vma,
 };
 use stasis_proctext::{maps::Mapping, stat::Stat};
-use stasis_tracee::{Batch, Patient};
+use stasis_tracee::{Batch, Patient, ProcDir};
 
 use crate::{
     error::{Error, Result},
@@ -42,11 +42,10 @@ pub struct Answers {
     pub protection_keys: u16,
 }
 
-/// Freezes everything but the contents. `maps` were read before the foothold was made.
+/// Freezes everything but the contents. `maps` were read before the foothold was made; `auxv` is the auxiliary vector.
 pub fn freeze(
-    patient: &Patient,
-    stat: &Stat,
-    maps: &[Mapping],
+    (patient, stat): (&Patient, &Stat),
+    (maps, auxv): (&[Mapping], Vec<u64>),
     answers: Answers,
     gathering: &mut Gathering,
 ) -> Result<AddressSpace> {
@@ -63,7 +62,7 @@ pub fn freeze(
         }
     }
     Ok(AddressSpace {
-        layout: freeze_layout(patient, stat, answers)?,
+        layout: freeze_layout(stat, auxv, answers),
         executable,
         guards: pages::guards(patient, &vmas)?,
         vmas,
@@ -78,13 +77,15 @@ fn is_vvar(vma: &Vma) -> bool {
     vma.backing == Backing::Vvar
 }
 
-fn freeze_layout(patient: &Patient, stat: &Stat, answers: Answers) -> Result<Layout> {
-    let auxv = patient.proc().read("auxv")?;
-    let auxv = auxv
-        .chunks_exact(8)
-        .map(|word| u64::from_ne_bytes(word.try_into().expect("eight bytes")))
-        .collect();
-    Ok(Layout {
+/// The auxiliary vector (getauxval(3)).
+pub fn read_auxv(proc: &ProcDir) -> Result<Vec<u64>> {
+    let auxv = proc.read("auxv")?;
+    let word = |word: &[u8]| u64::from_ne_bytes(word.try_into().expect("eight bytes"));
+    Ok(auxv.chunks_exact(8).map(word).collect())
+}
+
+fn freeze_layout(stat: &Stat, auxv: Vec<u64>, answers: Answers) -> Layout {
+    Layout {
         code: stat.start_code..stat.end_code,
         data: stat.start_data..stat.end_data,
         stack_start: stat.start_stack,
@@ -93,7 +94,7 @@ fn freeze_layout(patient: &Patient, stat: &Stat, answers: Answers) -> Result<Lay
         arguments: stat.arguments.0..stat.arguments.1,
         environment: stat.environment.0..stat.environment.1,
         auxv,
-    })
+    }
 }
 
 fn freeze_executable(patient: &Patient, gathering: &mut Gathering) -> Result<FileId> {
@@ -246,6 +247,16 @@ fn freeze_backing(patient: &Patient, map: &Mapping, gathering: &mut Gathering) -
         }
         _ => {}
     }
+    // Processes of a tree mostly map the same programs and libraries: each is looked at once.
+    let key = (map.device, map.inode, map.name.clone());
+    if !map.shared
+        && let Some(known) = gathering.mapped_privately.get(&key)
+    {
+        let (open_mode, offset) = (open_mode(patient, map)?, map.offset);
+        if let Some(&file) = known.get(&open_mode) {
+            return Ok(Backing::FilePrivate { file, offset, open_mode });
+        }
+    }
     let (file, link, open_mode) = open_mapped(patient, map)?;
     if map.shared && (map.name == b"/dev/zero" || map.name.starts_with(b"[anon_shmem")) {
         let segment = segment::freeze(file, None, gathering)?;
@@ -264,7 +275,8 @@ fn freeze_backing(patient: &Patient, map: &Mapping, gathering: &mut Gathering) -
         });
     }
     let stat = rustix::fs::fstat(&file).map_err(Error::at(link.display().to_string(), "fstat"))?;
-    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+    let is_regular = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+    if !is_regular {
         let subject = subject_of(patient.pid(), b"", map);
         gathering.obstacle(subject, "a mapping of a device", None);
     }
@@ -272,6 +284,9 @@ fn freeze_backing(patient: &Patient, map: &Mapping, gathering: &mut Gathering) -
     Ok(if map.shared {
         Backing::FileShared { file, offset, open_mode }
     } else {
+        if is_regular {
+            gathering.mapped_privately.entry(key).or_default().insert(open_mode, file);
+        }
         Backing::FilePrivate { file, offset, open_mode }
     })
 }
@@ -291,15 +306,26 @@ fn freeze_attachment(
 
 /// The mapped file, opened for reading, its link, and the mode it was opened with (0 or 2).
 fn open_mapped(patient: &Patient, map: &Mapping) -> Result<(OwnedFd, PathBuf, u32)> {
-    let entry = format!("map_files/{:x}-{:x}", map.range.start, map.range.end);
+    let entry = entry_of(map);
     let link = patient.proc().read_link(&entry)?;
     let file = patient.proc().open_file(&entry, OFlags::RDONLY)?;
+    Ok((file, link, open_mode(patient, map)?))
+}
+
+/// The mode that a mapped file was opened with (0 or 2).
+fn open_mode(patient: &Patient, map: &Mapping) -> Result<u32> {
+    let entry = entry_of(map);
     let mode =
         rustix::fs::statat(patient.proc().as_fd(), &entry, rustix::fs::AtFlags::SYMLINK_NOFOLLOW)
-            .map_err(Error::at(link.display().to_string(), "lstat"))?
+            .map_err(Error::at(String::from_utf8_lossy(&map.name), "lstat"))?
             .st_mode;
     let writable = Mode::from_raw_mode(mode).contains(Mode::WUSR);
-    Ok((file, link, if writable { 2 } else { 0 }))
+    Ok(if writable { 2 } else { 0 })
+}
+
+/// The link to the mapped file.
+fn entry_of(map: &Mapping) -> String {
+    format!("map_files/{:x}-{:x}", map.range.start, map.range.end)
 }
 
 fn freeze_mapped_memfd(

@@ -111,8 +111,17 @@ fn classify_device(rdev: u64) -> Kind {
     }
 }
 
-/// Reads a task's table; tables shared by clone(2) are read once.
-pub fn freeze_table(patient: &Patient, gathering: &mut Gathering) -> Result<TableId> {
+/// What `/proc` tells of all descriptors of a task.
+pub fn look_at_all(proc: &ProcDir, name: &str) -> Result<Vec<OpenFd>> {
+    proc.descriptors()?.into_iter().map(|fd| look_from_outside(proc, name, fd)).collect()
+}
+
+/// Freezes a task's table, whose descriptors were looked at; tables shared by clone(2) are frozen once.
+pub fn freeze_table(
+    patient: &Patient,
+    looked_at: Vec<OpenFd>,
+    gathering: &mut Gathering,
+) -> Result<TableId> {
     let place = match find_table(patient, gathering)? {
         Ok(shared) => return Ok(shared),
         Err(place) => place,
@@ -120,14 +129,15 @@ pub fn freeze_table(patient: &Patient, gathering: &mut Gathering) -> Result<Tabl
     let id = TableId(u32::try_from(patient.pid()).unwrap_or(0));
     gathering.tables.insert(place, (patient.pid(), id));
     gathering.tree.tables.insert(id, DescriptorTable::default());
-    let name = String::from_utf8_lossy(&patient.proc().stat()?.name).into_owned();
     let mut descriptors = BTreeMap::new();
-    for fd in patient.proc().descriptors()? {
-        let open = look_at(patient, &name, fd)?;
+    for mut open in looked_at {
+        if open.common.flags & O_PATH == 0 {
+            open.file = Some(patient.take_fd(open.fd)?);
+        }
         let Some(file) = freeze_file(&open, id, gathering)? else { continue };
         file_lock::freeze(&open, file, NsPid(patient.own_pid()), gathering);
         let close_on_exec = open.common.flags & O_CLOEXEC != 0;
-        descriptors.insert(FdNumber(fd), Descriptor { file, close_on_exec });
+        descriptors.insert(FdNumber(open.fd), Descriptor { file, close_on_exec });
     }
     gathering.tree.tables.insert(id, DescriptorTable { descriptors });
     Ok(id)
@@ -151,14 +161,6 @@ fn find_table(
         }
     }
     Ok(Err(low))
-}
-
-fn look_at(patient: &Patient, name: &str, fd: i32) -> Result<OpenFd> {
-    let mut open = look_from_outside(patient.proc(), name, fd)?;
-    if open.common.flags & O_PATH == 0 {
-        open.file = Some(patient.take_fd(fd)?);
-    }
-    Ok(open)
 }
 
 /// What `/proc` tells of a descriptor; the file itself is not taken.

@@ -6,10 +6,13 @@ use std::{
     path::PathBuf,
 };
 
+use rustix::thread::CpuSet;
 use stasis_model::{FileId, GhostId, Loss, NsPid, Obstacle, OpenFile, SegmentId, Subject, Tree};
+use stasis_proctext::unix_diag::UnixSocket;
 use stasis_sys::kcmp;
+use stasis_tracee::ProcDir;
 
-use crate::{error::Result, link::Link, system_v};
+use crate::{error::Result, link::Link, system_v, unix_socket};
 
 /// An open descriptor of a patient as it is being frozen.
 #[derive(Debug)]
@@ -49,6 +52,9 @@ impl OpenFd {
     }
 }
 
+/// Device, inode and name of a mapped file, as `/proc/PID/smaps` has them.
+pub(crate) type MappedFile = ((u32, u32), u64, Vec<u8>);
+
 /// Contents that are stored apart from the model, once the tree is known.
 #[derive(Debug)]
 pub enum Stored {
@@ -81,6 +87,9 @@ pub struct Gathering {
     /// Own pids by host pids, threads included.
     pub own_ids: HashMap<i32, NsPid>,
     pub(crate) mapped: HashMap<(u64, u64, PathBuf, u32), FileId>,
+    /// Files mapped privately, by device, inode and name as the mappings tell them, then by the mode they
+    /// were opened with.
+    pub(crate) mapped_privately: HashMap<MappedFile, HashMap<u32, FileId>>,
     pub(crate) segments: HashMap<(u64, u64), SegmentId>,
     last_segment: u64,
     /// Memory of the tree's own IPC namespace.
@@ -92,8 +101,8 @@ pub struct Gathering {
     next_file: u32,
     /// Open files that need a second look when all descriptors are known.
     pub(crate) epolls: Vec<crate::epoll::Unresolved>,
-    /// All unix sockets of the tree's network namespace, if it has any.
-    pub unix_sockets: HashMap<u32, stasis_proctext::unix_diag::UnixSocket>,
+    /// All unix sockets of the tree's network namespace, once somebody asked.
+    unix_sockets: Option<HashMap<u32, UnixSocket>>,
     /// Connections that are frozen when the network leaves them alone.
     pub connections: Vec<crate::tcp_connection::Met>,
     pub terminals: crate::terminal::Gathered,
@@ -106,8 +115,8 @@ pub struct Gathering {
     /// Links that were made for deleted files with another name.
     pub links: Vec<Link>,
     pub(crate) linked: HashMap<(u64, u64), FileId>,
-    /// Processors of this machine, once somebody asked.
-    pub(crate) online: Option<Vec<u64>>,
+    /// The processors that the last thread may use, and what that binds it to.
+    pub(crate) processors: Option<(CpuSet, Option<Vec<u64>>)>,
     /// Open files in the user's words.
     pub(crate) subjects: HashMap<FileId, Subject>,
     /// A descriptor of ours for each open file description, for comparison with those in flight.
@@ -135,6 +144,15 @@ impl Gathering {
         if !self.losses.contains(&loss) {
             self.losses.push(loss);
         }
+    }
+
+    /// All unix sockets of the tree's network namespace, which is that of the process `pid`.
+    pub(crate) fn unix_sockets(&mut self, pid: i32) -> Result<&HashMap<u32, UnixSocket>> {
+        let told = match self.unix_sockets.take() {
+            Some(told) => told,
+            None => unix_socket::survey(&ProcDir::open(pid)?)?,
+        };
+        Ok(self.unix_sockets.insert(told))
     }
 
     /// Root directory of the tree's mount namespace.

@@ -34,6 +34,7 @@ pub mod process;
 pub mod protection_key;
 mod ranges;
 pub mod registers;
+mod rseq;
 pub mod scheduling;
 pub mod seccomp;
 pub mod segment;

@@ -3,15 +3,15 @@
 
 use stasis_model::{Limit, Subject};
 use stasis_sys::Errno;
-use stasis_tracee::{Blank, Patient};
+use stasis_tracee::{Blank, ProcDir};
 
 use crate::{
     error::{Error, Result},
     thawing::Thawing,
 };
 
-pub fn freeze(patient: &Patient) -> Result<Vec<Limit>> {
-    let limits = patient.proc().parse("limits", stasis_proctext::limits::parse)?;
+pub fn freeze(proc: &ProcDir) -> Result<Vec<Limit>> {
+    let limits = proc.parse("limits", stasis_proctext::limits::parse)?;
     Ok(limits.into_iter().map(|(soft, hard)| Limit { soft, hard }).collect())
 }
 

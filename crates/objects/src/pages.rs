@@ -17,6 +17,7 @@ use stasis_sys::{
 };
 use stasis_tracee::{Batch, Call, Patient, ProcDir};
 
+pub use self::copy::Buffer;
 use self::copy::{Copy, PIECE};
 use crate::{
     content::{PageSink, PageSource, StoredRun, write_all},
@@ -34,6 +35,15 @@ impl std::ops::AddAssign for Counts {
     fn add_assign(&mut self, other: Counts) {
         self.written += other.written;
         self.unchanged += other.unchanged;
+    }
+}
+
+impl std::ops::Add for Counts {
+    type Output = Counts;
+
+    fn add(mut self, other: Counts) -> Counts {
+        self += other;
+        self
     }
 }
 
@@ -71,17 +81,17 @@ impl Area {
 /// Stores the pages of all private mappings; those in `untouched` ranges stay in the checkpoint before
 /// if the sink knows them.
 pub fn freeze(
-    patient: &Patient,
-    vmas: &[Vma],
+    (proc, vmas): (&ProcDir, &[Vma]),
     untouched: &[Range<u64>],
     sink: &mut dyn PageSink,
+    buffer: &mut Buffer,
 ) -> Result<Counts> {
-    let what = format!("memory of task {}", patient.pid());
+    let what = format!("memory of task {}", proc.pid());
     let areas: Vec<Area> =
         vmas.iter().filter(|vma| vma.has_private_pages()).map(Area::of).collect();
-    let mut copy = Copy::of(patient.proc())?;
+    let mut copy = Copy::of(proc, buffer)?;
     let mut counts = Counts::default();
-    for (run, readable) in find(patient.proc(), &areas)? {
+    for (run, readable) in find(proc, &areas)? {
         for part in split(run, untouched, sink.known()) {
             let moved = match part.kept {
                 Kept::Before => {

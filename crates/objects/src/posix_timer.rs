@@ -2,7 +2,7 @@
 
 use stasis_model::{IntervalTimer, NsPid, PosixTimer, Subject, Time, TimerNotify};
 use stasis_proctext::timers::{Notify, Timer};
-use stasis_tracee::{Batch, Call, Data, Outcome, Patient};
+use stasis_tracee::{Batch, Call, Data, Outcome, ProcDir};
 
 use crate::{error::Result, gathering::Gathering};
 
@@ -24,16 +24,20 @@ pub struct Asked {
     overrun: Call,
 }
 
-/// Asks for all timers of a process; [`read`] takes the answers.
-pub fn ask(patient: &Patient, batch: &mut Batch) -> Result<Vec<Asked>> {
-    let timers = patient.proc().parse("timers", stasis_proctext::timers::parse)?;
+/// Which timers a process has.
+pub fn list(proc: &ProcDir) -> Result<Vec<Timer>> {
+    Ok(proc.parse("timers", stasis_proctext::timers::parse)?)
+}
+
+/// Asks for these timers of a process; [`read`] takes the answers.
+pub fn ask(timers: Vec<Timer>, batch: &mut Batch) -> Vec<Asked> {
     let ask_one = |timer: Timer| {
         let setting = batch.space(32);
         batch.call("timer_gettime", TIMER_GETTIME, [timer.id.into(), setting.into()]);
         let overrun = batch.try_call("timer_getoverrun", TIMER_GETOVERRUN, [timer.id.into()]);
         Asked { timer, setting, overrun }
     };
-    Ok(timers.into_iter().map(ask_one).collect())
+    timers.into_iter().map(ask_one).collect()
 }
 
 pub fn read(

@@ -3,16 +3,16 @@
 use std::os::fd::OwnedFd;
 
 use rustix::fs::OFlags;
-use stasis_model::{AddressSpace, FsContext, Live, Subject};
-use stasis_proctext::maps::Mapping;
+use stasis_model::{AddressSpace, FsContext, Limit, Live, SignalMask, Subject};
+use stasis_proctext::{maps::Mapping, timers::Timer};
 use stasis_sys::ptrace::Queue;
-use stasis_tracee::{Batch, Blank, Call, Data, Outcome, Patient, Sleepers};
+use stasis_tracee::{Batch, Blank, Call, Data, Outcome, Patient, ProcDir, Sleepers};
 
 use crate::{
     address_space, descriptor,
     error::{Error, Result},
-    gathering::Gathering,
-    itimer, limit, posix_timer, protection_key, signal,
+    gathering::{Gathering, OpenFd},
+    itimer, limit, posix_timer, protection_key, rseq, signal,
     thawing::Thawing,
     thread,
 };
@@ -46,12 +46,12 @@ struct Asked {
     protection_keys: protection_key::Asked,
 }
 
-fn ask(patient: &Patient, batch: &mut Batch) -> Result<Asked> {
+fn ask(timers: Vec<Timer>, batch: &mut Batch) -> Asked {
     let subreaper = batch.space(8);
-    Ok(Asked {
+    Asked {
         actions: signal::ask_actions(batch),
         itimers: itimer::ask(batch),
-        timers: posix_timer::ask(patient, batch)?,
+        timers: posix_timer::ask(timers, batch),
         brk: batch.call("brk", BRK, [0.into()]),
         dumpable: batch.call("prctl", PRCTL, [PR_GET_DUMPABLE.into()]),
         thp_disabled: batch.try_call("prctl", PRCTL, [PR_GET_THP_DISABLE.into()]),
@@ -65,7 +65,42 @@ fn ask(patient: &Patient, batch: &mut Batch) -> Result<Asked> {
             batch.call("prctl", PRCTL, [PR_GET_CHILD_SUBREAPER.into(), subreaper.into()]);
             subreaper
         },
-    })
+    }
+}
+
+/// What `/proc` tells of a process that stands. It can be read ahead, by another thread, while others are
+/// being frozen.
+#[derive(Debug)]
+pub struct Texts {
+    mappings: Vec<Mapping>,
+    auxv: Vec<u64>,
+    descriptors: Vec<OpenFd>,
+    timers: Vec<Timer>,
+    limits: Vec<Limit>,
+    personality: u32,
+    oom_score_adj: Option<i32>,
+    login_uid: Option<i64>,
+}
+
+impl Texts {
+    /// How many things they tell of, which says how much memory they take.
+    pub fn weight(&self) -> usize {
+        self.mappings.len() + self.descriptors.len() + self.timers.len()
+    }
+
+    /// Reads them before there is a foothold, which would show among the mappings.
+    pub fn read(proc: &ProcDir, name: &str) -> Result<Self> {
+        Ok(Texts {
+            mappings: proc.smaps()?,
+            auxv: address_space::read_auxv(proc)?,
+            descriptors: descriptor::look_at_all(proc, name)?,
+            timers: posix_timer::list(proc)?,
+            limits: limit::freeze(proc)?,
+            personality: read_personality(proc)?,
+            oom_score_adj: read_number(proc, "oom_score_adj")?,
+            login_uid: read_number(proc, "loginuid").ok().flatten(),
+        })
+    }
 }
 
 /// Freezes a process but for its memory's contents.
@@ -74,18 +109,16 @@ fn ask(patient: &Patient, batch: &mut Batch) -> Result<Asked> {
 /// It gets a foothold; each thread executes one batch.
 pub fn freeze(
     patient: &mut Patient,
-    sleepers: &Sleepers,
-    stopped_at_ns: u64,
+    texts: Texts,
+    (sleepers, stopped_at_ns): (&Sleepers, u64),
     gathering: &mut Gathering,
 ) -> Result<Live> {
-    let stat = patient.proc().stat()?;
+    let stat = patient.stat().clone();
     crate::terminal::note_process(&stat, gathering);
     let name = String::from_utf8_lossy(&stat.name).into_owned();
     let subject = Subject::Task { pid: patient.pid(), name };
-    // Before the foothold shows among the mappings.
-    let maps: Vec<Mapping> = patient.proc().smaps()?;
     let pending = signal::freeze_pending(patient.pid(), Queue::Process)?;
-    let (asked, of_threads, outcomes) = question(patient)?;
+    let (asked, of_threads, outcomes) = question(patient, texts.timers, &texts.mappings)?;
     let outcome = &outcomes[0];
     let what = subject.to_string();
     let value = |call: Call| outcome.result(call).map_err(Error::at(&what, "remote call"));
@@ -95,39 +128,46 @@ pub fn freeze(
         thp_disabled: outcome.result(asked.thp_disabled).unwrap_or(0) != 0,
         protection_keys: protection_key::read(outcome, &asked.protection_keys),
     };
-    let memory = address_space::freeze(patient, &stat, &maps, answers, gathering)?;
+    let of_memory = (&*texts.mappings, texts.auxv);
+    let memory = address_space::freeze((patient, &stat), of_memory, answers, gathering)?;
     let timers = itimer::read(outcome, asked.itimers);
     let moment = thread::Moment { pending: &pending, sleepers, stopped_at_ns };
-    let statuses = thread::statuses(patient)?;
-    let mut threads = Vec::new();
-    for (index, (told, status)) in of_threads.iter().zip(&outcomes).zip(&statuses).enumerate() {
-        threads.push(thread::freeze(patient, index, told, status, (&moment, gathering))?);
+    let sequences = rseq::look_at_all(patient)?;
+    let mut threads = Vec::with_capacity(outcomes.len());
+    for (index, told) in of_threads.iter().zip(&outcomes).enumerate() {
+        let sequence = sequences[index].as_ref();
+        threads.push(thread::freeze(patient, index, (told, sequence), (&moment, gathering))?);
     }
     Ok(Live {
         threads,
         memory,
         fs: freeze_fs(patient, gathering)?,
-        descriptors: descriptor::freeze_table(patient, gathering)?,
+        descriptors: descriptor::freeze_table(patient, texts.descriptors, gathering)?,
         signal_actions: signal::read_actions(outcome, asked.actions),
         pending,
         itimer_real: timers[0],
         itimer_virtual: timers[1],
         itimer_prof: timers[2],
         posix_timers: posix_timer::read(outcome, &asked.timers, &subject, gathering),
-        limits: limit::freeze(patient)?,
-        personality: read_personality(patient)?,
+        limits: texts.limits,
+        personality: texts.personality,
         kernel_flags: stat.flags,
-        oom_score_adj: read_number(patient, "oom_score_adj")?,
-        login_uid: read_number(patient, "loginuid").ok().flatten().map(|uid: i64| uid as u32),
+        oom_score_adj: texts.oom_score_adj,
+        login_uid: texts.login_uid.map(|uid| uid as u32),
         child_subreaper: outcome.half(asked.subreaper, 0) != 0,
         membarrier: outcome.result(asked.membarrier).unwrap_or(0) as u32,
     })
 }
 
 /// Runs the batches of all threads.
-fn question(patient: &mut Patient) -> Result<(Asked, Vec<thread::Asked>, Vec<Outcome>)> {
+fn question(
+    patient: &mut Patient,
+    timers: Vec<Timer>,
+    mappings: &[Mapping],
+) -> Result<(Asked, Vec<thread::Asked>, Vec<Outcome>)> {
+    patient.settle(mappings)?;
     let mut of_leader = Batch::new();
-    let asked = ask(patient, &mut of_leader)?;
+    let asked = ask(timers, &mut of_leader);
     let mut of_threads = vec![thread::ask(&mut of_leader)];
     let mut of_others = Batch::new();
     let asked_others = thread::ask(&mut of_others);
@@ -151,26 +191,26 @@ fn freeze_fs(patient: &Patient, gathering: &mut Gathering) -> Result<FsContext> 
     Ok(FsContext {
         cwd: directory("cwd")?,
         root: directory("root")?,
-        umask: patient.proc().status()?.umask,
+        umask: patient.status().umask,
     })
 }
 
-fn read_personality(patient: &Patient) -> Result<u32> {
-    let text = patient.proc().read("personality")?;
+fn read_personality(proc: &ProcDir) -> Result<u32> {
+    let text = proc.read_record("personality")?;
     let text = String::from_utf8_lossy(&text);
     Ok(u32::from_str_radix(text.trim(), 16).unwrap_or(0))
 }
 
-fn read_number<T: std::str::FromStr>(patient: &Patient, file: &str) -> Result<Option<T>> {
-    let text = patient.proc().read(file)?;
+fn read_number<T: std::str::FromStr>(proc: &ProcDir, file: &str) -> Result<Option<T>> {
+    let text = proc.read_record(file)?;
     Ok(String::from_utf8_lossy(&text).trim().parse().ok())
 }
 
 /// Adds what a process does for itself when its memory is whole: actions, layout, directories, timers.
 ///
-/// `fds`: numbers of executable, root and working directory in the blank.
-pub fn thaw(live: &Live, fds: &FsFds, batch: &mut Batch) {
-    signal::thaw_actions(&live.signal_actions, batch);
+/// `fds`: numbers of executable, root and working directory in the blank; `ignored`: signals that it ignores.
+pub fn thaw(live: &Live, fds: &FsFds, ignored: SignalMask, batch: &mut Batch) {
+    signal::thaw_actions(&live.signal_actions, ignored, batch);
     thaw_layout(&live.memory, fds.executable, batch);
     if let Some(root) = fds.root {
         let here = batch.text(b".");

@@ -113,20 +113,24 @@ pub fn freeze_fpu(what: &str, area: &[u8]) -> Result<FpuState> {
 }
 
 fn components(area: &[u8]) -> XsaveComponents {
-    let piece = |number: u32, max: usize| -> &[u8] {
-        xsave_component(number)
-            .and_then(|(offset, size)| area.get(offset..offset + size.min(max)))
-            .unwrap_or_default()
+    // What the area was cut off before is in its initial state, which is zeros.
+    let piece = |number: u32, max: usize| -> Vec<u8> {
+        let place = xsave_component(number);
+        let (offset, len) = place.map_or((0, 0), |(offset, size)| (offset, size.min(max)));
+        let from = area.get(offset..).unwrap_or_default();
+        let mut piece = from[..len.min(from.len())].to_vec();
+        piece.resize(len, 0);
+        piece
     };
     XsaveComponents {
         in_use: long(area, HEADER),
-        ymm_high: words(piece(YMM, 256)),
-        bound_registers: longs(piece(BOUND_REGISTERS, 64)),
-        bound_config: longs(piece(BOUND_CONFIG, 64)),
-        opmask: longs(piece(OPMASK, 64)),
-        zmm_high: longs(piece(ZMM_HIGH, 512)),
-        zmm_16_to_31: longs(piece(ZMM_16_TO_31, 1024)),
-        pkru: words(piece(PKRU, 8)),
+        ymm_high: words(&piece(YMM, 256)),
+        bound_registers: longs(&piece(BOUND_REGISTERS, 64)),
+        bound_config: longs(&piece(BOUND_CONFIG, 64)),
+        opmask: longs(&piece(OPMASK, 64)),
+        zmm_high: longs(&piece(ZMM_HIGH, 512)),
+        zmm_16_to_31: longs(&piece(ZMM_16_TO_31, 1024)),
+        pkru: words(&piece(PKRU, 8)),
         shadow_stack: None,
     }
 }
@@ -171,30 +175,38 @@ fn in_use_here(extended: &XsaveComponents) -> u64 {
 }
 
 fn put_components(what: &str, area: &mut [u8], extended: &XsaveComponents) -> Result<()> {
-    let bytes32 = |words: &[u32]| words.iter().flat_map(|w| w.to_ne_bytes()).collect::<Vec<u8>>();
-    let bytes64 = |words: &[u64]| words.iter().flat_map(|w| w.to_ne_bytes()).collect::<Vec<u8>>();
-    let pieces = [
-        (YMM, bytes32(&extended.ymm_high)),
-        (BOUND_REGISTERS, bytes64(&extended.bound_registers)),
-        (BOUND_CONFIG, bytes64(&extended.bound_config)),
-        (OPMASK, bytes64(&extended.opmask)),
-        (ZMM_HIGH, bytes64(&extended.zmm_high)),
-        (ZMM_16_TO_31, bytes64(&extended.zmm_16_to_31)),
-        (PKRU, bytes32(&extended.pkru)),
-    ];
-    for (number, bytes) in pieces {
-        if in_use_here(extended) & 1 << number == 0 {
-            continue;
+    let e = extended;
+    let in_use = in_use_here(e);
+    for (number, words) in [(YMM, &e.ymm_high), (PKRU, &e.pkru)] {
+        if in_use & 1 << number != 0 {
+            let place = place_of(what, area, number, words.len() * size_of::<u32>())?;
+            put_words(area, place, words);
         }
-        let place = xsave_component(number)
-            .filter(|(offset, size)| offset + size <= area.len() && bytes.len() <= *size);
-        let Some((offset, _)) = place else {
-            let reason = format!("it uses processor state {number}, which this processor lacks");
-            return Err(Error::Unsupported { object: what.into(), reason });
-        };
-        put(area, offset, &bytes);
+    }
+    for (number, longs) in [
+        (BOUND_REGISTERS, &e.bound_registers),
+        (BOUND_CONFIG, &e.bound_config),
+        (OPMASK, &e.opmask),
+        (ZMM_HIGH, &e.zmm_high),
+        (ZMM_16_TO_31, &e.zmm_16_to_31),
+    ] {
+        if in_use & 1 << number != 0 {
+            let place = place_of(what, area, number, longs.len() * size_of::<u64>())?;
+            put_longs(area, place, longs);
+        }
     }
     Ok(())
+}
+
+/// Where so many bytes of a component go.
+fn place_of(what: &str, area: &[u8], number: u32, len: usize) -> Result<usize> {
+    xsave_component(number)
+        .filter(|(offset, size)| offset + size <= area.len() && len <= *size)
+        .map(|(offset, _)| offset)
+        .ok_or_else(|| {
+            let reason = format!("it uses processor state {number}, which this processor lacks");
+            Error::Unsupported { object: what.into(), reason }
+        })
 }
 
 fn half(area: &[u8], at: usize) -> u16 {
@@ -222,7 +234,13 @@ fn put(area: &mut [u8], at: usize, bytes: &[u8]) {
 }
 
 fn put_words(area: &mut [u8], at: usize, words: &[u32]) {
-    for (index, word) in words.iter().enumerate() {
-        put(area, at + index * 4, &word.to_ne_bytes());
+    for (place, word) in area[at..].chunks_exact_mut(size_of::<u32>()).zip(words) {
+        place.copy_from_slice(&word.to_ne_bytes());
+    }
+}
+
+fn put_longs(area: &mut [u8], at: usize, longs: &[u64]) {
+    for (place, long) in area[at..].chunks_exact_mut(size_of::<u64>()).zip(longs) {
+        place.copy_from_slice(&long.to_ne_bytes());
     }
 }

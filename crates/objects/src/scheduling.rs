@@ -12,31 +12,50 @@ use crate::{
     thawing::Thawing,
 };
 
-/// `timer_slack_ns`: what the thread told of itself.
+const SCHED_OTHER: u32 = 0;
+const SCHED_BATCH: u32 = 3;
+const SCHED_IDLE: u32 = 5;
+
+/// `timer_slack_ns`: what the thread told of itself; `own_processors`: what it may use, if that is known.
 pub fn freeze(
     tid: i32,
     timer_slack_ns: Option<u64>,
+    own_processors: Option<CpuSet>,
     gathering: &mut Gathering,
 ) -> Result<Scheduling> {
     let what = || format!("thread {tid}");
     let attributes = sched::attributes(tid).map_err(Error::at(what(), "sched_getattr"))?;
     let pid = Pid::from_raw(tid);
     // sched_getattr(2) tells no nice value of a real-time thread, which has one all the same.
-    let nice =
-        rustix::process::getpriority_process(pid).map_err(Error::at(what(), "getpriority"))?;
-    let bound =
-        rustix::thread::sched_getaffinity(pid).map_err(Error::at(what(), "sched_getaffinity"))?;
+    let nice = match attributes.policy {
+        SCHED_OTHER | SCHED_BATCH | SCHED_IDLE => attributes.nice,
+        _ => rustix::process::getpriority_process(pid).map_err(Error::at(what(), "getpriority"))?,
+    };
+    let bound = own_processors.map_or_else(|| rustix::thread::sched_getaffinity(pid), Ok);
+    let bound = bound.map_err(Error::at(what(), "sched_getaffinity"))?;
     let io_priority = sched::io_priority(tid).map_err(Error::at(what(), "ioprio_get"))?;
-    let bound = mask(&bound);
-    let online = gathering.online.get_or_insert_with(online);
+    let processors = bound_to(&bound, gathering);
     Ok(Scheduling {
         nice,
         policy: attributes.policy,
         priority: attributes.priority,
         io_priority: (io_priority != 0).then_some(io_priority),
-        processors: (!covers(&bound, online)).then_some(bound),
+        processors,
         timer_slack_ns,
     })
+}
+
+/// The processors that a thread is bound to, if it may not use all. Most have what the one before them has.
+fn bound_to(bound: &CpuSet, gathering: &mut Gathering) -> Option<Vec<u64>> {
+    if let Some((known, bound_to)) = &gathering.processors
+        && known == bound
+    {
+        return bound_to.clone();
+    }
+    let bound_mask = mask(bound);
+    let bound_to = (!covers(&bound_mask, &online())).then_some(bound_mask);
+    gathering.processors = Some((*bound, bound_to.clone()));
+    bound_to
 }
 
 /// Sets it from outside, if it is not what a new thread has anyway.
@@ -80,6 +99,11 @@ pub fn thaw_own(scheduling: &Scheduling, batch: &mut Batch) {
 /// Whether these are all processors that there are: then nothing is bound.
 pub fn is_everywhere(processors: &CpuSet) -> bool {
     covers(&mask(processors), &online())
+}
+
+/// How many processors there are.
+pub fn nr_online() -> u32 {
+    online().iter().map(|word| word.count_ones()).sum()
 }
 
 fn mask(set: &CpuSet) -> Vec<u64> {

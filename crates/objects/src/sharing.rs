@@ -1,16 +1,14 @@
 //! What tasks share, or do not share, besides what makes them threads or processes (clone(2),
 //! unshare(2)). None of it can be kept, so it is found by kcmp(2) and refused by name.
 
-use std::{cmp::Ordering, os::unix::ffi::OsStrExt, path::PathBuf};
+use std::{cmp::Ordering, path::PathBuf};
 
-use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
-use rustix::fs::{OFlags, readlinkat};
 use stasis_model::{NamespaceKind, Obstacle, Standing, Subject};
 use stasis_sys::{
     Errno,
     kcmp::{self, Kind},
 };
-use stasis_tracee::{FEW, ProcDir};
+use stasis_tracee::ProcDir;
 
 use crate::error::{Error, Result};
 
@@ -52,14 +50,8 @@ pub fn obstacles<'a>(
             continue;
         }
         let namespaces = namespaces_of(proc);
-        let look = |tid: &i32| match *tid == proc.pid() {
-            true => Ok(None),
-            false => apart(proc, *tid, &namespaces),
-        };
-        let apart: Vec<_> = match threads.len() {
-            ..FEW => threads.iter().map(look).collect::<Result<_>>()?,
-            _ => threads.par_iter().map(look).collect::<Result<_>>()?,
-        };
+        let others = threads.iter().filter(|tid| **tid != proc.pid());
+        let apart = others.map(|tid| apart(proc, *tid, &namespaces)).collect::<Result<Vec<_>>>()?;
         obstacles.extend(apart.into_iter().flatten().map(lasting));
     }
     Ok(obstacles)
@@ -82,10 +74,9 @@ fn apart(
         let what = "a working directory, root and umask";
         return Ok(Some(format!("its thread {tid} has {what} of its own (CLONE_FS)")));
     }
-    let Ok(dir) = proc.open_file(format!("task/{tid}/ns"), OFlags::PATH) else { return Ok(None) };
     let is_elsewhere = |(kind, of_process): &&(NamespaceKind, PathBuf)| {
-        let of_thread = readlinkat(&dir, kind.proc_name(), Vec::new());
-        of_thread.is_ok_and(|of_thread| of_thread.as_bytes() != of_process.as_os_str().as_bytes())
+        let of_thread = proc.read_link(format!("task/{tid}/ns/{}", kind.proc_name()));
+        of_thread.is_ok_and(|of_thread| of_thread != *of_process)
     };
     Ok(namespaces.iter().find(is_elsewhere).map(|(kind, _)| {
         format!("its thread {tid} is in a {} namespace of its own", kind.proc_name())

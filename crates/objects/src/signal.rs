@@ -37,10 +37,13 @@ pub fn read_actions(outcome: &Outcome, answers: Data) -> [SignalAction; 64] {
     actions
 }
 
-pub fn thaw_actions(actions: &[SignalAction; 64], batch: &mut Batch) {
+/// Adds what sets the actions of a process that has none but defaults, or ignores signals of the set `ignored`, as
+/// execve(2) leaves them.
+pub fn thaw_actions(actions: &[SignalAction; 64], ignored: SignalMask, batch: &mut Batch) {
     for (index, action) in actions.iter().enumerate() {
         let signal = index + 1;
-        if signal == KILL || signal == STOP {
+        let is_there = *action == SignalAction::default() && !ignored.contains(signal as i32);
+        if signal == KILL || signal == STOP || is_there {
             continue;
         }
         let new = batch.words(&[action.handler, action.flags, action.restorer, action.mask.0]);

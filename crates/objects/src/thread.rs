@@ -1,27 +1,25 @@
-//! What belongs to a single thread: registers, signal mask, alternate stack, robust list, rseq, name,
+//! What belongs to a single thread: registers, signal mask, alternate stack, robust list, name,
 //! scheduling, credentials, filters.
 
-use rayon::iter::{IntoParallelIterator, ParallelIterator};
 use stasis_model::{
-    AltStack, Live, NsPid, PendingSignal, Registers, RobustList, Rseq, SeccompMode, SignalMask,
-    Subject, Thread, Tree,
+    AltStack, Live, NsPid, PendingSignal, Registers, RobustList, SeccompMode, SignalMask, Subject,
+    Thread, Tree,
 };
 use stasis_proctext::status::Status;
-use stasis_sys::ptrace::{self, Queue, UserRegs};
-use stasis_tracee::{Batch, Blank, Call, Data, FEW, Outcome, Patient, PatientThread, Sleepers};
+use stasis_sys::ptrace::{Queue, UserRegs};
+use stasis_tracee::{Batch, Blank, Call, Data, Outcome, Patient, Sleepers};
 
 use crate::{
     credentials,
     error::{Error, Result},
     gathering::Gathering,
-    interrupted_call, registers, scheduling, seccomp, signal,
+    interrupted_call, registers, rseq, scheduling, seccomp, signal,
 };
 
 const SIGALTSTACK: i64 = 131;
 const PRCTL: i64 = 157;
 const SET_TID_ADDRESS: i64 = 218;
 const SET_ROBUST_LIST: i64 = 273;
-const RSEQ: i64 = 334;
 const PR_SET_PDEATHSIG: i32 = 1;
 const PR_GET_PDEATHSIG: i32 = 2;
 const PR_SET_NAME: i32 = 15;
@@ -63,36 +61,23 @@ pub struct Moment<'a> {
     pub stopped_at_ns: u64,
 }
 
-/// What the proc file system tells of each thread of a patient.
-pub fn statuses(patient: &Patient) -> Result<Vec<Status>> {
-    let proc = patient.proc();
-    let read =
-        |tid: i32| proc.parse_record(format!("task/{tid}/status"), stasis_proctext::status::parse);
-    let tids: Vec<i32> = patient.threads().iter().map(PatientThread::tid).collect();
-    let statuses: stasis_tracee::Result<Vec<Status>> = match tids.len() {
-        ..FEW => tids.into_iter().map(read).collect(),
-        _ => tids.into_par_iter().map(read).collect(),
-    };
-    Ok(statuses?)
-}
-
 /// Freezes thread `index` of a patient.
 ///
 /// The patient's own registers are changed where a stop alone would make a call fail.
 pub fn freeze(
     patient: &mut Patient,
     index: usize,
-    (asked, outcome): (&Asked, &Outcome),
-    status: &Status,
+    ((asked, outcome), sequence): ((&Asked, &Outcome), Option<&rseq::Looked>),
     (moment, gathering): (&Moment<'_>, &mut Gathering),
 ) -> Result<Thread> {
     let (tid, own_tid) = {
         let thread = &patient.threads()[index];
         (thread.tid(), thread.own_tid())
     };
+    let status = patient.threads()[index].status().clone();
     let name = status.name.clone();
     let subject = Subject::Task { pid: tid, name: String::from_utf8_lossy(&name).into_owned() };
-    let pending = pending_of(tid, status)?;
+    let pending = pending_of(tid, &status)?;
     let mask = patient.threads()[index].signal_mask();
     let regs = *patient.threads()[index].registers();
     const COMPATIBILITY_SEGMENT: u64 = 0x23;
@@ -100,7 +85,7 @@ pub fn freeze(
         gathering.obstacle(subject.clone(), "is a 32-bit program", None);
     }
     let mut examined = examine_call(patient, index, &pending, moment)?;
-    let rseq = freeze_rseq(patient, tid, &mut examined.frozen)?;
+    let rseq = sequence.map(|looked| looked.freeze(patient, &mut examined.frozen));
     let what = subject.to_string();
     let fpu = registers::freeze_fpu(&what, patient.threads()[index].xsave_area())?;
     let (head, len) =
@@ -120,9 +105,14 @@ pub fn freeze(
         },
         robust_list: RobustList { head, len },
         rseq,
-        scheduling: scheduling::freeze(tid, outcome.result(asked.timer_slack).ok(), gathering)?,
+        scheduling: scheduling::freeze(
+            tid,
+            outcome.result(asked.timer_slack).ok(),
+            patient.own_processors(index),
+            gathering,
+        )?,
         parent_death_signal: (death_signal != 0).then_some(death_signal),
-        credentials: credentials::freeze(status, securebits as u32),
+        credentials: credentials::freeze(&status, securebits as u32),
         seccomp: seccomp::freeze(tid, status.seccomp, &subject, gathering)?,
         interrupted: examined.interrupted,
         name,
@@ -136,10 +126,9 @@ pub fn freeze(
 /// As [`freeze`] on the registers of its threads and the dead memory below their stacks.
 pub fn pass_over_stop(patient: &mut Patient, moment: &Moment<'_>) -> Result<()> {
     for index in 0..patient.threads().len() {
-        let tid = patient.threads()[index].tid();
-        let path = format!("task/{tid}/status");
-        let status = patient.proc().parse_record(path, stasis_proctext::status::parse)?;
-        examine_call(patient, index, &pending_of(tid, &status)?, moment)?;
+        let thread = &patient.threads()[index];
+        let pending = pending_of(thread.tid(), thread.status())?;
+        examine_call(patient, index, &pending, moment)?;
     }
     Ok(())
 }
@@ -170,42 +159,6 @@ fn examine_call(
     Ok(examined)
 }
 
-/// A thread stopped inside a critical section goes on at the section's abort handler (rseq(2)).
-fn freeze_rseq(
-    patient: &Patient,
-    tid: i32,
-    frozen: &mut stasis_model::GeneralRegisters,
-) -> Result<Option<Rseq>> {
-    let what = format!("task {tid}");
-    let registered = match ptrace::rseq_configuration(tid) {
-        Ok(registered) => registered,
-        Err(stasis_sys::Errno::IO | stasis_sys::Errno::INVAL) => return Ok(None),
-        Err(errno) => return Err(Error::at(what, "ptrace(GET_RSEQ_CONFIGURATION)")(errno)),
-    };
-    if registered.address == 0 {
-        return Ok(None);
-    }
-    const NO_RESTART_ON_SIGNAL: u32 = 2;
-    let mut critical_section = None;
-    let pointer = patient.read_memory(registered.address + 8, 8)?;
-    let section = u64::from_ne_bytes(pointer.try_into().expect("eight bytes"));
-    if section != 0
-        && let Ok(bytes) = patient.read_memory(section, 32)
-    {
-        let word =
-            |at: usize| u64::from_ne_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
-        let (flags, start, len, abort) = ((word(0) >> 32) as u32, word(8), word(16), word(24));
-        let inside = frozen.ip.wrapping_sub(start) < len;
-        if inside && flags & NO_RESTART_ON_SIGNAL == 0 {
-            frozen.ip = abort;
-        } else if inside {
-            critical_section = Some(section);
-        }
-    }
-    let (address, size, signature) = (registered.address, registered.size, registered.signature);
-    Ok(Some(Rseq { address, size, signature, critical_section }))
-}
-
 /// Adds what a thread sets for itself before its credentials.
 pub fn thaw(thread: &Thread, batch: &mut Batch) {
     let stack = &thread.alt_stack;
@@ -219,9 +172,8 @@ pub fn thaw(thread: &Thread, batch: &mut Batch) {
         batch.call("set_robust_list", SET_ROBUST_LIST, [head.into(), len.into()]);
     }
     batch.call("set_tid_address", SET_TID_ADDRESS, [thread.clear_child_tid.into()]);
-    if let Some(rseq) = &thread.rseq {
-        let arguments = [rseq.address.into(), rseq.size.into(), 0.into(), rseq.signature.into()];
-        batch.call("rseq", RSEQ, arguments);
+    if let Some(registered) = &thread.rseq {
+        rseq::thaw(registered, batch);
     }
     scheduling::thaw_own(&thread.scheduling, batch);
     let name = batch.text(&thread.name[..thread.name.len().min(15)]);

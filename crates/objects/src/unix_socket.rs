@@ -92,12 +92,12 @@ pub fn freeze(open: &OpenFd, gathering: &mut Gathering) -> Result<Option<FileKin
     let what = open.what();
     let inode = u32::try_from(open.stat.st_ino).unwrap_or(0);
     let fd = file_of(open)?;
-    let Some(told) = gathering.unix_sockets.get(&inode).cloned() else {
+    let sockets = gathering.unix_sockets(open.pid)?;
+    let Some(told) = sockets.get(&inode).cloned() else {
         gathering.obstacle(open.subject(), "a unix socket in another network namespace", None);
         return Ok(None);
     };
-    let waiting_at = gathering
-        .unix_sockets
+    let waiting_at = sockets
         .values()
         .find(|other| other.waiting_clients.contains(&inode))
         .map(|listener| listener.inode);
@@ -188,7 +188,8 @@ fn read_queue(
     gathering: &mut Gathering,
 ) -> Result<()> {
     let what = open.what();
-    let told = gathering.unix_sockets.get(&u32::try_from(open.stat.st_ino).unwrap_or(0)).cloned();
+    let inode = u32::try_from(open.stat.st_ino).unwrap_or(0);
+    let told = gathering.unix_sockets(open.pid)?.get(&inode).cloned();
     let told = told.as_ref();
     // Then the end of the connection looks like an empty message, again and again.
     let ended = told.is_some_and(|told| {

@@ -7,6 +7,7 @@
 
 pub mod fdinfo;
 pub mod limits;
+pub mod loadavg;
 pub mod maps;
 pub mod mountinfo;
 pub mod sched;
@@ -36,7 +37,15 @@ pub(crate) fn malformed(what: &'static str, text: &[u8]) -> Malformed {
 
 /// Lines without their ends.
 pub(crate) fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
-    text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty())
+    let mut rest = text;
+    let next = move || {
+        let end = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
+        let line = &rest[..end];
+        let is_last = rest.is_empty();
+        rest = rest.get(end + 1..).unwrap_or_default();
+        (!is_last).then_some(line)
+    };
+    std::iter::from_fn(next).filter(|line| !line.is_empty())
 }
 
 /// A number in the given base.

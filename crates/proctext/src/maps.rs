@@ -36,36 +36,39 @@ impl Mapping {
 
 /// Parses either file.
 pub fn parse(text: &[u8]) -> Result<Vec<Mapping>> {
-    let mut mappings: Vec<Mapping> = Vec::new();
-    for line in lines(text) {
-        let first = line.split(|byte| *byte == b' ').next().unwrap_or_default();
-        if first.ends_with(b":") {
+    let mut mappings = Vec::new();
+    add(&mut mappings, text)?;
+    Ok(mappings)
+}
+
+/// Parses a further piece of either file, which ends with a whole line.
+pub fn add(mappings: &mut Vec<Mapping>, piece: &[u8]) -> Result<()> {
+    for line in lines(piece) {
+        // Addresses have small letters, and the fields of a mapping great ones.
+        if line[0].is_ascii_uppercase() {
             let Some(mapping) = mappings.last_mut() else { return Err(malformed("maps", line)) };
-            field(mapping, first, line[first.len()..].trim_ascii())?;
+            field(mapping, line)?;
         } else {
             mappings.push(header(line)?);
         }
     }
-    Ok(mappings)
+    Ok(())
 }
 
-fn field(mapping: &mut Mapping, key: &[u8], value: &[u8]) -> Result<()> {
-    match key {
-        b"VmFlags:" => {
-            mapping.flags = value
-                .split(|byte| *byte == b' ')
-                .filter_map(|code| <[u8; 2]>::try_from(code).ok())
-                .collect();
-        }
-        b"KernelPageSize:" => {
-            let kib = value.strip_suffix(b" kB").unwrap_or(value);
-            mapping.page_size = Some(number("smaps", kib, 10)?.saturating_mul(1024));
-        }
-        b"ProtectionKey:" => {
-            let key = number("smaps", value, 10)?;
-            mapping.protection_key = u8::try_from(key).map_err(|_| malformed("smaps", value))?;
-        }
-        _ => {}
+/// Most of the two dozen fields of a mapping are passed over.
+fn field(mapping: &mut Mapping, line: &[u8]) -> Result<()> {
+    if let Some(value) = line.strip_prefix(b"VmFlags:") {
+        const USUAL: usize = 12;
+        mapping.flags = Vec::with_capacity(USUAL);
+        let codes = value.split(|byte| *byte == b' ');
+        mapping.flags.extend(codes.filter_map(|code| <[u8; 2]>::try_from(code).ok()));
+    } else if let Some(value) = line.strip_prefix(b"KernelPageSize:") {
+        let value = value.trim_ascii();
+        let kib = value.strip_suffix(b" kB").unwrap_or(value);
+        mapping.page_size = Some(number("smaps", kib, 10)?.saturating_mul(1024));
+    } else if let Some(value) = line.strip_prefix(b"ProtectionKey:") {
+        let key = number("smaps", value, 10)?;
+        mapping.protection_key = u8::try_from(key).map_err(|_| malformed("smaps", value))?;
     }
     Ok(())
 }
@@ -129,6 +132,18 @@ mod tests {
         assert_eq!((mappings[0].protection, mappings[0].device), (5, (0xfe, 0)));
         assert_eq!((mappings[0].page_size, mappings[0].protection_key), (Some(4096), 3));
         assert!(mappings[1].shared && mappings[1].name == b"[stack]");
+    }
+
+    #[test]
+    fn pieces_make_a_whole() {
+        let text =
+            b"1000-2000 r-xp 0 0:0 0 /a\nVmFlags: rd ex\n2000-3000 rw-p 0 0:0 0\nVmFlags: wr\n";
+        let (whole, mut pieces) = (parse(text).unwrap(), Vec::new());
+        for line in text.split_inclusive(|byte| *byte == b'\n') {
+            super::add(&mut pieces, line).unwrap();
+        }
+        assert_eq!(pieces, whole);
+        assert!(whole[0].has_flag(b"ex") && whole[1].has_flag(b"wr"));
     }
 
     #[test]

@@ -174,8 +174,13 @@ impl Batch {
         Call(self.records.len() - 1)
     }
 
-    /// The bytes to put into the slot, records first.
-    pub(crate) fn encode(&self, pid: i32, slot: Slot) -> Result<Encoded> {
+    /// Bytes that are written into a slot and read back.
+    pub(crate) fn encoded_len(&self) -> usize {
+        self.records.len() * RECORD_BYTES + self.data.len()
+    }
+
+    /// Appends the bytes to put into the slot, records first; tells where the records end.
+    pub(crate) fn encode(&self, pid: i32, slot: Slot, bytes: &mut Vec<u8>) -> Result<u64> {
         if self.len_bytes() > slot.len {
             let what = format!("a batch of {} bytes does not fit", self.len_bytes());
             return Err(Error::Bug { pid, what });
@@ -200,14 +205,15 @@ impl Batch {
                 }
             }
         }
-        let mut bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
+        bytes.reserve(self.encoded_len());
+        bytes.extend(words.iter().flat_map(|word| word.to_ne_bytes()));
         let data_from = bytes.len();
         bytes.extend_from_slice(&self.data);
         for (place, target) in &self.pointers {
             let address = data_at + target.offset as u64;
             bytes[data_from + place..][..8].copy_from_slice(&address.to_ne_bytes());
         }
-        Ok(Encoded { bytes, records_end: data_at })
+        Ok(data_at)
     }
 
     /// Reads the results back out of the slot's bytes.
@@ -225,12 +231,6 @@ impl Batch {
 }
 
 const UNREACHED: u64 = 1 << 63;
-
-/// A batch as it goes into the tracee.
-pub(crate) struct Encoded {
-    pub bytes: Vec<u8>,
-    pub records_end: u64,
-}
 
 /// What the calls of a batch returned.
 #[derive(Debug)]

@@ -31,7 +31,7 @@ use crate::{
     error::{Error, Result},
     foothold::FootholdPlan,
     procdir::ProcDir,
-    run::{Runner, libc_signals},
+    run::{self, Errand, Runner, libc_signals},
     stub,
 };
 
@@ -181,6 +181,10 @@ impl BlankThread {
     pub fn own_tid(&self) -> i32 {
         self.own_tid
     }
+
+    fn errand<'a>(&'a self, batch: &'a Batch) -> Errand<'a> {
+        Errand { runner: &self.runner, template: &self.template, batch }
+    }
 }
 
 impl Blank {
@@ -231,19 +235,28 @@ impl Blank {
     /// # Errors
     /// [`Error::Kernel`] naming the call that failed.
     pub fn run(&mut self, batch: &Batch) -> Result<Outcome> {
-        self.start(0, batch)?;
-        self.finish(0, batch)
+        self.start(batch)?;
+        self.finish(batch)
     }
 
-    /// Lets thread number `index` start on a batch.
-    pub fn start(&mut self, index: usize, batch: &Batch) -> Result<()> {
-        let thread = &self.threads[index];
-        thread.runner.start(&thread.template, batch)
+    /// Runs one batch in each thread but the leader, all at the same time.
+    pub fn run_in_others(&mut self, batches: &[Batch]) -> Result<Vec<Outcome>> {
+        let others = self.threads.iter().skip(1).zip(batches);
+        let errands: Vec<_> = others.map(|(thread, batch)| thread.errand(batch)).collect();
+        let outcomes = run::run_all(&errands, &mut self.late_signals)?;
+        outcomes.iter().try_for_each(Outcome::check)?;
+        Ok(outcomes)
+    }
+
+    /// Lets the leader start on a batch.
+    pub fn start(&mut self, batch: &Batch) -> Result<()> {
+        run::start(&[self.threads[0].errand(batch)])
     }
 
     /// Waits for a batch that was started.
-    pub fn finish(&mut self, index: usize, batch: &Batch) -> Result<Outcome> {
-        let outcome = self.threads[index].runner.finish(batch, &mut self.late_signals)?;
+    pub fn finish(&mut self, batch: &Batch) -> Result<Outcome> {
+        let outcomes = run::finish(&[self.threads[0].errand(batch)], &mut self.late_signals)?;
+        let outcome = outcomes.into_iter().next().expect("one batch has one outcome");
         outcome.check()?;
         Ok(outcome)
     }
@@ -455,7 +468,7 @@ impl Blank {
         if signal == 0 {
             let mut batch = Batch::new();
             batch.call("exit_group", EXIT_GROUP, [(wait_status >> 8 & 0xff).into()]);
-            self.start(0, &batch)?;
+            self.start(&batch)?;
         } else {
             ptrace::set_signal_mask(pid, 0).map_err(Error::at(pid, "ptrace(SETSIGMASK)"))?;
             ptrace::cont(pid, signal).map_err(Error::at(pid, "ptrace(CONT)"))?;
@@ -561,6 +574,7 @@ fn new_thread(
         slot: plan.thread_slot(index),
         stop_signal: libc_signals::URG,
         frame: 0,
+        held: false,
     };
     BlankThread { tid, own_tid, template, runner }
 }

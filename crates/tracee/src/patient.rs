@@ -1,28 +1,35 @@
 //! A process under checkpoint: stopped, inspected, and let go as it was.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::{
+    collections::HashSet,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    sync::Arc,
+};
 
+use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use rustix::{
     fs::OFlags,
     process::{Pid, PidfdFlags, PidfdGetfdFlags},
+    thread::CpuSet,
 };
-use stasis_proctext::maps::Mapping;
+use stasis_proctext::{maps::Mapping, stat::Stat, status::Status};
 use stasis_sys::{
     memory::{self, RemoteRange},
     ptrace::{self, Options, UserRegs},
-    wait::{self, Status, Whom},
+    wait::{self, Whom},
 };
 
 use crate::{
     OneThread,
+    affinity::{Affinity, SET_LEN},
     bare_call::bare_call,
     batch::{Batch, Outcome},
     error::{Error, Result},
     foothold::Slot,
-    procdir::ProcDir,
-    run::{Runner, libc_signals},
+    procdir::{FEW, ProcDir},
+    run::{self, Errand, Runner, libc_signals},
     sigframe, stub,
-    way_back::{self, Trampolines},
+    way_back::{self, Code, Trampolines},
 };
 
 /// How a thread stood when we came.
@@ -37,11 +44,12 @@ pub enum StopKind {
 #[derive(Debug)]
 pub struct PatientThread {
     tid: i32,
-    own_tid: i32,
     kind: StopKind,
     regs: UserRegs,
     xsave: Vec<u8>,
     mask: u64,
+    /// Read when all threads stood.
+    status: Status,
     runner: Option<Runner>,
 }
 
@@ -53,7 +61,12 @@ impl PatientThread {
 
     /// As the thread itself sees it.
     pub fn own_tid(&self) -> i32 {
-        self.own_tid
+        self.status.namespace_pids.last().copied().unwrap_or(self.tid)
+    }
+
+    /// `/proc/PID/task/TID/status` as it was when all threads of the process had been stopped.
+    pub fn status(&self) -> &Status {
+        &self.status
     }
 
     pub fn stop_kind(&self) -> StopKind {
@@ -76,18 +89,26 @@ impl PatientThread {
     pub fn signal_mask(&self) -> u64 {
         self.mask
     }
+
+    fn errand<'a>(&'a self, batch: &'a Batch) -> Errand<'a> {
+        let runner = self.runner.as_ref().expect("every thread has a slot");
+        Errand { runner, template: &self.regs, batch }
+    }
 }
 
 /// A process whose threads all stand still.
 #[derive(Debug)]
 pub struct Patient {
-    proc: ProcDir,
+    proc: Arc<ProcDir>,
     pidfd: OwnedFd,
-    own_pid: i32,
-    parent: i32,
+    stat: Stat,
     threads: Vec<PatientThread>,
     foothold: Option<Foothold>,
     trampolines: Trampolines,
+    /// Where the leader is to stay.
+    processor: Option<usize>,
+    /// What the leader may use by itself, if it is kept there.
+    held: Option<Affinity>,
     late_signals: Vec<i32>,
     released: bool,
     _one_thread: OneThread,
@@ -107,6 +128,7 @@ struct Bare {
     instruction: u64,
     /// Its registers, but for the stack pointer if there is a way back.
     template: UserRegs,
+    finds_back: bool,
 }
 
 impl Patient {
@@ -119,30 +141,48 @@ impl Patient {
     /// # Effect on the tracee
     /// System calls that wait are interrupted and go on when it is let go.
     pub fn stop(pid: i32) -> Result<Self> {
-        Self::stop_with(pid, &Trampolines::default())
+        Self::stop_with(ProcDir::open(pid)?, &Trampolines::default())
     }
 
-    pub(crate) fn stop_with(pid: i32, trampolines: &Trampolines) -> Result<Self> {
-        let proc = ProcDir::open(pid)?;
+    pub(crate) fn stop_with(proc: ProcDir, trampolines: &Trampolines) -> Result<Self> {
+        let pid = proc.pid();
         let raw = Pid::from_raw(pid).ok_or(Error::Died { pid })?;
         let pidfd = rustix::process::pidfd_open(raw, PidfdFlags::empty()).map_err(|errno| {
             Error::at(pid, "pidfd_open")(stasis_sys::Errno(errno.raw_os_error()))
         })?;
-        let status = proc.status()?;
         let mut patient = Patient {
-            own_pid: status.namespace_pids.last().copied().unwrap_or(pid),
-            parent: proc.stat()?.parent,
-            proc,
+            proc: Arc::new(proc),
             pidfd,
+            stat: Stat::default(),
             threads: Vec::new(),
             foothold: None,
             trampolines: Trampolines::clone(trampolines),
+            processor: None,
+            held: None,
             late_signals: Vec::new(),
             released: false,
             _one_thread: OneThread::default(),
         };
         patient.stop_threads()?;
+        patient.read_texts()?;
         Ok(patient)
+    }
+
+    /// Reads what the kernel tells of those who stand.
+    fn read_texts(&mut self) -> Result<()> {
+        let proc = &self.proc;
+        self.stat = proc.stat()?;
+        let tids: Vec<i32> = self.threads.iter().map(PatientThread::tid).collect();
+        let read = |tid: &i32| proc.thread_status(*tid);
+        let statuses: Result<Vec<Status>> = match tids.len() {
+            1 => proc.status().map(|status| vec![status]),
+            ..FEW => tids.iter().map(read).collect(),
+            _ => tids.par_iter().map(read).collect(),
+        };
+        for (thread, status) in self.threads.iter_mut().zip(statuses?) {
+            thread.status = status;
+        }
+        Ok(())
     }
 
     pub fn pid(&self) -> i32 {
@@ -151,16 +191,31 @@ impl Patient {
 
     /// The pid as the process itself sees it.
     pub fn own_pid(&self) -> i32 {
-        self.own_pid
+        self.leader().own_tid()
     }
 
     /// The parent as the supervisor sees it.
     pub fn parent(&self) -> i32 {
-        self.parent
+        self.stat.parent
+    }
+
+    /// `/proc/PID/stat` as it was when all threads had been stopped.
+    pub fn stat(&self) -> &Stat {
+        &self.stat
+    }
+
+    /// The same for `/proc/PID/status`.
+    pub fn status(&self) -> &Status {
+        &self.leader().status
     }
 
     pub fn proc(&self) -> &ProcDir {
         &self.proc
+    }
+
+    /// The same for another thread, which may read there.
+    pub fn shared_proc(&self) -> Arc<ProcDir> {
+        Arc::clone(&self.proc)
     }
 
     pub fn pidfd(&self) -> BorrowedFd<'_> {
@@ -178,6 +233,17 @@ impl Patient {
 
     pub fn thread_mut(&mut self, index: usize) -> &mut PatientThread {
         &mut self.threads[index]
+    }
+
+    /// Keeps the leader on one processor from its first batch until it is let go, if it then finds its way
+    /// back to its own should we die.
+    pub fn stay_on(&mut self, processor: usize) {
+        self.processor = Some(processor);
+    }
+
+    /// The processors that thread number `index` may use by itself, unless that must still be asked.
+    pub fn own_processors(&self, index: usize) -> Option<CpuSet> {
+        self.held.filter(|_| index == 0).map(|affinity| affinity.own)
     }
 
     /// A second descriptor for the open file behind the patient's descriptor `fd` (pidfd_getfd(2)).
@@ -205,6 +271,14 @@ impl Patient {
         write_all(self.pid(), address, bytes)
     }
 
+    /// Makes the foothold, for which a batch would have to look at the mappings again.
+    pub fn settle(&mut self, mappings: &[Mapping]) -> Result<()> {
+        match self.foothold {
+            Some(_) => Ok(()),
+            None => self.make_foothold(mappings),
+        }
+    }
+
     /// Runs one batch in each thread, all at the same time, the leader's first in both lists.
     ///
     /// # Errors
@@ -214,17 +288,12 @@ impl Patient {
     /// One stop. Between batches the thread stands before its way back.
     pub fn run(&mut self, batches: &[&Batch]) -> Result<Vec<Outcome>> {
         assert!(batches.len() <= self.threads.len(), "more batches than threads");
-        self.ensure_foothold()?;
-        for (thread, batch) in self.threads.iter().zip(batches) {
-            let runner = thread.runner.as_ref().expect("every thread has a slot");
-            runner.start(&thread.regs, batch)?;
+        if self.foothold.is_none() {
+            self.make_foothold(&self.proc.maps()?)?;
         }
-        let mut outcomes = Vec::new();
-        for (thread, batch) in self.threads.iter().zip(batches) {
-            let runner = thread.runner.as_ref().expect("every thread has a slot");
-            outcomes.push(runner.finish(batch, &mut self.late_signals)?);
-        }
-        Ok(outcomes)
+        let threads = self.threads.iter().zip(batches);
+        let errands: Vec<_> = threads.map(|(thread, batch)| thread.errand(batch)).collect();
+        run::run_all(&errands, &mut self.late_signals)
     }
 
     /// Runs one batch in the leader.
@@ -253,8 +322,9 @@ impl Patient {
     }
 
     fn stop_threads(&mut self) -> Result<()> {
-        loop {
-            let known: Vec<i32> = self.threads.iter().map(|thread| thread.tid).collect();
+        // Who stands neither ends nor makes others.
+        while self.proc.nr_threads()? > self.threads.len() {
+            let known: HashSet<i32> = self.threads.iter().map(|thread| thread.tid).collect();
             let mut fresh = self.proc.threads()?;
             fresh.retain(|tid| !known.contains(tid));
             if fresh.is_empty() {
@@ -285,32 +355,19 @@ impl Patient {
     fn adopt(&mut self, seized: &[i32]) -> Result<()> {
         for &tid in seized {
             let Some(kind) = wait_for_stop(tid, &self.proc)? else { continue };
-            let thread = read_thread(tid, self.own_tid(tid)?, kind)?;
+            let thread = read_thread(tid, kind)?;
             self.threads.push(thread);
         }
         Ok(())
     }
 
-    fn own_tid(&self, tid: i32) -> Result<i32> {
-        if self.own_pid == self.pid() {
-            return Ok(tid);
-        }
-        let status =
-            self.proc.parse(format!("task/{tid}/status"), stasis_proctext::status::parse)?;
-        Ok(status.namespace_pids.last().copied().unwrap_or(tid))
-    }
-
-    fn ensure_foothold(&mut self) -> Result<()> {
-        if self.foothold.is_some() {
-            return Ok(());
-        }
+    fn make_foothold(&mut self, mappings: &[Mapping]) -> Result<()> {
         let pid = self.pid();
         let stop_signal = self.choose_stop_signal()?;
-        let frame_len = sigframe::len_bytes(self.leader().xsave.len()).next_multiple_of(PAGE);
-        let slot_len = |index: usize| if index == 0 { 64 * PAGE } else { 2 * PAGE };
-        let total: usize =
-            PAGE + (0..self.threads.len()).map(|index| frame_len + slot_len(index)).sum::<usize>();
-        let bare = self.prepare_bare_calls()?;
+        let room = |(index, thread): (usize, &PatientThread)| frame_len(thread) + slot_len(index);
+        let total = PAGE + SET_LEN + self.threads.iter().enumerate().map(room).sum::<usize>();
+        let total = total.next_multiple_of(PAGE);
+        let bare = self.prepare_to_be_held(mappings)?;
         const READ_WRITE: u64 = 3;
         const PRIVATE_ANONYMOUS: u64 = 0x22;
         let mmap = [0, total as u64, READ_WRITE, PRIVATE_ANONYMOUS, u64::MAX, 0];
@@ -325,41 +382,71 @@ impl Patient {
         write_all(pid, base, stub::CODE)?;
         let code_page = [base, PAGE as u64, 5, 0, 0, 0]; // read, execute
         bare_call(pid, &bare.template, bare.instruction, ("mprotect", 10), code_page)?;
-        self.settle_in(base, frame_len, slot_len, stop_signal)
+        self.settle_in(base, stop_signal)
     }
 
     /// Writes the frames and gives each thread its slot.
-    fn settle_in(
-        &mut self,
-        base: u64,
-        frame_len: usize,
-        slot_len: impl Fn(usize) -> usize,
-        stop_signal: i32,
-    ) -> Result<()> {
-        let pid = self.pid();
+    fn settle_in(&mut self, base: u64, stop_signal: i32) -> Result<()> {
+        let (pid, own_pid) = (self.pid(), self.own_pid());
         let mut address = base + PAGE as u64;
+        let (mut ranges, mut bytes) = (Vec::new(), Vec::new());
+        if let Some(affinity) = &self.held {
+            // Right below the leader's frame, where the stub looks for it.
+            ranges.push(RemoteRange { address, len: SET_LEN });
+            bytes.extend(affinity.bytes());
+            address += SET_LEN as u64;
+        }
         for (index, thread) in self.threads.iter_mut().enumerate() {
-            let back = sigframe::restarted(&thread.regs);
-            let (frame, sp) = sigframe::build(address, &back, thread.mask, &thread.xsave);
-            write_all(pid, address, &frame)?;
-            address += frame_len as u64;
+            let from = bytes.len();
+            let context = (&sigframe::restarted(&thread.regs), thread.mask, &*thread.xsave);
+            let sp = sigframe::build(address, context, &mut bytes);
+            ranges.push(RemoteRange { address, len: bytes.len() - from });
+            address += frame_len(thread) as u64;
             let slot = Slot { address, len: slot_len(index) };
             address += slot.len as u64;
             thread.runner = Some(Runner {
                 tid: thread.tid,
-                own_ids: (self.own_pid, thread.own_tid),
+                own_ids: (own_pid, thread.own_tid()),
                 code: base,
                 slot,
                 stop_signal,
                 frame: sp,
+                held: index == 0 && self.held.is_some(),
             });
+            // Not more at a time than stays in the processor's cache.
+            if ranges.len() >= FRAMES_AT_ONCE {
+                write_ranges(pid, &ranges, &bytes)?;
+                ranges.clear();
+                bytes.clear();
+            }
         }
-        Ok(())
+        write_ranges(pid, &ranges, &bytes)
+    }
+
+    /// Prepares single calls, and keeps the leader on our processor if that was asked for and nothing is
+    /// lost should we die.
+    fn prepare_to_be_held(&mut self, mappings: &[Mapping]) -> Result<Bare> {
+        let pid = self.pid();
+        // A filter might forbid it to take back its own: it is suspended only as long as we live.
+        let wanted = self.processor.filter(|_| self.status().seccomp == 0 && self.held.is_none());
+        let Some((processor, affinity)) = wanted.zip(Affinity::of(pid)) else {
+            return self.prepare_bare_calls(mappings, self.held.as_ref());
+        };
+        let bare = self.prepare_bare_calls(mappings, Some(&affinity))?;
+        if bare.finds_back {
+            const GETPID: u64 = 39;
+            let (ax, orig_ax, ip) = (GETPID, u64::MAX, bare.instruction);
+            let on_its_way = UserRegs { ax, orig_ax, ip, ..bare.template };
+            ptrace::set_registers(pid, &on_its_way)
+                .and_then(|()| ptrace::set_signal_mask(pid, u64::MAX))
+                .map_err(Error::at(pid, "ptrace(SETREGS)"))?;
+            self.held = Affinity::hold(pid, processor).then_some(affinity);
+        }
+        Ok(bare)
     }
 
     /// Finds out how the leader can make single calls, and lays its way back for the case that we die.
-    fn prepare_bare_calls(&self) -> Result<Bare> {
-        let maps = self.proc.maps()?;
+    fn prepare_bare_calls(&self, maps: &[Mapping], affinity: Option<&Affinity>) -> Result<Bare> {
         let leader = self.leader();
         let read = |address, len| self.read_memory(address, len).ok();
         let open = |map: &Mapping| {
@@ -372,26 +459,28 @@ impl Patient {
             let at = way_back::returning_syscall(&read(map.range.start, len)?)?;
             Some(map.range.start + at as u64)
         });
-        let laid = returning.and_then(|instruction| {
-            let trampoline = way_back::find_trampoline(&maps, &self.trampolines, open, read)?;
-            let way = way_back::build(&maps, &leader.regs, leader.mask, &leader.xsave, trampoline)?;
-            write_all(self.pid(), way.address, &way.bytes).ok()?;
-            Some(Bare { instruction, template: UserRegs { sp: way.sp, ..leader.regs } })
+        let laid = returning.and_then(|call| {
+            let trampoline = way_back::find_trampoline(maps, &self.trampolines, open, read)?;
+            let context = (&leader.regs, leader.mask, &*leader.xsave);
+            let way = way_back::build(maps, context, Code { call, trampoline }, affinity)?;
+            write_all(self.pid(), way.sp, &way.bytes).ok()?;
+            let template = UserRegs { sp: way.sp, ..leader.regs };
+            Some(Bare { instruction: call, template, finds_back: true })
         });
         match laid {
             Some(bare) => Ok(bare),
             // Without a stack of its own or a C library: the time of a single call without a way back.
             None => Ok(Bare {
-                instruction: self.find_syscall_instruction(&maps)?,
+                instruction: self.find_syscall_instruction(maps)?,
                 template: leader.regs,
+                finds_back: false,
             }),
         }
     }
 
     /// A signal that does nothing if we die before taking it away: not caught, and none waiting.
     fn choose_stop_signal(&self) -> Result<i32> {
-        let status = self.proc.status()?;
-        let (caught, pending) = (status.caught, status.pending);
+        let Status { caught, pending, .. } = *self.status();
         let candidates = [libc_signals::URG, libc_signals::WINCH, libc_signals::CHLD];
         let free =
             |taken: u64| candidates.into_iter().find(|signal| taken & (1 << (signal - 1)) == 0);
@@ -424,8 +513,8 @@ impl Patient {
         ptrace::interrupt(tid).map_err(Error::at(tid, "ptrace(INTERRUPT)"))?;
         ptrace::cont(tid, 0).map_err(Error::at(tid, "ptrace(CONT)"))?;
         match wait::wait(Whom::Thread(tid)).map_err(Error::at(tid, "wait4"))? {
-            (_, Status::Stopped { .. }) => Ok(()),
-            (_, Status::Ended { .. }) => Err(Error::Died { pid: tid }),
+            (_, wait::Status::Stopped { .. }) => Ok(()),
+            (_, wait::Status::Ended { .. }) => Err(Error::Died { pid: tid }),
         }
     }
 
@@ -440,6 +529,9 @@ impl Patient {
             result = result.and(reset_thread(thread));
         }
         result = result.and(self.remove_foothold());
+        if let Some(affinity) = &self.held {
+            affinity.give_back(self.proc.pid());
+        }
         for thread in self.threads.iter().take(1) {
             result = result.and(reset_thread(thread));
         }
@@ -458,7 +550,9 @@ impl Patient {
         let Some(foothold) = self.foothold.take() else { return Ok(()) };
         let pid = self.pid();
         // The way back may have been overwritten since: what lies below a stack is nobody's.
-        let bare = self.prepare_bare_calls().unwrap_or(foothold.bare);
+        let maps = self.proc.maps();
+        let prepared = maps.and_then(|maps| self.prepare_bare_calls(&maps, self.held.as_ref()));
+        let bare = prepared.unwrap_or(foothold.bare);
         let range = [foothold.base, foothold.len, 0, 0, 0, 0];
         let removed = bare_call(pid, &bare.template, bare.instruction, ("munmap", 11), range);
         removed.map(drop).and(self.leave_syscall_stop(pid))
@@ -473,6 +567,17 @@ impl Drop for Patient {
 }
 
 const PAGE: usize = 4096;
+const FRAMES_AT_ONCE: usize = 64;
+
+/// Room for a thread's way back; its slot follows, and both fit a page as a rule.
+fn frame_len(thread: &PatientThread) -> usize {
+    sigframe::len_bytes(thread.xsave.len()).next_multiple_of(64)
+}
+
+/// Only the leader is asked for what concerns the whole process.
+fn slot_len(index: usize) -> usize {
+    if index == 0 { 64 * PAGE } else { 960 }
+}
 
 fn seize(tid: i32) -> Result<()> {
     let options = Options::SYSCALL_GOOD.and(Options::SUSPEND_SECCOMP);
@@ -496,8 +601,8 @@ fn wait_for_stop(tid: i32, proc: &ProcDir) -> Result<Option<StopKind>> {
             polled => polled.map_err(Error::at(tid, "wait4"))?,
         };
         match polled {
-            Some((_, Status::Ended { .. })) => return Ok(None),
-            Some((_, Status::Stopped { signal, event: wait::EVENT_STOP })) => {
+            Some((_, wait::Status::Ended { .. })) => return Ok(None),
+            Some((_, wait::Status::Stopped { signal, event: wait::EVENT_STOP })) => {
                 let by_us = signal == 5;
                 return Ok(Some(if by_us {
                     StopKind::Running
@@ -506,7 +611,7 @@ fn wait_for_stop(tid: i32, proc: &ProcDir) -> Result<Option<StopKind>> {
                 }));
             }
             // A signal on its way: hand it back and go on waiting for our stop.
-            Some((_, Status::Stopped { signal, .. })) => {
+            Some((_, wait::Status::Stopped { signal, .. })) => {
                 ptrace::cont(tid, signal).map_err(Error::at(tid, "ptrace(CONT)"))?;
             }
             None if std::time::Instant::now() > deadline => {
@@ -527,14 +632,14 @@ fn wait_for_stop(tid: i32, proc: &ProcDir) -> Result<Option<StopKind>> {
     }
 }
 
-fn read_thread(tid: i32, own_tid: i32, kind: StopKind) -> Result<PatientThread> {
+fn read_thread(tid: i32, kind: StopKind) -> Result<PatientThread> {
     Ok(PatientThread {
         tid,
-        own_tid,
         kind,
         regs: ptrace::registers(tid).map_err(Error::at(tid, "ptrace(GETREGS)"))?,
-        xsave: ptrace::xsave_area(tid).map_err(Error::at(tid, "ptrace(GETREGSET)"))?,
+        xsave: ptrace::xsave_area_in_use(tid).map_err(Error::at(tid, "ptrace(GETREGSET)"))?,
         mask: ptrace::signal_mask(tid).map_err(Error::at(tid, "ptrace(GETSIGMASK)"))?,
+        status: Status::default(),
         runner: None,
     })
 }
@@ -549,9 +654,11 @@ fn reset_thread(thread: &PatientThread) -> Result<()> {
 }
 
 fn write_all(pid: i32, address: u64, bytes: &[u8]) -> Result<()> {
-    let range = RemoteRange { address, len: bytes.len() };
-    let written =
-        memory::write(pid, &[range], bytes).map_err(Error::at(pid, "process_vm_writev"))?;
+    write_ranges(pid, &[RemoteRange { address, len: bytes.len() }], bytes)
+}
+
+fn write_ranges(pid: i32, ranges: &[RemoteRange], bytes: &[u8]) -> Result<()> {
+    let written = memory::write(pid, ranges, bytes).map_err(Error::at(pid, "process_vm_writev"))?;
     if written == bytes.len() {
         return Ok(());
     }

@@ -12,10 +12,15 @@ use std::{
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use rustix::{
     buffer::spare_capacity,
-    fs::{Mode, OFlags},
+    fs::{AtFlags, Mode, OFlags},
     io::Errno,
 };
-use stasis_proctext::{Malformed, maps::Mapping, stat::Stat, status::Status};
+use stasis_proctext::{
+    Malformed,
+    maps::{self, Mapping},
+    stat::Stat,
+    status::Status,
+};
 
 use crate::error::{Error, Result};
 
@@ -124,14 +129,50 @@ impl ProcDir {
         self.parse_record("status", stasis_proctext::status::parse)
     }
 
+    /// The status of one thread.
+    pub fn thread_status(&self, tid: i32) -> Result<Status> {
+        self.parse_record(format!("task/{tid}/status"), stasis_proctext::status::parse)
+    }
+
     /// The mappings with their flags.
     pub fn smaps(&self) -> Result<Vec<Mapping>> {
-        self.parse("smaps", stasis_proctext::maps::parse)
+        self.mappings_in("smaps")
     }
 
     /// The mappings without their flags, which is much quicker.
     pub fn maps(&self) -> Result<Vec<Mapping>> {
-        self.parse("maps", stasis_proctext::maps::parse)
+        self.mappings_in("maps")
+    }
+
+    /// Parses it piece by piece: the text of a process with many mappings is longer than what is in it.
+    fn mappings_in(&self, name: &str) -> Result<Vec<Mapping>> {
+        const LONGEST_LINE: usize = 1 << 16;
+        let path = Path::new(name);
+        let file = self.open_file(path, OFlags::RDONLY)?;
+        let (mut mappings, mut buffer, mut filled) = (Vec::new(), vec![0; 8192], 0);
+        loop {
+            match rustix::io::read(&file, &mut buffer[filled..]) {
+                Ok(0) => break,
+                Ok(got) => filled += got,
+                Err(Errno::INTR) => continue,
+                Err(errno) => return Err(failure(self.pid, path, errno)),
+            }
+            let whole = memchr::memrchr(b'\n', &buffer[..filled]).map_or(0, |at| at + 1);
+            let malformed = |malformed: Malformed| self.unreadable(path, malformed.to_string());
+            maps::add(&mut mappings, &buffer[..whole]).map_err(malformed)?;
+            buffer.copy_within(whole..filled, 0);
+            filled -= whole;
+            if filled == buffer.len() {
+                if filled >= LONGEST_LINE {
+                    return Err(self.unreadable(path, "a line has no end".into()));
+                }
+                buffer.resize(2 * filled, 0);
+            }
+        }
+        match filled {
+            0 => Ok(mappings),
+            _ => Err(self.unreadable(path, "it ends in the middle of a line".into())),
+        }
     }
 
     /// Reads and parses a file below the directory.
@@ -157,7 +198,19 @@ impl ProcDir {
 
     /// Thread ids, in ascending order.
     pub fn threads(&self) -> Result<Vec<i32>> {
-        self.numbers_in("task")
+        match self.nr_threads()? {
+            1 => Ok(vec![self.pid]),
+            _ => self.numbers_in("task"),
+        }
+    }
+
+    /// How many threads there are, which is quicker told than which.
+    pub fn nr_threads(&self) -> Result<usize> {
+        // The directory has a link for each, besides its own two.
+        const OWN_LINKS: usize = 2;
+        let task = rustix::fs::statat(&self.dir, "task", AtFlags::empty())
+            .map_err(|errno| failure(self.pid, Path::new("task"), errno))?;
+        Ok(usize::try_from(task.st_nlink).unwrap_or(usize::MAX).saturating_sub(OWN_LINKS))
     }
 
     /// Numbers of the open descriptors, in ascending order.
@@ -167,12 +220,26 @@ impl ProcDir {
 
     /// Children of all threads, zombies included.
     pub fn children(&self) -> Result<Vec<i32>> {
+        let nr_threads = self.nr_threads()?;
+        if nr_threads >= FEW && nr_processes().is_some_and(|processes| processes < nr_threads) {
+            return self.children_among_all();
+        }
         let threads = self.threads()?;
         let of_threads: Vec<Vec<i32>> = match threads.len() {
             ..FEW => threads.iter().map(|tid| self.children_of(*tid)).collect::<Result<_>>()?,
             _ => threads.par_iter().map(|tid| self.children_of(*tid)).collect::<Result<_>>()?,
         };
         Ok(of_threads.concat())
+    }
+
+    /// The same by a look at every process.
+    fn children_among_all(&self) -> Result<Vec<i32>> {
+        let all = ProcDir { pid: 0, dir: self.open_file("..", OFlags::DIRECTORY)? };
+        let is_child = |pid: &i32| {
+            let stat = ProcDir::open(*pid).and_then(|proc| proc.stat());
+            stat.is_ok_and(|stat| stat.parent == self.pid)
+        };
+        Ok(all.numbers_in(".")?.into_iter().filter(is_child).collect())
     }
 
     /// Children that one of the threads has; none if it has ended.
@@ -203,6 +270,11 @@ impl ProcDir {
     fn unreadable(&self, path: &Path, reason: String) -> Error {
         Error::Proc { path: format!("/proc/{}/{}", self.pid, path.display()), reason }
     }
+}
+
+/// How many processes there are, and a few more: `/proc` has a link for each directory in it.
+fn nr_processes() -> Option<usize> {
+    usize::try_from(rustix::fs::stat("/proc").ok()?.st_nlink).ok()
 }
 
 fn failure(pid: i32, path: &Path, errno: Errno) -> Error {

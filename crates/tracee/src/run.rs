@@ -10,7 +10,7 @@ use crate::{
     batch::{Batch, Outcome},
     error::{Error, Result},
     foothold::Slot,
-    stub,
+    stub::{self, HELD},
 };
 
 /// One thread's way of running batches.
@@ -27,20 +27,91 @@ pub(crate) struct Runner {
     pub stop_signal: i32,
     /// Stack pointer for the way back.
     pub frame: u64,
+    /// The thread is kept on our processor, and takes back its own on its way back.
+    pub held: bool,
+}
+
+/// A batch that a thread is to run.
+pub(crate) struct Errand<'a> {
+    pub runner: &'a Runner,
+    /// The thread's registers, but for those that the stub needs.
+    pub template: &'a UserRegs,
+    pub batch: &'a Batch,
+}
+
+/// Runs batches in threads of one process, all at the same time, and waits until all are through; foreign
+/// signals that came meanwhile are kept in `late`.
+pub(crate) fn run_all(errands: &[Errand<'_>], late: &mut Vec<i32>) -> Result<Vec<Outcome>> {
+    let mut outcomes = Vec::with_capacity(errands.len());
+    for some in errands.chunks(memory::MAX_RANGES) {
+        start(some)?;
+        outcomes.extend(finish(some, late)?);
+    }
+    Ok(outcomes)
+}
+
+/// Puts the batches into the slots, all by one call, and lets the threads start on them.
+pub(crate) fn start(errands: &[Errand<'_>]) -> Result<()> {
+    let Some(first) = errands.first() else { return Ok(()) };
+    let mut bytes = Vec::new();
+    let mut ends = Vec::with_capacity(errands.len());
+    for Errand { runner, batch, .. } in errands {
+        ends.push(batch.encode(runner.tid, runner.slot, &mut bytes)?);
+    }
+    let written = memory::write(first.runner.tid, &places(errands), &bytes)
+        .map_err(Error::at(first.runner.tid, "process_vm_writev"))?;
+    whole(first.runner.tid, written, bytes.len())?;
+    for (Errand { runner, template, .. }, records_end) in errands.iter().zip(ends) {
+        runner.start(template, records_end)?;
+    }
+    Ok(())
+}
+
+/// Waits until all are through, and reads what came out by one call.
+pub(crate) fn finish(errands: &[Errand<'_>], late: &mut Vec<i32>) -> Result<Vec<Outcome>> {
+    let Some(first) = errands.first() else { return Ok(Vec::new()) };
+    for errand in errands {
+        errand.runner.wait_for_end(late)?;
+    }
+    let len = errands.iter().map(|errand| errand.batch.encoded_len()).sum();
+    let mut bytes = vec![0; len];
+    let read = memory::read(first.runner.tid, &places(errands), &mut bytes)
+        .map_err(Error::at(first.runner.tid, "process_vm_readv"))?;
+    whole(first.runner.tid, read, len)?;
+    let mut rest = bytes.as_slice();
+    let outcome = |Errand { runner, batch, .. }: &Errand<'_>| {
+        let (of_batch, others) = rest.split_at(batch.encoded_len());
+        rest = others;
+        batch.outcome(runner.tid, of_batch.to_vec())
+    };
+    Ok(errands.iter().map(outcome).collect())
+}
+
+/// Where the batches lie.
+fn places(errands: &[Errand<'_>]) -> Vec<RemoteRange> {
+    let place = |Errand { runner, batch, .. }: &Errand<'_>| RemoteRange {
+        address: runner.slot.address,
+        len: batch.encoded_len(),
+    };
+    errands.iter().map(place).collect()
+}
+
+fn whole(tid: i32, done: usize, wanted: usize) -> Result<()> {
+    if done == wanted {
+        return Ok(());
+    }
+    Err(Error::Bug { pid: tid, what: format!("{done} of {wanted} bytes of the slots") })
 }
 
 impl Runner {
-    /// Lets the thread start on a batch.
-    pub fn start(&self, template: &UserRegs, batch: &Batch) -> Result<()> {
-        let encoded = batch.encode(self.tid, self.slot)?;
-        self.write(&encoded.bytes)?;
+    fn start(&self, template: &UserRegs, records_end: u64) -> Result<()> {
         let regs = UserRegs {
             ip: self.code,
             bx: self.slot.address,
-            bp: encoded.records_end,
+            bp: records_end,
             r12: i64::from(self.own_ids.0).cast_unsigned(),
             r13: i64::from(self.own_ids.1).cast_unsigned(),
-            r14: i64::from(self.stop_signal).cast_unsigned(),
+            r14: u64::from(self.stop_signal.cast_unsigned()) | if self.held { HELD } else { 0 },
             r15: self.frame,
             ax: 0,
             orig_ax: u64::MAX,
@@ -55,8 +126,7 @@ impl Runner {
         ptrace::cont(self.tid, 0).map_err(Error::at(self.tid, "ptrace(CONT)"))
     }
 
-    /// Waits until the thread is through; foreign signals that came meanwhile are kept in `late`.
-    pub fn finish(&self, batch: &Batch, late: &mut Vec<i32>) -> Result<Outcome> {
+    fn wait_for_end(&self, late: &mut Vec<i32>) -> Result<()> {
         loop {
             let status =
                 wait::wait(Whom::Thread(self.tid)).map_err(Error::at(self.tid, "wait4"))?;
@@ -67,7 +137,7 @@ impl Runner {
                     let regs = ptrace::registers(self.tid)
                         .map_err(Error::at(self.tid, "ptrace(GETREGS)"))?;
                     if signal == self.stop_signal && regs.ip == self.code + stub::AFTER_STOP {
-                        break;
+                        return Ok(());
                     }
                     if matches!(signal, libc_signals::SEGV | libc_signals::ILL | libc_signals::BUS)
                     {
@@ -79,30 +149,6 @@ impl Runner {
             }
             ptrace::cont(self.tid, 0).map_err(Error::at(self.tid, "ptrace(CONT)"))?;
         }
-        let mut bytes = vec![0; batch.len_bytes()];
-        self.read(&mut bytes)?;
-        Ok(batch.outcome(self.tid, bytes))
-    }
-
-    fn write(&self, bytes: &[u8]) -> Result<()> {
-        let range = RemoteRange { address: self.slot.address, len: bytes.len() };
-        let written = memory::write(self.tid, &[range], bytes)
-            .map_err(Error::at(self.tid, "process_vm_writev"))?;
-        self.whole(written, bytes.len())
-    }
-
-    fn read(&self, bytes: &mut [u8]) -> Result<()> {
-        let range = RemoteRange { address: self.slot.address, len: bytes.len() };
-        let read = memory::read(self.tid, &[range], bytes)
-            .map_err(Error::at(self.tid, "process_vm_readv"))?;
-        self.whole(read, bytes.len())
-    }
-
-    fn whole(&self, done: usize, wanted: usize) -> Result<()> {
-        if done == wanted {
-            return Ok(());
-        }
-        Err(Error::Bug { pid: self.tid, what: format!("{done} of {wanted} bytes of the slot") })
     }
 }
 

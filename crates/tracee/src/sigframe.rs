@@ -4,7 +4,7 @@
 //! XSAVE area, to which it points. The kernel's own restart of system calls does not happen on this
 //! way, so the registers are those of a restarted call already.
 
-use stasis_sys::ptrace::UserRegs;
+use stasis_sys::{cpuid::xsave_component, ptrace::UserRegs};
 
 const UC_FP_XSTATE: u64 = 1;
 const UC_SIGCONTEXT_SS: u64 = 2;
@@ -16,12 +16,20 @@ pub fn len_bytes(xsave_len: usize) -> usize {
     64 + UCONTEXT_LEN.next_multiple_of(64) + xsave_len + 4
 }
 
-/// The frame's bytes for `address`, and the stack pointer at which rt_sigreturn(2) finds it.
-pub fn build(address: u64, regs: &UserRegs, mask: u64, xsave: &[u8]) -> (Vec<u8>, u64) {
+/// Appends the frame's bytes for `address`; tells the stack pointer at which rt_sigreturn(2) finds it.
+pub fn build(
+    address: u64,
+    (regs, mask, xsave): (&UserRegs, u64, &[u8]),
+    bytes: &mut Vec<u8>,
+) -> u64 {
     let start = address.next_multiple_of(64);
     let fpu_at = start + UCONTEXT_LEN.next_multiple_of(64) as u64;
-    let mut frame = vec![0u8; (start - address) as usize];
-    let mut word = |value: u64| frame.extend_from_slice(&value.to_ne_bytes());
+    let end_at = |bytes: &mut Vec<u8>, from: usize, at: u64| {
+        bytes.resize(from + (at - address) as usize, 0);
+    };
+    let from = bytes.len();
+    end_at(bytes, from, start);
+    let mut word = |value: u64| bytes.extend_from_slice(&value.to_ne_bytes());
     word(UC_FP_XSTATE | UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS);
     word(0); // uc_link
     // An alternate stack that the kernel refuses, so that it keeps the thread's own.
@@ -44,28 +52,42 @@ pub fn build(address: u64, regs: &UserRegs, mask: u64, xsave: &[u8]) -> (Vec<u8>
         word(0);
     }
     word(mask);
-    frame.resize((fpu_at - address) as usize, 0);
-    frame.extend(extended_state(xsave));
-    (frame, start)
+    end_at(bytes, from, fpu_at);
+    add_extended_state(xsave, bytes);
+    start
 }
 
-/// The XSAVE area as a signal frame has it: with its own description in the reserved bytes.
-fn extended_state(xsave: &[u8]) -> Vec<u8> {
+/// Appends the XSAVE area as a signal frame has it: with its own description in the reserved bytes. What it
+/// was cut off behind becomes initial again.
+fn add_extended_state(xsave: &[u8], bytes: &mut Vec<u8>) {
     const MAGIC1: u32 = 0x4650_5853;
     const MAGIC2: u32 = 0x4650_5845;
     const SOFTWARE_BYTES: usize = 464;
-    let mut area = xsave.to_vec();
-    if area.len() < 576 {
-        return area;
+    let from = bytes.len();
+    bytes.extend_from_slice(xsave);
+    if xsave.len() < 576 {
+        return;
     }
-    let features: [u8; 8] = area[SOFTWARE_BYTES..][..8].try_into().expect("eight bytes");
-    let len = u32::try_from(area.len()).expect("an XSAVE area is small");
-    area[SOFTWARE_BYTES..][..4].copy_from_slice(&MAGIC1.to_ne_bytes());
-    area[SOFTWARE_BYTES + 4..][..4].copy_from_slice(&(len + 4).to_ne_bytes());
-    area[SOFTWARE_BYTES + 8..][..8].copy_from_slice(&features);
-    area[SOFTWARE_BYTES + 16..][..4].copy_from_slice(&len.to_ne_bytes());
-    area.extend_from_slice(&MAGIC2.to_ne_bytes());
-    area
+    let features: [u8; 8] = xsave[SOFTWARE_BYTES..][..8].try_into().expect("eight bytes");
+    let features = features_within(u64::from_ne_bytes(features), xsave.len());
+    let len = u32::try_from(xsave.len()).expect("an XSAVE area is small");
+    let description = &mut bytes[from + SOFTWARE_BYTES..];
+    description[..4].copy_from_slice(&MAGIC1.to_ne_bytes());
+    description[4..8].copy_from_slice(&(len + 4).to_ne_bytes());
+    description[8..16].copy_from_slice(&features.to_ne_bytes());
+    description[16..20].copy_from_slice(&len.to_ne_bytes());
+    bytes.extend_from_slice(&MAGIC2.to_ne_bytes());
+}
+
+/// Those of the features whose components lie within so many bytes of the area.
+fn features_within(features: u64, len: usize) -> u64 {
+    const LEGACY: u64 = 3;
+    let is_within = |number: &u32| {
+        features & 1 << number != 0
+            && xsave_component(*number).is_some_and(|(offset, size)| offset + size <= len)
+    };
+    let within = (2..64).filter(is_within).fold(0, |all, number| all | 1 << number);
+    features & LEGACY | within
 }
 
 /// The registers with which a thread that was stopped in a system call goes on by itself.

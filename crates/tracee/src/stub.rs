@@ -7,7 +7,8 @@
 //!
 //! The stop is a signal that the thread sends to itself and that the supervisor takes away again. It
 //! is one that does nothing by default, so that without a supervisor the thread just goes on to the
-//! rt_sigreturn(2), whereas a breakpoint would kill it.
+//! rt_sigreturn(2), whereas a breakpoint would kill it. A thread that is kept on one processor ([`HELD`]) first
+//! takes back its own.
 
 /// Words of a record.
 pub const RECORD_WORDS: usize = 11;
@@ -17,127 +18,61 @@ pub const RECORD_BYTES: usize = RECORD_WORDS * 8;
 pub const RESULT: usize = 9;
 
 /// Offset of the instruction after the stop.
-pub const AFTER_STOP: u64 = CODE.len() as u64 - SIGRETURN.len() as u64;
+pub const AFTER_STOP: u64 = 0x5b;
 
 /// `syscall` instruction of the stub, for bare calls of blanks.
 pub const SYSCALL: u64 = 0x22;
 
-const SIGRETURN: [u8; 12] = [
-    0x4c, 0x89, 0xfc, // mov rsp, r15
-    0xb8, 0x0f, 0x00, 0x00, 0x00, // mov eax, 15 (rt_sigreturn)
-    0x0f, 0x05, // syscall
-    0x0f, 0x0b, // ud2
-];
+/// Set in `r14` beside the signal, which is a 32-bit number for the kernel: the thread is kept on one processor,
+/// and its own set of processors lies right below the frame.
+pub const HELD: u64 = 1 << 32;
 
 pub const CODE: &[u8] = &[
     // next:
-    0x48,
-    0x39,
-    0xeb, // 00: cmp rbx, rbp
-    0x73,
-    0x46, // 03: jae done
-    0x48,
-    0x8b,
-    0x03, // 05: mov rax, [rbx]
-    0x48,
-    0x8b,
-    0x7b,
-    0x08, // 08: mov rdi, [rbx+8]
-    0x48,
-    0x8b,
-    0x73,
-    0x10, // 0c: mov rsi, [rbx+16]
-    0x48,
-    0x8b,
-    0x53,
-    0x18, // 10: mov rdx, [rbx+24]
-    0x4c,
-    0x8b,
-    0x53,
-    0x20, // 14: mov r10, [rbx+32]
-    0x4c,
-    0x8b,
-    0x43,
-    0x28, // 18: mov r8, [rbx+40]
-    0x4c,
-    0x8b,
-    0x4b,
-    0x30, // 1c: mov r9, [rbx+48]
-    0x66,
-    0x90, // 20: nop
-    0x0f,
-    0x05, // 22: syscall
-    0x48,
-    0x89,
-    0x43,
-    0x48, // 24: mov [rbx+72], rax
-    0x48,
-    0x8b,
-    0x4b,
-    0x38, // 28: mov rcx, [rbx+56]
-    0x48,
-    0x85,
-    0xc9, // 2c: test rcx, rcx
-    0x74,
-    0x03, // 2f: jz plain
-    0x48,
-    0x89,
-    0x01, // 31: mov [rcx], rax
+    0x48, 0x39, 0xeb, // 00: cmp rbx, rbp
+    0x73, 0x46, // 03: jae done
+    0x48, 0x8b, 0x03, // 05: mov rax, [rbx]
+    0x48, 0x8b, 0x7b, 0x08, // 08: mov rdi, [rbx+8]
+    0x48, 0x8b, 0x73, 0x10, // 0c: mov rsi, [rbx+16]
+    0x48, 0x8b, 0x53, 0x18, // 10: mov rdx, [rbx+24]
+    0x4c, 0x8b, 0x53, 0x20, // 14: mov r10, [rbx+32]
+    0x4c, 0x8b, 0x43, 0x28, // 18: mov r8, [rbx+40]
+    0x4c, 0x8b, 0x4b, 0x30, // 1c: mov r9, [rbx+48]
+    0x66, 0x90, // 20: nop
+    0x0f, 0x05, // 22: syscall
+    0x48, 0x89, 0x43, 0x48, // 24: mov [rbx+72], rax
+    0x48, 0x8b, 0x4b, 0x38, // 28: mov rcx, [rbx+56]
+    0x48, 0x85, 0xc9, // 2c: test rcx, rcx
+    0x74, 0x03, // 2f: jz plain
+    0x48, 0x89, 0x01, // 31: mov [rcx], rax
     // plain:
-    0x48,
-    0x83,
-    0x7b,
-    0x40,
-    0x00, // 34: cmp qword [rbx+64], 0
-    0x75,
-    0x08, // 39: jne step
-    0x48,
-    0x3d,
-    0x01,
-    0xf0,
-    0xff,
-    0xff, // 3b: cmp rax, -4095
-    0x73,
-    0x08, // 41: jae done
+    0x48, 0x83, 0x7b, 0x40, 0x00, // 34: cmp qword [rbx+64], 0
+    0x75, 0x08, // 39: jne step
+    0x48, 0x3d, 0x01, 0xf0, 0xff, 0xff, // 3b: cmp rax, -4095
+    0x73, 0x08, // 41: jae done
     // step:
-    0x48,
-    0x83,
-    0xc3,
-    0x58, // 43: add rbx, 88
-    0xeb,
-    0xb7, // 47: jmp next
-    0x66,
-    0x90, // 49: nop
+    0x48, 0x83, 0xc3, 0x58, // 43: add rbx, 88
+    0xeb, 0xb7, // 47: jmp next
+    0x66, 0x90, // 49: nop
     // done:
-    0xb8,
-    0xea,
-    0x00,
-    0x00,
-    0x00, // 4b: mov eax, 234 (tgkill)
-    0x4c,
-    0x89,
-    0xe7, // 50: mov rdi, r12
-    0x4c,
-    0x89,
-    0xee, // 53: mov rsi, r13
-    0x4c,
-    0x89,
-    0xf2, // 56: mov rdx, r14
-    0x0f,
-    0x05, // 59: syscall
+    0xb8, 0xea, 0x00, 0x00, 0x00, // 4b: mov eax, 234 (tgkill)
+    0x4c, 0x89, 0xe7, // 50: mov rdi, r12
+    0x4c, 0x89, 0xee, // 53: mov rsi, r13
+    0x4c, 0x89, 0xf2, // 56: mov rdx, r14
+    0x0f, 0x05, // 59: syscall
     // after_stop:
-    SIGRETURN[0],
-    SIGRETURN[1],
-    SIGRETURN[2],
-    SIGRETURN[3],
-    SIGRETURN[4],
-    SIGRETURN[5],
-    SIGRETURN[6],
-    SIGRETURN[7],
-    SIGRETURN[8],
-    SIGRETURN[9],
-    SIGRETURN[10],
-    SIGRETURN[11],
+    0x49, 0x0f, 0xba, 0xe6, 0x20, // 5b: bt r14, 32
+    0x73, 0x12, // 60: jnc return
+    0xb8, 0xcb, 0x00, 0x00, 0x00, // 62: mov eax, 203 (sched_setaffinity)
+    0x31, 0xff, // 67: xor edi, edi
+    0xbe, 0x80, 0x00, 0x00, 0x00, // 69: mov esi, 128
+    0x49, 0x8d, 0x57, 0x80, // 6e: lea rdx, [r15-128]
+    0x0f, 0x05, // 72: syscall
+    // return:
+    0x4c, 0x89, 0xfc, // 74: mov rsp, r15
+    0xb8, 0x0f, 0x00, 0x00, 0x00, // 77: mov eax, 15 (rt_sigreturn)
+    0x0f, 0x05, // 7c: syscall
+    0x0f, 0x0b, // 7e: ud2
 ];
 
 /// A program of one page whose only instructions are `pause(2)` in a loop: the first blank. Exec of it
@@ -198,9 +133,12 @@ mod tests {
         assert_eq!(target(0x39), 0x43, "tolerant");
         assert_eq!(target(0x41), 0x4b, "error");
         assert_eq!(target(0x47), 0x00, "loop");
+        assert_eq!(target(0x60), 0x74, "not held");
         assert_eq!(CODE[SYSCALL as usize..][..2], [0x0f, 0x05]);
         assert_eq!(CODE[0x43 + 3] as usize, RECORD_BYTES);
         assert_eq!(CODE[AFTER_STOP as usize - 2..][..2], [0x0f, 0x05]);
+        assert_eq!(usize::from(CODE[0x6a]), crate::affinity::SET_LEN);
+        assert_eq!(usize::from(CODE[0x71].cast_signed().unsigned_abs()), crate::affinity::SET_LEN);
     }
 
     #[test]

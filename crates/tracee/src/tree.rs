@@ -39,7 +39,7 @@ impl StoppedTree {
     /// As [`Patient::stop`]; whatever was stopped runs on.
     pub fn stop(root: i32) -> Result<Self> {
         let trampolines = Trampolines::default();
-        let patients = vec![Patient::stop_with(root, &trampolines)?];
+        let patients = vec![Patient::stop_with(ProcDir::open(root)?, &trampolines)?];
         let mut tree = StoppedTree { patients, zombies: Vec::new() };
         let mut known = HashSet::from([root]);
         while tree.stop_newcomers(&mut known, &trampolines)? {}
@@ -118,21 +118,21 @@ enum Kin {
 }
 
 fn zombie_or_patient(pid: i32, trampolines: &Trampolines) -> Result<Kin> {
-    if let Some(zombie) = as_zombie(pid)? {
+    let proc = ProcDir::open(pid)?;
+    if let Some(zombie) = as_zombie(&proc)? {
         return Ok(Kin::Zombie(zombie));
     }
-    match Patient::stop_with(pid, trampolines) {
+    match Patient::stop_with(proc, trampolines) {
         Ok(patient) => Ok(Kin::Patient(Box::new(patient))),
         // It may have ended since.
-        Err(error) => match as_zombie(pid)? {
+        Err(error) => match as_zombie(&ProcDir::open(pid)?)? {
             Some(zombie) => Ok(Kin::Zombie(zombie)),
             None => Err(error),
         },
     }
 }
 
-fn as_zombie(pid: i32) -> Result<Option<Zombie>> {
-    let proc = ProcDir::open(pid)?;
+fn as_zombie(proc: &ProcDir) -> Result<Option<Zombie>> {
     let stat = proc.stat()?;
     // A leader that ended before its threads looks like a zombie but is none.
     if stat.state != b'Z' || proc.threads()?.len() > 1 {
@@ -140,8 +140,8 @@ fn as_zombie(pid: i32) -> Result<Option<Zombie>> {
     }
     let status = proc.status()?;
     Ok(Some(Zombie {
-        pid,
-        own_pid: status.namespace_pids.last().copied().unwrap_or(pid),
+        pid: proc.pid(),
+        own_pid: status.namespace_pids.last().copied().unwrap_or(proc.pid()),
         parent: stat.parent,
         group: stat.group,
         session: stat.session,

@@ -17,7 +17,10 @@ use memchr::memmem;
 use stasis_proctext::maps::Mapping;
 use stasis_sys::ptrace::UserRegs;
 
-use crate::sigframe;
+use crate::{
+    affinity::{Affinity, SET_LEN},
+    sigframe,
+};
 
 /// Where trampolines lie in mapped files, by device, inode and offset: found once for all processes.
 pub(crate) type Trampolines = Rc<RefCell<HashMap<((u32, u32), u64, u64), Option<u64>>>>;
@@ -30,9 +33,8 @@ const DISTANCE: u64 = 128 + 512;
 
 /// What is to be written, and with which registers a single call is made.
 pub(crate) struct WayBack {
-    pub address: u64,
     pub bytes: Vec<u8>,
-    /// Stack pointer for the call.
+    /// Where they go, and the stack pointer for the call.
     pub sp: u64,
 }
 
@@ -57,27 +59,60 @@ fn returns(mut code: &[u8]) -> bool {
     }
 }
 
+/// The code that a way back leads through.
+#[derive(Clone, Copy)]
+pub(crate) struct Code {
+    /// A `syscall` that is followed by a `ret`.
+    pub call: u64,
+    /// Calls rt_sigreturn(2).
+    pub trampoline: u64,
+}
+
 /// Builds the way back of a thread with these registers; `None` if its stack is not the process's own
 /// one, so that nobody can tell what lies below it.
+///
+/// A thread that is kept on our processor takes back its own on the way: it returns to a frame that makes
+/// that call, and from there to the frame of its context.
 pub(crate) fn build(
     maps: &[Mapping],
-    regs: &UserRegs,
-    mask: u64,
-    xsave: &[u8],
-    trampoline: u64,
+    (regs, mask, xsave): (&UserRegs, u64, &[u8]),
+    code: Code,
+    affinity: Option<&Affinity>,
 ) -> Option<WayBack> {
     let stack = maps.iter().find(|map| map.name == b"[stack]" && map.range.contains(&regs.sp))?;
-    let len = sigframe::len_bytes(xsave.len()) as u64;
-    let frame_at = regs.sp.checked_sub(DISTANCE + len)? & !63;
-    let sp = frame_at.checked_sub(8)?;
-    if sp < stack.range.start {
-        return None;
+    let restarted = sigframe::restarted(regs);
+    let below = regs.sp.checked_sub(DISTANCE)?;
+    let mut way = step(below, (&restarted, mask, xsave), code)?;
+    if let Some(affinity) = affinity {
+        const SCHED_SETAFFINITY: u64 = 203;
+        let set_at = way.sp.checked_sub(SET_LEN as u64)?;
+        let regs = UserRegs {
+            ip: code.call,
+            sp: way.sp,
+            ax: SCHED_SETAFFINITY,
+            di: 0,
+            si: SET_LEN as u64,
+            dx: set_at,
+            ..restarted
+        };
+        let mut before = step(set_at, (&regs, u64::MAX, &[]), code)?;
+        before.bytes.extend(affinity.bytes());
+        before.bytes.append(&mut way.bytes);
+        way = before;
     }
-    let (frame, start) = sigframe::build(frame_at, &sigframe::restarted(regs), mask, xsave);
+    (way.sp >= stack.range.start).then_some(way)
+}
+
+/// The address of the trampoline and the frame to which it leads, both below `end`.
+fn step(end: u64, context: (&UserRegs, u64, &[u8]), code: Code) -> Option<WayBack> {
+    let (_, _, xsave) = context;
+    let frame_at = end.checked_sub(sigframe::len_bytes(xsave.len()) as u64)? & !63;
+    let sp = frame_at.checked_sub(8)?;
+    let mut bytes = code.trampoline.to_ne_bytes().to_vec();
+    let start = sigframe::build(frame_at, context, &mut bytes);
     debug_assert_eq!(start, frame_at, "an aligned address stays as it is");
-    let mut bytes = trampoline.to_ne_bytes().to_vec();
-    bytes.extend(frame);
-    Some(WayBack { address: sp, bytes, sp })
+    bytes.resize((end - sp) as usize, 0);
+    Some(WayBack { bytes, sp })
 }
 
 /// Address of a trampoline in the process; `open` opens the file behind a mapping, `read` reads memory.

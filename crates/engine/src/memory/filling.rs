@@ -51,12 +51,12 @@ impl Filling {
     }
 
     pub fn start(&self, blank: &mut Blank) -> Result<(), Error> {
-        Ok(blank.start(0, &self.batch)?)
+        Ok(blank.start(&self.batch)?)
     }
 
     /// Waits until the blank stands again.
     pub fn finish(self, blank: &mut Blank) -> Result<(), Error> {
-        let outcome = blank.finish(0, &self.batch)?;
+        let outcome = blank.finish(&self.batch)?;
         Ok(pages::check(&outcome, &self.reads, &self.what)?)
     }
 }

@@ -29,13 +29,23 @@ enum Way {
     Looked,
 }
 
+/// Memory of ours through which pages go; one serves for many processes.
+#[derive(Debug)]
+pub struct Buffer(Vec<u8>);
+
+impl Default for Buffer {
+    fn default() -> Self {
+        Buffer(vec![0; PIECE])
+    }
+}
+
 /// Gathers pages until a piece is full, then writes it by one call.
-pub(super) struct Copy {
+pub(super) struct Copy<'a> {
     pid: i32,
     /// `/proc/PID/mem`, which needs no read permission of the mapping either.
     memory: OwnedFd,
     pagemap: OwnedFd,
-    buffer: Vec<u8>,
+    buffer: &'a mut [u8],
     /// Bytes of the buffer that hold content.
     filled: usize,
     /// What follows them as soon as it is read.
@@ -43,13 +53,13 @@ pub(super) struct Copy {
     pinned_bytes: usize,
 }
 
-impl Copy {
-    pub fn of(proc: &ProcDir) -> Result<Self> {
+impl<'a> Copy<'a> {
+    pub fn of(proc: &ProcDir, buffer: &'a mut Buffer) -> Result<Self> {
         Ok(Copy {
             pid: proc.pid(),
             memory: proc.open_file("mem", OFlags::RDONLY)?,
             pagemap: proc.open_file("pagemap", OFlags::RDONLY)?,
-            buffer: vec![0; PIECE],
+            buffer: &mut buffer.0,
             filled: 0,
             pinned: Vec::new(),
             pinned_bytes: 0,
