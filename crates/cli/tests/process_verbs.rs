@@ -42,6 +42,42 @@ fn a_pid_that_somebody_holds_is_told_with_his_name() {
     assert!(said(&refused).contains(&told), "{}", said(&refused));
 }
 
+/// On a machine with idle processors the dump keeps tasks on its own one for a while.
+#[test]
+fn tasks_of_a_dump_that_is_killed_take_back_their_processors() {
+    let mut shell = start_with(&["sh", "-c", "for i in 1 2 3 4 5 6; do sleep 600 & done; wait"]);
+    let root = shell.id();
+    let children = std::fs::read_to_string(format!("/proc/{root}/task/{root}/children")).unwrap();
+    let pids: Vec<u32> = std::iter::once(root)
+        .chain(children.split_whitespace().map(|pid| pid.parse().unwrap()))
+        .collect();
+    assert_eq!(pids.len(), 7);
+    let before: Vec<String> = pids.iter().map(|pid| processors(*pid)).collect();
+    for microseconds in (1000..21_000).step_by(500) {
+        let images = tempfile::tempdir().unwrap();
+        let options = ["-t", &root.to_string(), "--leave-running"];
+        let mut dump = stasis(images.path(), "dump", &options).spawn().unwrap();
+        sleep(Duration::from_micros(microseconds));
+        dump.kill().unwrap();
+        dump.wait().unwrap();
+        sleep(Duration::from_millis(20));
+        let after: Vec<String> = pids.iter().map(|pid| processors(*pid)).collect();
+        assert_eq!(after, before, "killed after {microseconds} us");
+    }
+    for pid in pids.iter().skip(1) {
+        kill_process(Pid::from_raw(i32::try_from(*pid).unwrap()).unwrap(), Signal::KILL).unwrap();
+    }
+    assert!(shell.wait().unwrap().success(), "the shell does not go on");
+}
+
+/// Processors of a task, who traces it, and its signal mask.
+fn processors(pid: u32) -> String {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let wanted = ["Cpus_allowed_list:", "TracerPid:", "SigBlk:"];
+    let lines = status.lines().filter(|line| wanted.iter().any(|name| line.starts_with(name)));
+    lines.collect::<Vec<_>>().join(", ")
+}
+
 #[test]
 fn a_dump_onto_a_full_disk_leaves_the_process_and_nothing_else() {
     let full = SmallDisk::mount();
@@ -101,8 +137,12 @@ impl Drop for SmallDisk {
 
 /// A process that leads a session of its own; once dead it is a zombie until we wait for it.
 fn start() -> Child {
+    start_with(&["sleep", "600"])
+}
+
+fn start_with(program: &[&str]) -> Child {
     let mut command = Command::new("setsid");
-    command.args(["sleep", "600"]).env_clear().env("PATH", "/usr/bin:/bin").current_dir("/");
+    command.args(program).env_clear().env("PATH", "/usr/bin:/bin").current_dir("/");
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let sleeper = command.spawn().unwrap();
     sleep(Duration::from_millis(200));

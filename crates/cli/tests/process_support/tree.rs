@@ -208,7 +208,7 @@ fn attributes(pid: i32) -> Vec<String> {
 }
 
 fn status(pid: i32, tid: i32) -> Vec<String> {
-    const LASTING: [&str; 24] = [
+    const LASTING: [&str; 25] = [
         "Name",
         "Umask",
         "Tgid",
@@ -233,6 +233,7 @@ fn status(pid: i32, tid: i32) -> Vec<String> {
         "CapAmb",
         "NoNewPrivs",
         "Seccomp",
+        "Cpus_allowed_list",
     ];
     // A zombie has no signals, capabilities or memory any more, whatever proc shows.
     const LASTING_OF_ZOMBIE: [&str; 5] = ["Name", "Pid", "PPid", "NSpgid", "NSsid"];
