@@ -9,6 +9,7 @@ mod abandoned;
 mod ahead;
 mod births;
 mod checkpoint;
+mod clocks;
 mod connections;
 mod contents;
 mod cpuid;

@@ -23,7 +23,7 @@ use stasis_sys::ptrace::Queue;
 use stasis_tracee::{Patient, Sleepers, StoppedTree};
 
 use crate::{
-    checkpoint::{read_clocks, uptime_us},
+    clocks::{read_clocks, uptime_us},
     contents::Pages,
     deadline::Deadline,
     facade::{Error, Externals, Report, Stats, SurveyedConnections},
