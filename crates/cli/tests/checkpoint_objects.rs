@@ -302,7 +302,9 @@ fn an_image_of_a_checkpoint_runs() {
     // In the foreground: what it prints from then on, and its exit code.
     let mut running = engine.command(&["run", "--rm", "--name", "front", "frozen:1"]);
     let running = running.stdout(Stdio::piped()).spawn().unwrap();
-    engine.eventually("it runs", || engine.try_run(&["exec", "front", "touch", "/end"]).code == 0);
+    engine.eventually("it runs", || engine.try_run(&["exec", "front", "true"]).code == 0);
+    engine.await_more("front");
+    engine.run(&["exec", "front", "touch", "/end"]);
     let done = running.wait_with_output().unwrap();
     assert_eq!(done.status.code(), Some(7));
     let first = String::from_utf8(done.stdout).unwrap();

@@ -7,9 +7,11 @@ use std::{
 };
 
 use rustix::{
-    fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, mkdirat, openat2, statat, unlinkat},
+    fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, mkdirat, statat, unlinkat},
     io::Errno,
 };
+
+use stasis_sys::openat2;
 
 use crate::error::{Context, Result};
 
@@ -48,7 +50,7 @@ pub fn create(
     let inner = path.strip_prefix("/").unwrap_or(path);
     let inner = if inner.as_os_str().is_empty() { Path::new(".") } else { inner };
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    openat2(root, inner, flags | OFlags::CLOEXEC, mode, resolve)
+    openat2::open(root, inner, flags | OFlags::CLOEXEC, mode, resolve)
 }
 
 /// Makes a directory with those above it. On a file system that cannot be written nothing is made,

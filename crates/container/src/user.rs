@@ -2,7 +2,8 @@
 
 use std::{fs::File, io::Read, path::Path};
 
-use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
+use rustix::fs::{Mode, OFlags, ResolveFlags};
+use stasis_sys::openat2;
 
 use crate::error::{Context, Error, Result};
 
@@ -31,7 +32,8 @@ pub(crate) fn look_up(rootfs: &Path, spec: &str) -> Result<User> {
 fn read_inside(rootfs: &Path, path: &str) -> Result<String> {
     let root = File::open(rootfs).context("open", rootfs.display())?;
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    let Ok(file) = openat2(&root, path, flags, Mode::empty(), ResolveFlags::IN_ROOT) else {
+    let Ok(file) = openat2::open(&root, path.as_ref(), flags, Mode::empty(), ResolveFlags::IN_ROOT)
+    else {
         return Ok(String::new());
     };
     let mut bytes = Vec::new();

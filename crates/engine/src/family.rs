@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use stasis_model::{Live, NsPid, Process, State, Tree};
+use stasis_model::{NsPid, Process, State, Tree};
 use stasis_objects::{Thawing, descriptor, file_lock, segment, terminal};
-use stasis_tracee::{Batch, Blank, Channel, FEW};
+use stasis_tracee::{Batch, Blank, Channel};
 
 use crate::{facade::Error, processor::OneProcessor};
 
@@ -123,10 +123,9 @@ impl Family {
         // Children before their parents, who may wait for them.
         for process in tree.processes.iter().rev() {
             let Some(blank) = self.take(process.pid) else { continue };
-            let are_out = process.live().is_some_and(has_many_threads);
             let frozen = process.live().into_iter().flat_map(|live| &live.threads);
             for (thread, frozen) in blank.threads().iter().zip(frozen) {
-                if frozen.scheduling.processors.is_none() && !are_out {
+                if frozen.scheduling.processors.is_none() {
                     processor.inspect(|processor| processor.let_out(thread.tid()));
                 }
             }
@@ -134,12 +133,6 @@ impl Family {
         }
         Ok(())
     }
-}
-
-/// So many threads keep another processor busy, which need not be woken for each: they are let out of ours
-/// before they are born.
-pub fn has_many_threads(live: &Live) -> bool {
-    live.threads.len() >= FEW
 }
 
 fn name(name: &[u8], batch: &mut Batch) {

@@ -20,7 +20,7 @@ use crate::{
     connections::{self, Thawed},
     contents::Directory,
     facade::{Error, Pages, Report, RestoreOptions, RestoreRoot, Restored, Stats},
-    family::{Family, has_many_threads, live_processes},
+    family::{Family, live_processes},
     host, ipc,
     memory::{Comparer, Lending, Memories},
     morph, namespaces, own_limit,
@@ -85,7 +85,7 @@ pub fn restore(options: RestoreOptions<'_>) -> Result<Restored, Error> {
     family.give_files(&tree, &channel, &mut thawing)?;
     phases.end("files");
     family.end_zombies(&tree)?;
-    give_threads(&mut family, &tree, (&channel, processor), &mut thawing)?;
+    give_threads(&mut family, &tree, &channel, &mut thawing)?;
     phases.end("threads");
     let by_own = family.host_ids();
     descriptor::thaw_owners(&thawing, &|own: NsPid| by_own.get(&own.0).copied())?;
@@ -166,7 +166,7 @@ fn make_sockets(
 fn give_threads(
     family: &mut Family,
     tree: &Tree,
-    (channel, processor): (&Channel, Option<&OneProcessor>),
+    channel: &Channel,
     thawing: &mut Thawing,
 ) -> Result<(), Error> {
     let bounding = own_bounding_set();
@@ -174,9 +174,6 @@ fn give_threads(
         let live = process.live().expect("live processes only");
         let blank = family.blank(process.pid)?;
         process::thaw_from_outside(blank, live, thawing)?;
-        if has_many_threads(live) {
-            processor.inspect(|processor| processor.let_out(blank.pid()));
-        }
         morph::threads(blank, tree, live, bounding, channel)?;
         for (thread, frozen) in blank.threads().iter().zip(&live.threads) {
             stasis_objects::scheduling::thaw(thread.tid(), &frozen.scheduling, thawing)?;

@@ -168,7 +168,7 @@ pub fn thaw(inotify: &Inotify, file: &OpenFile, thawing: &Thawing) -> Result<Own
         let relative =
             if relative.as_os_str().is_empty() { std::path::Path::new(".") } else { relative };
         let flags = OFlags::PATH | OFlags::CLOEXEC;
-        let target = rustix::fs::openat2(
+        let target = stasis_sys::openat2::open(
             thawing.root(),
             relative,
             flags,

@@ -123,7 +123,8 @@ pub fn freeze(
                 let deadline_ns =
                     circumstances.stopped_at_ns.saturating_add(remaining.as_nanoseconds());
                 let note = Note { number: call.number, deadline_ns };
-                note.leave(regs.sp, |address, bytes| patient.write_memory(address, bytes).is_ok());
+                let (address, bytes) = note.piece(regs.sp);
+                let _ = patient.write_memory(address, &bytes);
             }
             examined.interrupted = Some(call);
             examined.frozen.ax = EINTR.cast_unsigned();
@@ -237,11 +238,10 @@ impl Note {
         sp.wrapping_sub(RED_ZONE + 64) & !63
     }
 
-    fn leave(&self, sp: u64, write: impl FnOnce(u64, &[u8]) -> bool) {
+    /// What is to be written where. Where the stack has no room for it the next checkpoint knows less.
+    fn piece(&self, sp: u64) -> Piece {
         let words = [Self::MAGIC[0], Self::MAGIC[1], sp, self.number, self.deadline_ns];
-        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
-        // Where the stack has no room for it the next checkpoint knows less.
-        let _ = write(Self::place(sp), &bytes);
+        (Self::place(sp), words.iter().flat_map(|word| word.to_ne_bytes()).collect())
     }
 
     fn find(sp: u64, read: impl FnOnce(u64, usize) -> Option<Vec<u8>>) -> Option<Note> {
@@ -260,29 +260,32 @@ fn timespec(patient: &Patient, address: u64) -> Option<u64> {
     word(0).checked_mul(1_000_000_000)?.checked_add(word(8))
 }
 
-/// The call that puts thread `index` of a blank back to sleep; `None` if its call starts anew anyway.
-pub fn plan(blank: &Blank, index: usize, call: &InterruptedCall) -> Result<Option<Sleep>> {
+/// Memory of a blank to be written: address and bytes.
+pub type Piece = (u64, Vec<u8>);
+
+/// The call that puts thread `index` of a blank back to sleep, and what must be in its memory then; `None` if its
+/// call starts anew anyway.
+pub fn plan(blank: &Blank, index: usize, call: &InterruptedCall) -> Option<(Sleep, Option<Piece>)> {
     if !matches!(call.number, POLL | NANOSLEEP | FUTEX | CLOCK_NANOSLEEP) {
-        return Ok(None);
+        return None;
     }
     let mut arguments = call.arguments;
-    if let Some(remaining) = call.remaining {
-        shorten(blank, index, call.number, &mut arguments, remaining)?;
-    }
-    Ok(Some(Sleep { thread: index, number: call.number, arguments }))
+    let address = blank.note_address(index);
+    let piece = call
+        .remaining
+        .and_then(|remaining| shorten(address, call.number, &mut arguments, remaining));
+    Some((Sleep { thread: index, number: call.number, arguments }, piece))
 }
 
-/// The registers with which a thread goes on that was put back to sleep with this result.
-///
-/// # Effect on the tracee
-/// A note for the next checkpoint is left below the stack.
+/// The registers with which a thread goes on that was put back to sleep with this result, and a note for the next
+/// checkpoint to be left below its stack.
 pub fn thaw(
-    blank: &Blank,
     call: &InterruptedCall,
     frozen: &GeneralRegisters,
     result: i64,
-) -> UserRegs {
+) -> (UserRegs, Option<Piece>) {
     let mut regs = crate::registers::from_model(frozen);
+    let mut piece = None;
     match result {
         ERESTART_RESTARTBLOCK => {
             regs.ax = RESTART_SYSCALL;
@@ -290,7 +293,7 @@ pub fn thaw(
             if let Some(remaining) = call.remaining {
                 let deadline_ns = monotonic_ns().saturating_add(remaining.as_nanoseconds());
                 let note = Note { number: call.number, deadline_ns };
-                note.leave(regs.sp, |address, bytes| blank.write_memory(address, bytes).is_ok());
+                piece = Some(note.piece(regs.sp));
             }
         }
         ERESTARTSYS | ERESTARTNOINTR | ERESTARTNOHAND => {
@@ -300,7 +303,7 @@ pub fn thaw(
         // What it waited for has come: it returns.
         result => regs.ax = result.cast_unsigned(),
     }
-    regs
+    (regs, piece)
 }
 
 fn monotonic_ns() -> u64 {
@@ -309,13 +312,9 @@ fn monotonic_ns() -> u64 {
     u64::try_from(now.tv_sec).unwrap_or(0).saturating_mul(1_000_000_000) + nanoseconds
 }
 
-fn shorten(
-    blank: &Blank,
-    index: usize,
-    number: u64,
-    arguments: &mut [u64; 6],
-    remaining: Time,
-) -> Result<()> {
+/// Sets the arguments of a call that sleeps only so long; `address` is a place for the time, where the call
+/// takes it from memory.
+fn shorten(address: u64, number: u64, arguments: &mut [u64; 6], remaining: Time) -> Option<Piece> {
     let place = match number {
         NANOSLEEP => 0,
         CLOCK_NANOSLEEP => 2,
@@ -323,14 +322,11 @@ fn shorten(
         POLL => {
             let milliseconds = remaining.as_nanoseconds().div_ceil(1_000_000);
             arguments[2] = milliseconds.min(i32::MAX as u64);
-            return Ok(());
+            return None;
         }
-        _ => return Ok(()),
+        _ => return None,
     };
-    let address = blank.slot_address(index);
-    let mut timespec = remaining.seconds.to_ne_bytes().to_vec();
-    timespec.extend_from_slice(&u64::from(remaining.nanoseconds).to_ne_bytes());
-    blank.write_memory(address, &timespec)?;
     arguments[place] = address;
-    Ok(())
+    let timespec = [remaining.seconds, u64::from(remaining.nanoseconds)];
+    Some((address, timespec.iter().flat_map(|word| word.to_ne_bytes()).collect()))
 }

@@ -12,6 +12,7 @@ use std::{
 
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, SeekFrom};
 use stasis_model::{FileKind, OpenFile, PathFile, Remap};
+use stasis_sys::openat2;
 
 use crate::{
     error::{Error, Result},
@@ -151,7 +152,7 @@ pub fn open_below(root: BorrowedFd<'_>, path: &Path, flags: u32) -> rustix::io::
     let relative = path.strip_prefix("/").unwrap_or(path);
     let relative = if relative.as_os_str().is_empty() { Path::new(".") } else { relative };
     // FIFOs and devices must not block us, and no terminal may become ours.
-    rustix::fs::openat2(root, relative, again(flags), Mode::empty(), ResolveFlags::IN_ROOT)
+    openat2::open(root, relative, again(flags), Mode::empty(), ResolveFlags::IN_ROOT)
 }
 
 /// Flags that open a file again which was once opened or made with the given ones.

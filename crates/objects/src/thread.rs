@@ -219,26 +219,43 @@ pub fn len_bytes(tree: &Tree, live: &Live, thread: &Thread) -> usize {
 /// # Effect on the tracee
 /// Its memory must be whole: threads that slept go to sleep again, and their calls may look at it.
 pub fn thaw_registers(blank: &mut Blank, threads: &[Thread]) -> Result<Vec<UserRegs>> {
-    let mut sleeps = Vec::new();
+    let (mut sleeps, mut times) = (Vec::new(), Vec::new());
     // What the processor keeps is the same for all of them.
     let template = blank.extended_state(0)?;
     for (index, thread) in threads.iter().enumerate() {
         let what = format!("task {}", thread.tid);
         let area = registers::thaw_fpu(&what, &thread.registers.fpu, &template)?;
         blank.set_extended_state(index, &area)?;
-        if let Some(call) = &thread.interrupted {
-            sleeps.extend(interrupted_call::plan(blank, index, call)?);
+        let call = thread.interrupted.as_ref();
+        if let Some((sleep, time)) =
+            call.and_then(|call| interrupted_call::plan(blank, index, call))
+        {
+            sleeps.push(sleep);
+            times.extend(time);
         }
     }
+    blank.write_pieces(&times)?;
     let results = blank.enter_sleeps(&sleeps)?;
     let mut regs: Vec<UserRegs> =
         threads.iter().map(|thread| registers::from_model(&thread.registers.general)).collect();
+    let mut notes = Vec::new();
     for (sleep, result) in sleeps.iter().zip(results) {
         let thread = &threads[sleep.thread];
         if let Some(call) = &thread.interrupted {
-            let frozen = &thread.registers.general;
-            regs[sleep.thread] = interrupted_call::thaw(blank, call, frozen, result);
+            let (goes_on, note) = interrupted_call::thaw(call, &thread.registers.general, result);
+            regs[sleep.thread] = goes_on;
+            notes.extend(note);
         }
     }
+    leave_notes(blank, &notes);
     Ok(regs)
+}
+
+/// A stack that has no room for its note must not keep others from theirs.
+fn leave_notes(blank: &Blank, notes: &[interrupted_call::Piece]) {
+    if blank.write_pieces(notes).is_err() {
+        for (address, bytes) in notes {
+            let _ = blank.write_memory(*address, bytes);
+        }
+    }
 }

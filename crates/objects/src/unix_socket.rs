@@ -602,7 +602,7 @@ fn target(
     let relative = path.strip_prefix("/").unwrap_or(&path);
     let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC;
     let (mode, within) = (rustix::fs::Mode::empty(), rustix::fs::ResolveFlags::IN_ROOT);
-    let file = rustix::fs::openat2(thawing.root(), relative, flags, mode, within).ok()?;
+    let file = stasis_sys::openat2::open(thawing.root(), relative, flags, mode, within).ok()?;
     let by_fd = format!("/proc/self/fd/{}", file.as_raw_fd());
     Some((rustix::net::SocketAddrUnix::new(by_fd).ok()?, Some(file)))
 }

@@ -15,6 +15,7 @@ pub mod heap;
 pub mod ioctl;
 pub mod kcmp;
 pub mod memory;
+pub mod openat2;
 pub mod pagemap;
 pub mod process;
 pub mod ptrace;

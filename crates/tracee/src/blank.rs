@@ -29,7 +29,7 @@ use crate::{
     batch::{Batch, Outcome},
     channel::Channel,
     error::{Error, Result},
-    foothold::FootholdPlan,
+    foothold::{FootholdPlan, Slot},
     procdir::ProcDir,
     run::{self, Errand, Runner, libc_signals},
     stub,
@@ -241,8 +241,21 @@ impl Blank {
 
     /// Runs one batch in each thread but the leader, all at the same time.
     pub fn run_in_others(&mut self, batches: &[Batch]) -> Result<Vec<Outcome>> {
-        let others = self.threads.iter().skip(1).zip(batches);
-        let errands: Vec<_> = others.map(|(thread, batch)| thread.errand(batch)).collect();
+        let others = || self.threads.iter().skip(1).zip(batches);
+        // Side by side in the room that there is for the longest ones, on as few pages as they need.
+        let mut address = self.plan.thread_slot(1).address;
+        let pack = |(thread, batch): (&BlankThread, &Batch)| {
+            let slot = Slot { address, len: batch.len_bytes() };
+            address += slot.len.next_multiple_of(8) as u64;
+            Runner { slot, ..thread.runner }
+        };
+        let runners: Vec<Runner> = others().map(pack).collect();
+        assert!(address <= self.plan.range().end, "no batch is longer than its slot");
+        let errands: Vec<_> = runners
+            .iter()
+            .zip(others())
+            .map(|(runner, (thread, batch))| Errand { runner, template: &thread.template, batch })
+            .collect();
         let outcomes = run::run_all(&errands, &mut self.late_signals)?;
         outcomes.iter().try_for_each(Outcome::check)?;
         Ok(outcomes)
@@ -385,9 +398,34 @@ impl Blank {
         Ok(results)
     }
 
-    /// Address of the data area of thread `index`'s slot: what is written there stays until the next batch.
-    pub fn slot_address(&self, index: usize) -> u64 {
-        self.plan.thread_slot(index).address
+    /// Address of a few bytes for thread `index`: what is written there stays until the next batch.
+    pub fn note_address(&self, index: usize) -> u64 {
+        const LEN: usize = 64;
+        let slot = self.plan.main_slot();
+        assert!((index + 1) * LEN <= slot.len, "more threads than there can be");
+        slot.address + (index * LEN) as u64
+    }
+
+    /// Writes pieces of memory, all by one call.
+    ///
+    /// # Errors
+    /// [`Error::Kernel`] if one of them cannot be written; those behind it then are not.
+    pub fn write_pieces(&self, pieces: &[(u64, Vec<u8>)]) -> Result<()> {
+        let pid = self.pid();
+        for pieces in pieces.chunks(memory::MAX_RANGES) {
+            let range = |(address, bytes): &(u64, Vec<u8>)| RemoteRange {
+                address: *address,
+                len: bytes.len(),
+            };
+            let ranges: Vec<RemoteRange> = pieces.iter().map(range).collect();
+            let bytes: Vec<u8> = pieces.iter().flat_map(|(_, bytes)| bytes).copied().collect();
+            let written =
+                memory::write(pid, &ranges, &bytes).map_err(Error::at(pid, "process_vm_writev"))?;
+            if written != bytes.len() {
+                return Err(Error::Kernel { pid, call: "process_vm_writev", errno: Errno::FAULT });
+            }
+        }
+        Ok(())
     }
 
     pub fn write_memory(&self, address: u64, bytes: &[u8]) -> Result<()> {

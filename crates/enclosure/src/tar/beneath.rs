@@ -5,7 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
+use rustix::fs::{Mode, OFlags, ResolveFlags};
+use stasis_sys::openat2;
 
 /// Opens a path without going through any link.
 pub(super) fn open_beneath(
@@ -15,7 +16,7 @@ pub(super) fn open_beneath(
 ) -> rustix::io::Result<OwnedFd> {
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    openat2(root, path, flags, Mode::empty(), resolve)
+    openat2::open(root, path, flags, Mode::empty(), resolve)
 }
 
 /// Names a member without following a link that stands in its place.
