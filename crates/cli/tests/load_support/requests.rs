@@ -30,7 +30,7 @@ pub enum On {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     Right,
-    /// The connection was reset or refused: the client knows that it has no answer.
+    /// The connection was reset or refused, or there was no way: the client knows that it has no answer.
     Told(ErrorKind),
     /// Somebody else's answer, none in time, or a connection that ended as if that were all.
     Wrong(String),
@@ -115,11 +115,14 @@ impl Shared {
             Ok(answer) => Outcome::Wrong(format!("{path} was answered by {answer}")),
             Err(error) => {
                 *connection = None;
-                use ErrorKind::{BrokenPipe, ConnectionRefused, ConnectionReset};
+                use ErrorKind::{
+                    BrokenPipe, ConnectionRefused, ConnectionReset, HostUnreachable,
+                    NetworkUnreachable,
+                };
                 match error.kind() {
-                    kind @ (BrokenPipe | ConnectionRefused | ConnectionReset) => {
-                        Outcome::Told(kind)
-                    }
+                    // A container that is away has no network: who asks anew then is told so.
+                    kind @ (BrokenPipe | ConnectionRefused | ConnectionReset | HostUnreachable
+                    | NetworkUnreachable) => Outcome::Told(kind),
                     kind => Outcome::Wrong(format!("{path}: {kind:?}: {error}")),
                 }
             }
