@@ -47,6 +47,12 @@ pub fn look(root: i32) -> Look {
     look
 }
 
+/// Whether somebody blocks all signals that there are: the C library does that while a thread or a child is being
+/// made, and leaves out its own two for everybody else.
+pub fn has_newborns(look: &Look) -> bool {
+    look.values().flatten().any(|line| line == "SigBlk:\tfffffffffffbfeff")
+}
+
 /// What differs in `after`, among all that stood still before (was there and the same in two looks).
 pub fn differences(before: &[Look; 2], after: &Look) -> Vec<String> {
     let [first, second] = before;

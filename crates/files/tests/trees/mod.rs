@@ -1,7 +1,10 @@
 //! Trees made from arbitrary words: every list of words gives a tree that is valid and that the
 //! format can hold; fewer and smaller words give a simpler one.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
 use stasis_files::{Facts, IdMap, IpcSysctls, SecurityModule};
 use stasis_model::*;
@@ -117,7 +120,20 @@ pub fn tree(words: &[u64]) -> (Tree, Facts) {
     builder.drop_unused_tables();
     builder.rest();
     let facts = builder.namespaces();
+    tell_sockets_apart(&mut builder.tree);
     (builder.tree, facts)
+}
+
+/// No two sockets have one number, after which the files of their queues are called.
+fn tell_sockets_apart(tree: &mut Tree) {
+    let mut taken = BTreeSet::new();
+    for file in tree.files.values_mut() {
+        if let FileKind::Inet(inet) = &mut file.kind {
+            while !taken.insert(inet.socket.0) {
+                inet.socket.0 = inet.socket.0.wrapping_add(1);
+            }
+        }
+    }
 }
 
 impl Builder<'_, '_> {
