@@ -8,10 +8,7 @@ mod comparing;
 mod filling;
 mod parcel;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    rc::Rc,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use stasis_files::Reader;
 use stasis_model::{Live, NsPid, Process, Protection, SignalMask, TableId, Tree};
@@ -56,7 +53,7 @@ pub struct Memories<'a> {
     /// Signals that a blank ignores.
     ignored: SignalMask,
     lending: &'a Lending,
-    lent: BTreeMap<NsPid, Rc<Lent>>,
+    lent: BTreeMap<NsPid, Lent>,
     nr_pages: u64,
 }
 
@@ -86,7 +83,6 @@ struct Prepared {
 struct Contents {
     source: StoredPages,
     inheritance: Inheritance,
-    lender: Option<Rc<Lent>>,
     /// Numbers of the files of pages, and of the mapped ones, in the blank.
     pages: Vec<i32>,
     mapped: BTreeMap<MappedFile, i32>,
@@ -172,7 +168,7 @@ impl<'a> Memories<'a> {
         }
         self.nr_pages += contents.inheritance.nr_missing();
         let present = blank.proc().maps()?;
-        self.lent.insert(pid, Rc::new(Lent { protections, present }));
+        self.lent.insert(pid, Lent { protections, present });
         Ok(())
     }
 
@@ -247,9 +243,7 @@ impl<'a> Memories<'a> {
         thawing: &mut Thawing,
         parcel: &mut Parcel,
     ) -> Result<Contents, Error> {
-        let Compared { pid, source, inheritance } = compared;
-        let lender = self.lending.lender_of.get(&pid).and_then(|lender| self.lent.get(lender));
-        let lender = lender.cloned();
+        let Compared { source, inheritance, .. } = compared;
         let mut pages = Vec::new();
         for fd in source.files() {
             pages.push(parcel.add(duplicate(fd)?));
@@ -262,7 +256,7 @@ impl<'a> Memories<'a> {
         for file in wanted {
             mapped.insert(file, parcel.add(duplicate(self.mapped.get(file, thawing)?)?));
         }
-        Ok(Contents { source, inheritance, lender, pages, mapped })
+        Ok(Contents { source, inheritance, pages, mapped })
     }
 
     /// Begins to give a blank all that was prepared. Its table of descriptors is empty but for the
@@ -312,12 +306,14 @@ impl<'a> Memories<'a> {
         filling: &mut Filling,
     ) -> Result<Vec<Protection>, Error> {
         let vmas = &live.memory.vmas;
-        let Contents { source, inheritance, lender, pages: files, mapped } = contents;
+        let Contents { source, inheritance, pages: files, mapped } = contents;
         let foothold = blank.plan().range();
         let mut keep = inheritance.kept_ranges(vmas);
         let place = keep.partition_point(|range| range.start < foothold.start);
         keep.insert(place, foothold.clone());
-        let present = lender.as_ref().map_or(&self.of_blank, |lender| &lender.present);
+        let lender = self.lending.lender_of.get(&NsPid(blank.own_pid()));
+        let lent = lender.and_then(|lender| self.lent.get(lender));
+        let present = lent.map_or(&self.of_blank, |lent| &lent.present);
         address_space::clear(&live.memory, present, &keep, &mut filling.batch)?;
         let objects = &self.tree.namespaces.system_v;
         attachment::thaw(&live.memory, objects, &foothold, &mut filling.batch)?;

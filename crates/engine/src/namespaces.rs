@@ -10,26 +10,27 @@ use crate::{
     visit::{self, Place},
 };
 
-/// Looks at the namespaces of the root and at those of everybody else, which must be the same.
-pub fn survey(
-    root: &ProcDir,
-    others: &[&ProcDir],
-) -> Result<(Vec<NamespaceKind>, Vec<Obstacle>), Error> {
-    let mut own = Vec::new();
+/// The namespaces that the root does not have in common with us.
+pub fn own(root: &ProcDir) -> Vec<NamespaceKind> {
+    let is_own = |kind: &NamespaceKind| {
+        let ours = std::fs::read_link(Path::new("/proc/self/ns").join(kind.proc_name())).ok();
+        link(root, *kind).is_some_and(|of_root| Some(of_root) != ours)
+    };
+    NamespaceKind::ALL.into_iter().filter(is_own).collect()
+}
+
+/// Those whose namespaces are not the root's, as they must be.
+pub fn apart(root: &ProcDir, others: &[&ProcDir]) -> Vec<Obstacle> {
     let mut obstacles = Vec::new();
     for kind in NamespaceKind::ALL {
         let Some(of_root) = link(root, kind) else { continue };
-        let ours = std::fs::read_link(Path::new("/proc/self/ns").join(kind.proc_name())).ok();
-        if Some(&of_root) != ours.as_ref() {
-            own.push(kind);
-        }
         for other in others {
             if link(other, kind).is_some_and(|of_other| of_other != of_root) {
                 obstacles.push(nested(other, kind));
             }
         }
     }
-    Ok((own, obstacles))
+    obstacles
 }
 
 /// Kinds that the engine makes itself for a tree that is restored without a container.

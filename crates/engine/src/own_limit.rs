@@ -4,6 +4,7 @@ use rustix::{
     fs::{Mode, OFlags},
     process::{Resource, Rlimit, getrlimit, setrlimit},
 };
+use stasis_tracee::ProcDir;
 
 /// Raises the soft limit to the hard one until it is dropped.
 pub struct Raised {
@@ -22,8 +23,8 @@ pub fn raise() -> Raised {
 /// threads wait ten milliseconds and more whenever its table grows (`synchronize_rcu` in `expand_fdtable`).
 fn make_room() {
     const MANY: i32 = 4096;
-    // The directory has a link for each thread, besides its own two.
-    let alone = rustix::fs::stat("/proc/self/task").is_ok_and(|task| task.st_nlink == 3);
+    let me = ProcDir::open(std::process::id().cast_signed());
+    let alone = me.and_then(|me| me.nr_threads()).is_ok_and(|nr_threads| nr_threads == 1);
     if alone && let Ok(any) = rustix::fs::open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) {
         // What is opened here is closed again; a limit below that number leaves things as they were.
         let _ = rustix::io::fcntl_dupfd_cloexec(&any, MANY);

@@ -8,6 +8,7 @@
 
 use rustix::{process::Pid, thread::CpuSet};
 use stasis_objects::scheduling;
+use stasis_tracee::every_processor;
 
 /// Holds us on the processor on which we run, and with us whoever is born of us.
 #[derive(Debug)]
@@ -23,7 +24,7 @@ impl OneProcessor {
     /// `None` if the kernel does not let us; then everything takes longer.
     pub fn hold() -> Option<Self> {
         let before = rustix::thread::sched_getaffinity(None).ok()?;
-        let inherited = if scheduling::is_everywhere(&before) { every() } else { before };
+        let inherited = if scheduling::is_everywhere(&before) { every_processor() } else { before };
         let number = rustix::thread::sched_getcpu();
         let mut held = CpuSet::new();
         held.set(number);
@@ -64,12 +65,6 @@ impl Drop for OneProcessor {
     fn drop(&mut self) {
         let _ = rustix::thread::sched_setaffinity(None, &self.before);
     }
-}
-
-fn every() -> CpuSet {
-    let mut all = CpuSet::new();
-    (0..CpuSet::MAX_CPU).for_each(|number| all.set(number));
-    all
 }
 
 /// A task that has ended, or may not be moved, stays where it is.

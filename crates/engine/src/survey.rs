@@ -90,10 +90,10 @@ pub fn look(
 ) -> Result<Findings, Error> {
     let tree = open_tree(root)?;
     let others: Vec<&ProcDir> = tree.iter().skip(1).collect();
-    let (own, nested) = namespaces::survey(&tree[0], &others)?;
+    let own = namespaces::own(&tree[0]);
     let scope = Scope { connections, tracking, own };
     let mut seen = scope.tree(&tree)?;
-    seen.obstacles.extend(nested);
+    seen.obstacles.extend(namespaces::apart(&tree[0], &others));
     seen.obstacles.extend(namespaces::obstacles(&tree[0], &scope.own, externals));
     seen.obstacles.extend(namespaces::strangers(&tree, &scope.own, externals));
     let (of_namespace, undone) = ipc::survey(&tree, &scope.own)?;

@@ -24,7 +24,7 @@ impl Affinity {
     pub fn of(tid: i32) -> Option<Self> {
         let pid = Pid::from_raw(tid);
         let own = rustix::thread::sched_getaffinity(pid).ok()?;
-        let all = every();
+        let all = every_processor();
         rustix::thread::sched_setaffinity(pid, &all).ok()?;
         let bound_by_others = rustix::thread::sched_getaffinity(pid).is_ok_and(|now| now == own);
         let affinity = Affinity { own, wish: if bound_by_others { all } else { own } };
@@ -54,7 +54,8 @@ impl Affinity {
     }
 }
 
-fn every() -> CpuSet {
+/// All processors that there can be: whoever may use these is bound to nothing.
+pub fn every_processor() -> CpuSet {
     let mut all = CpuSet::new();
     (0..CpuSet::MAX_CPU).for_each(|number| all.set(number));
     all

@@ -557,8 +557,7 @@ impl Blank {
         }
         let mut by_own = HashMap::new();
         for tid in self.proc.threads()? {
-            let status =
-                self.proc.parse(format!("task/{tid}/status"), stasis_proctext::status::parse)?;
+            let status = self.proc.thread_status(tid)?;
             by_own.insert(status.namespace_pids.last().copied().unwrap_or(tid), tid);
         }
         own_tids

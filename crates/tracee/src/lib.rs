@@ -28,6 +28,7 @@ mod stub;
 mod tree;
 mod way_back;
 
+pub use affinity::every_processor;
 pub use batch::{Arg, Batch, Call, Data, Outcome};
 pub use blank::{Birth, Blank, BlankThread, Seed, Sleep, blank_program};
 pub use channel::{Channel, MAX_FDS};

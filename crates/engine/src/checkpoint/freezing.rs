@@ -60,7 +60,7 @@ fn freeze_surroundings(
     gathering: &mut Gathering,
 ) -> Result<(), Error> {
     let root = tree.patients()[0].proc();
-    let (own, _) = namespaces::survey(root, &[])?;
+    let own = namespaces::own(root);
     gathering.obstacles.extend(namespaces::obstacles(root, &own, &options.externals));
     gathering.tree.namespaces = namespaces::freeze(root, own, &options.externals.mounts)?;
     if gathering.tree.namespaces.owns(NamespaceKind::Ipc) {
@@ -111,7 +111,7 @@ fn freeze_processes(
 /// What processes or threads share that they must not, or do not share as they must.
 fn shared_or_not(procs: &[Arc<ProcDir>]) -> Result<Vec<Obstacle>, Error> {
     let procs: Vec<&ProcDir> = procs.iter().map(AsRef::as_ref).collect();
-    let (_, mut obstacles) = namespaces::survey(procs[0], &procs[1..])?;
+    let mut obstacles = namespaces::apart(procs[0], &procs[1..]);
     obstacles.extend(sharing::obstacles(procs, Between::ProcessesAndThreads)?);
     Ok(obstacles)
 }
