@@ -16,15 +16,25 @@ const FEW: usize = 4;
 /// A portion ends when its pieces together weigh as much as many small ones.
 pub fn of<'scope, T: Send + 'scope>(
     scope: &'scope Scope<'scope, '_>,
-    mut work: impl ExactSizeIterator<Item = T> + Send + 'scope,
+    work: impl ExactSizeIterator<Item = T> + Send + 'scope,
     weigh: impl Fn(&T) -> usize + Send + 'scope,
     processor: Option<&'scope OneProcessor>,
 ) -> Box<dyn Iterator<Item = T> + 'scope> {
+    match work.len() {
+        ..FEW => Box::new(work),
+        _ => Box::new(of_heavy(scope, work, weigh, processor)),
+    }
+}
+
+/// The same for pieces that are worth another thread however few they are.
+pub fn of_heavy<'scope, T: Send + 'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    mut work: impl Iterator<Item = T> + Send + 'scope,
+    weigh: impl Fn(&T) -> usize + Send + 'scope,
+    processor: Option<&'scope OneProcessor>,
+) -> impl Iterator<Item = T> + 'scope {
     const HEAVY: usize = 4096;
     const MANY: usize = 16;
-    if work.len() < FEW {
-        return Box::new(work);
-    }
     let (sender, receiver) = sync_channel(2);
     scope.spawn(move || {
         processor.inspect(|processor| processor.let_me_out());
@@ -41,7 +51,7 @@ pub fn of<'scope, T: Send + 'scope>(
             }
         }
     });
-    Box::new(receiver.into_iter().flatten())
+    receiver.into_iter().flatten()
 }
 
 #[cfg(test)]

@@ -50,7 +50,7 @@ fn write(dir: &Path, tree: &Tree, facts: &Facts) -> stasis_files::Result<()> {
         writer.tmpfs(tmpfs.device)?;
     }
     writer.write_tree(tree, facts)?;
-    writer.finish(tree).map(|_| ())
+    writer.finish(tree)
 }
 
 /// Fails with the first lines that differ.

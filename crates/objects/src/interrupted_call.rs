@@ -8,7 +8,7 @@
 use stasis_model::{GeneralRegisters, InterruptedCall, Time};
 use stasis_proctext::syscall::Blocked;
 use stasis_sys::ptrace::UserRegs;
-use stasis_tracee::{Blank, Patient, Sleep, Sleepers, Watch};
+use stasis_tracee::{Blank, Patient, Piece, Sleep, Sleepers, Watch};
 
 use crate::error::Result;
 
@@ -73,6 +73,8 @@ pub struct Examined {
     pub interrupted: Option<InterruptedCall>,
     /// For the thread itself if it runs on.
     pub runs_on: UserRegs,
+    /// To be left below its stack for the next checkpoint.
+    pub note: Option<Piece>,
 }
 
 /// What is known of a stopped thread beside its registers.
@@ -94,9 +96,6 @@ impl Circumstances<'_> {
 }
 
 /// Looks at the registers of a stopped thread.
-///
-/// # Effect on the tracee
-/// A note is left in dead memory below its stack (see [`Note`]).
 pub fn freeze(
     patient: &Patient,
     regs: &UserRegs,
@@ -106,6 +105,7 @@ pub fn freeze(
         frozen: crate::registers::to_model(regs),
         interrupted: None,
         runs_on: *regs,
+        note: None,
     };
     if regs.orig_ax.cast_signed() < 0 {
         return Ok(plain(regs));
@@ -123,8 +123,7 @@ pub fn freeze(
                 let deadline_ns =
                     circumstances.stopped_at_ns.saturating_add(remaining.as_nanoseconds());
                 let note = Note { number: call.number, deadline_ns };
-                let (address, bytes) = note.piece(regs.sp);
-                let _ = patient.write_memory(address, &bytes);
+                examined.note = Some(note.piece(regs.sp));
             }
             examined.interrupted = Some(call);
             examined.frozen.ax = EINTR.cast_unsigned();
@@ -259,9 +258,6 @@ fn timespec(patient: &Patient, address: u64) -> Option<u64> {
     let word = |at: usize| u64::from_ne_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
     word(0).checked_mul(1_000_000_000)?.checked_add(word(8))
 }
-
-/// Memory of a blank to be written: address and bytes.
-pub type Piece = (u64, Vec<u8>);
 
 /// The call that puts thread `index` of a blank back to sleep, and what must be in its memory then; `None` if its
 /// call starts anew anyway.

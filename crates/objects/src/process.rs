@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 
 use rustix::fs::OFlags;
-use stasis_model::{AddressSpace, FsContext, Limit, Live, SignalMask, Subject};
+use stasis_model::{AddressSpace, FsContext, Limit, Live, PendingSignal, SignalMask, Subject};
 use stasis_proctext::{maps::Mapping, timers::Timer};
 use stasis_sys::ptrace::Queue;
 use stasis_tracee::{Batch, Blank, Call, Data, Outcome, Patient, ProcDir, Sleepers};
@@ -12,7 +12,7 @@ use crate::{
     address_space, descriptor,
     error::{Error, Result},
     gathering::{Gathering, OpenFd},
-    itimer, limit, posix_timer, protection_key, rseq, signal,
+    itimer, limit, posix_timer, protection_key, signal,
     thawing::Thawing,
     thread,
 };
@@ -103,21 +103,41 @@ impl Texts {
     }
 }
 
+/// What is seen of a stopped process from outside, while its texts are being read.
+#[derive(Debug)]
+pub struct Seen {
+    pending: Vec<PendingSignal>,
+    threads: Vec<thread::Seen>,
+}
+
+/// Looks at what can be seen before there is a foothold.
+///
+/// # Effect on the tracee
+/// As [`thread::look_at_all`].
+pub fn look(
+    patient: &mut Patient,
+    (sleepers, stopped_at_ns): (&Sleepers, u64),
+    gathering: &mut Gathering,
+) -> Result<Seen> {
+    let pending = signal::freeze_pending(patient.pid(), Queue::Process)?;
+    let moment = thread::Moment { pending: &pending, sleepers, stopped_at_ns };
+    let threads = thread::look_at_all(patient, &moment, gathering)?;
+    Ok(Seen { pending, threads })
+}
+
 /// Freezes a process but for its memory's contents.
 ///
 /// # Effect on the tracee
 /// It gets a foothold; each thread executes one batch.
 pub fn freeze(
     patient: &mut Patient,
-    texts: Texts,
-    (sleepers, stopped_at_ns): (&Sleepers, u64),
+    (seen, texts): (Seen, Texts),
     gathering: &mut Gathering,
 ) -> Result<Live> {
     let stat = patient.stat().clone();
     crate::terminal::note_process(&stat, gathering);
     let name = String::from_utf8_lossy(&stat.name).into_owned();
     let subject = Subject::Task { pid: patient.pid(), name };
-    let pending = signal::freeze_pending(patient.pid(), Queue::Process)?;
     let (asked, of_threads, outcomes) = question(patient, texts.timers, &texts.mappings)?;
     let outcome = &outcomes[0];
     let what = subject.to_string();
@@ -131,20 +151,17 @@ pub fn freeze(
     let of_memory = (&*texts.mappings, texts.auxv);
     let memory = address_space::freeze((patient, &stat), of_memory, answers, gathering)?;
     let timers = itimer::read(outcome, asked.itimers);
-    let moment = thread::Moment { pending: &pending, sleepers, stopped_at_ns };
-    let sequences = rseq::look_at_all(patient)?;
-    let mut threads = Vec::with_capacity(outcomes.len());
-    for (index, told) in of_threads.iter().zip(&outcomes).enumerate() {
-        let sequence = sequences[index].as_ref();
-        threads.push(thread::freeze(patient, index, (told, sequence), (&moment, gathering))?);
-    }
+    let told = of_threads.iter().zip(&outcomes);
+    let threads = seen.threads.into_iter().zip(told);
     Ok(Live {
-        threads,
+        threads: threads
+            .map(|(seen, (asked, outcome))| thread::freeze(seen, asked, outcome))
+            .collect::<Result<_>>()?,
         memory,
         fs: freeze_fs(patient, gathering)?,
         descriptors: descriptor::freeze_table(patient, texts.descriptors, gathering)?,
         signal_actions: signal::read_actions(outcome, asked.actions),
-        pending,
+        pending: seen.pending,
         itimer_real: timers[0],
         itimer_virtual: timers[1],
         itimer_prof: timers[2],

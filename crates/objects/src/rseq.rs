@@ -3,7 +3,7 @@
 use stasis_model::{GeneralRegisters, Rseq};
 use stasis_sys::{
     Errno,
-    memory::{self, MAX_RANGES, RemoteRange},
+    memory::RemoteRange,
     ptrace::{self, RseqConfiguration},
 };
 use stasis_tracee::{Batch, Patient};
@@ -53,19 +53,9 @@ fn sections(patient: &Patient, registered: &[Option<RseqConfiguration>]) -> Resu
         len: POINTER,
     };
     let places: Vec<RemoteRange> = registered.iter().flatten().map(place).collect();
-    let mut sections = Vec::with_capacity(places.len());
-    for places in places.chunks(MAX_RANGES) {
-        let mut bytes = vec![0; places.len() * POINTER];
-        let read = memory::read(patient.pid(), places, &mut bytes);
-        let read = read.and_then(|len| if len == bytes.len() { Ok(()) } else { Err(Errno::FAULT) });
-        let what = || format!("restartable sequences of task {}", patient.pid());
-        read.map_err(Error::at(what(), "process_vm_readv"))?;
-        let pointers = bytes.chunks_exact(POINTER);
-        sections.extend(
-            pointers.map(|bytes| u64::from_ne_bytes(bytes.try_into().expect("eight bytes"))),
-        );
-    }
-    Ok(sections)
+    let bytes = patient.read_ranges(&places)?;
+    let pointers = bytes.chunks_exact(POINTER);
+    Ok(pointers.map(|bytes| u64::from_ne_bytes(bytes.try_into().expect("eight bytes"))).collect())
 }
 
 impl Looked {

@@ -16,13 +16,8 @@ const SCHED_OTHER: u32 = 0;
 const SCHED_BATCH: u32 = 3;
 const SCHED_IDLE: u32 = 5;
 
-/// `timer_slack_ns`: what the thread told of itself; `own_processors`: what it may use, if that is known.
-pub fn freeze(
-    tid: i32,
-    timer_slack_ns: Option<u64>,
-    own_processors: Option<CpuSet>,
-    gathering: &mut Gathering,
-) -> Result<Scheduling> {
+/// All but the timer slack, which only the thread itself can tell.
+pub fn freeze(tid: i32, gathering: &mut Gathering) -> Result<Scheduling> {
     let what = || format!("thread {tid}");
     let attributes = sched::attributes(tid).map_err(Error::at(what(), "sched_getattr"))?;
     let pid = Pid::from_raw(tid);
@@ -31,8 +26,8 @@ pub fn freeze(
         SCHED_OTHER | SCHED_BATCH | SCHED_IDLE => attributes.nice,
         _ => rustix::process::getpriority_process(pid).map_err(Error::at(what(), "getpriority"))?,
     };
-    let bound = own_processors.map_or_else(|| rustix::thread::sched_getaffinity(pid), Ok);
-    let bound = bound.map_err(Error::at(what(), "sched_getaffinity"))?;
+    let bound =
+        rustix::thread::sched_getaffinity(pid).map_err(Error::at(what(), "sched_getaffinity"))?;
     let io_priority = sched::io_priority(tid).map_err(Error::at(what(), "ioprio_get"))?;
     let processors = bound_to(&bound, gathering);
     Ok(Scheduling {
@@ -41,7 +36,7 @@ pub fn freeze(
         priority: attributes.priority,
         io_priority: (io_priority != 0).then_some(io_priority),
         processors,
-        timer_slack_ns,
+        timer_slack_ns: None,
     })
 }
 

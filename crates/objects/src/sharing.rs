@@ -1,12 +1,13 @@
 //! What tasks share, or do not share, besides what makes them threads or processes (clone(2),
 //! unshare(2)). None of it can be kept, so it is found by kcmp(2) and refused by name.
 
-use std::{cmp::Ordering, path::PathBuf};
+use std::{cmp::Ordering, os::fd::AsFd, path::PathBuf};
 
 use stasis_model::{NamespaceKind, Obstacle, Standing, Subject};
 use stasis_sys::{
     Errno,
     kcmp::{self, Kind},
+    pidfd,
 };
 use stasis_tracee::ProcDir;
 
@@ -49,7 +50,7 @@ pub fn obstacles<'a>(
         if between == Between::Processes || threads.len() == 1 {
             continue;
         }
-        let namespaces = namespaces_of(proc);
+        let namespaces = Namespaces::of(proc);
         let others = threads.iter().filter(|tid| **tid != proc.pid());
         let apart = others.map(|tid| apart(proc, *tid, &namespaces)).collect::<Result<Vec<_>>>()?;
         obstacles.extend(apart.into_iter().flatten().map(lasting));
@@ -58,11 +59,7 @@ pub fn obstacles<'a>(
 }
 
 /// What a thread has for itself that threads normally share.
-fn apart(
-    proc: &ProcDir,
-    tid: i32,
-    namespaces: &[(NamespaceKind, PathBuf)],
-) -> Result<Option<String>> {
+fn apart(proc: &ProcDir, tid: i32, namespaces: &Namespaces) -> Result<Option<String>> {
     let differs =
         |kind| compare((proc.pid(), tid), kind).map(|order| order.is_some_and(Ordering::is_ne));
     if differs(Kind::DescriptorTable)? {
@@ -74,23 +71,51 @@ fn apart(
         let what = "a working directory, root and umask";
         return Ok(Some(format!("its thread {tid} has {what} of its own (CLONE_FS)")));
     }
-    let is_elsewhere = |(kind, of_process): &&(NamespaceKind, PathBuf)| {
-        let of_thread = proc.read_link(format!("task/{tid}/ns/{}", kind.proc_name()));
-        of_thread.is_ok_and(|of_thread| of_thread != *of_process)
-    };
-    Ok(namespaces.iter().find(is_elsewhere).map(|(kind, _)| {
-        format!("its thread {tid} is in a {} namespace of its own", kind.proc_name())
-    }))
+    Ok(namespaces
+        .left_by(proc, tid)
+        .map(|kind| format!("its thread {tid} is in a {} namespace of its own", kind.proc_name())))
 }
 
-/// The namespaces that a thread can leave alone; those of mounts come with a directory of its own.
-fn namespaces_of(proc: &ProcDir) -> Vec<(NamespaceKind, PathBuf)> {
-    use NamespaceKind::{Cgroup, Ipc, Net, Uts};
-    let kinds = [Net, Ipc, Uts, Cgroup];
-    let link = |kind: NamespaceKind| {
-        Some((kind, proc.read_link(format!("ns/{}", kind.proc_name())).ok()?))
+/// The namespaces of a process that a thread can leave alone; those of mounts come with a directory of its own.
+struct Namespaces {
+    links: Vec<(NamespaceKind, PathBuf)>,
+    inodes: Option<[u64; 4]>,
+}
+
+impl Namespaces {
+    fn of(proc: &ProcDir) -> Self {
+        use NamespaceKind::{Cgroup, Ipc, Net, Uts};
+        let kinds = [Net, Ipc, Uts, Cgroup];
+        let link = |kind: NamespaceKind| {
+            Some((kind, proc.read_link(format!("ns/{}", kind.proc_name())).ok()?))
+        };
+        let links = kinds.into_iter().filter_map(link).collect();
+        Namespaces { links, inodes: inodes(proc.pid()) }
+    }
+
+    /// Which of them a thread has left.
+    fn left_by(&self, proc: &ProcDir, tid: i32) -> Option<NamespaceKind> {
+        // Only where this way is open, and tells that all are the same, the links need not be read.
+        if self.inodes.is_some_and(|of_process| inodes(tid) == Some(of_process)) {
+            return None;
+        }
+        let is_elsewhere = |(kind, of_process): &&(NamespaceKind, PathBuf)| {
+            let of_thread = proc.read_link(format!("task/{tid}/ns/{}", kind.proc_name()));
+            of_thread.is_ok_and(|of_thread| of_thread != *of_process)
+        };
+        self.links.iter().find(is_elsewhere).map(|(kind, _)| *kind)
+    }
+}
+
+/// Inode numbers of the namespaces of a thread, if the kernel gives them by descriptor.
+fn inodes(tid: i32) -> Option<[u64; 4]> {
+    use pidfd::Namespace::{Cgroup, Ipc, Net, Uts};
+    let thread = pidfd::open_thread(tid).ok()?;
+    let inode = |kind| {
+        let opened = pidfd::namespace(thread.as_fd(), kind).ok()?;
+        Some(rustix::fs::fstat(opened).ok()?.st_ino)
     };
-    kinds.into_iter().filter_map(link).collect()
+    Some([inode(Net)?, inode(Ipc)?, inode(Uts)?, inode(Cgroup)?])
 }
 
 /// Processes in the order that kcmp(2) gives their objects of one kind.

@@ -2,12 +2,12 @@
 //! scheduling, credentials, filters.
 
 use stasis_model::{
-    AltStack, Live, NsPid, PendingSignal, Registers, RobustList, SeccompMode, SignalMask, Subject,
-    Thread, Tree,
+    AltStack, InterruptedCall, Live, NsPid, PendingSignal, Registers, RobustList, Rseq, Scheduling,
+    SeccompMode, SignalMask, Subject, Thread, Tree,
 };
 use stasis_proctext::status::Status;
 use stasis_sys::ptrace::{Queue, UserRegs};
-use stasis_tracee::{Batch, Blank, Call, Data, Outcome, Patient, Sleepers};
+use stasis_tracee::{Batch, Blank, Call, Data, Outcome, Patient, Piece, Sleepers};
 
 use crate::{
     credentials,
@@ -61,61 +61,106 @@ pub struct Moment<'a> {
     pub stopped_at_ns: u64,
 }
 
-/// Freezes thread `index` of a patient.
+/// What is seen of a stopped thread from outside, before it is asked anything.
+#[derive(Debug)]
+pub struct Seen {
+    subject: Subject,
+    own_tid: i32,
+    status: Status,
+    registers: Registers,
+    blocked: SignalMask,
+    pending: Vec<PendingSignal>,
+    robust_list: RobustList,
+    rseq: Option<Rseq>,
+    scheduling: Scheduling,
+    seccomp: SeccompMode,
+    interrupted: Option<InterruptedCall>,
+}
+
+/// Looks at all threads of a patient, the leader first.
 ///
-/// The patient's own registers are changed where a stop alone would make a call fail.
-pub fn freeze(
+/// # Effect on the tracee
+/// The registers with which threads run on are changed where a stop alone would make a call fail. A note is left
+/// in the dead memory below the stacks of those that sleep.
+pub fn look_at_all(
+    patient: &mut Patient,
+    moment: &Moment<'_>,
+    gathering: &mut Gathering,
+) -> Result<Vec<Seen>> {
+    let sequences = rseq::look_at_all(patient)?;
+    let (mut seen, mut notes) = (Vec::with_capacity(sequences.len()), Vec::new());
+    for (index, sequence) in sequences.iter().enumerate() {
+        let (thread, note) = look(patient, index, sequence.as_ref(), (moment, gathering))?;
+        seen.push(thread);
+        notes.extend(note);
+    }
+    patient.try_to_write(&notes);
+    Ok(seen)
+}
+
+fn look(
     patient: &mut Patient,
     index: usize,
-    ((asked, outcome), sequence): ((&Asked, &Outcome), Option<&rseq::Looked>),
+    sequence: Option<&rseq::Looked>,
     (moment, gathering): (&Moment<'_>, &mut Gathering),
-) -> Result<Thread> {
-    let (tid, own_tid) = {
-        let thread = &patient.threads()[index];
-        (thread.tid(), thread.own_tid())
-    };
-    let status = patient.threads()[index].status().clone();
-    let name = status.name.clone();
-    let subject = Subject::Task { pid: tid, name: String::from_utf8_lossy(&name).into_owned() };
-    let pending = pending_of(tid, &status)?;
-    let mask = patient.threads()[index].signal_mask();
-    let regs = *patient.threads()[index].registers();
+) -> Result<(Seen, Option<Piece>)> {
+    let thread = &patient.threads()[index];
+    let (tid, own_tid, status) = (thread.tid(), thread.own_tid(), thread.status().clone());
+    let (blocked, cs) = (SignalMask(thread.signal_mask()), thread.registers().cs);
+    let name = String::from_utf8_lossy(&status.name).into_owned();
+    let subject = Subject::Task { pid: tid, name };
+    let what = subject.to_string();
     const COMPATIBILITY_SEGMENT: u64 = 0x23;
-    if regs.cs & 0xffff == COMPATIBILITY_SEGMENT {
+    if cs & 0xffff == COMPATIBILITY_SEGMENT {
         gathering.obstacle(subject.clone(), "is a 32-bit program", None);
     }
+    let pending = pending_of(tid, &status)?;
     let mut examined = examine_call(patient, index, &pending, moment)?;
     let rseq = sequence.map(|looked| looked.freeze(patient, &mut examined.frozen));
-    let what = subject.to_string();
     let fpu = registers::freeze_fpu(&what, patient.threads()[index].xsave_area())?;
     let (head, len) =
         stasis_sys::sched::robust_list(tid).map_err(Error::at(&what, "get_robust_list"))?;
+    let seen = Seen {
+        own_tid,
+        registers: Registers { general: examined.frozen, fpu },
+        blocked,
+        pending,
+        robust_list: RobustList { head, len },
+        rseq,
+        scheduling: scheduling::freeze(tid, gathering)?,
+        seccomp: seccomp::freeze(tid, status.seccomp, &subject, gathering)?,
+        interrupted: examined.interrupted,
+        subject,
+        status,
+    };
+    Ok((seen, examined.note))
+}
+
+/// A frozen thread: what was seen of it, and what it answered.
+pub fn freeze(seen: Seen, asked: &Asked, outcome: &Outcome) -> Result<Thread> {
+    let what = seen.subject.to_string();
     let securebits = outcome.result(asked.securebits).map_err(Error::at(&what, "prctl"))?;
     let death_signal = outcome.half(asked.death_signal, 0).cast_signed();
+    let timer_slack_ns = outcome.result(asked.timer_slack).ok();
     Ok(Thread {
-        tid: NsPid(own_tid),
-        registers: Registers { general: examined.frozen, fpu },
+        tid: NsPid(seen.own_tid),
+        registers: seen.registers,
         clear_child_tid: outcome.word(asked.tid_address, 0),
-        blocked: SignalMask(mask),
-        pending,
+        blocked: seen.blocked,
+        pending: seen.pending,
         alt_stack: AltStack {
             base: outcome.word(asked.alt_stack, 0),
             size: outcome.word(asked.alt_stack, 2),
             flags: outcome.word(asked.alt_stack, 1) as u32,
         },
-        robust_list: RobustList { head, len },
-        rseq,
-        scheduling: scheduling::freeze(
-            tid,
-            outcome.result(asked.timer_slack).ok(),
-            patient.own_processors(index),
-            gathering,
-        )?,
+        robust_list: seen.robust_list,
+        rseq: seen.rseq,
+        scheduling: Scheduling { timer_slack_ns, ..seen.scheduling },
         parent_death_signal: (death_signal != 0).then_some(death_signal),
-        credentials: credentials::freeze(&status, securebits as u32),
-        seccomp: seccomp::freeze(tid, status.seccomp, &subject, gathering)?,
-        interrupted: examined.interrupted,
-        name,
+        credentials: credentials::freeze(&seen.status, securebits as u32),
+        seccomp: seen.seccomp,
+        interrupted: seen.interrupted,
+        name: seen.status.name,
     })
 }
 
@@ -123,13 +168,15 @@ pub fn freeze(
 /// still finds out how long.
 ///
 /// # Effect on the tracee
-/// As [`freeze`] on the registers of its threads and the dead memory below their stacks.
+/// As [`look_at_all`].
 pub fn pass_over_stop(patient: &mut Patient, moment: &Moment<'_>) -> Result<()> {
+    let mut notes = Vec::new();
     for index in 0..patient.threads().len() {
         let thread = &patient.threads()[index];
         let pending = pending_of(thread.tid(), thread.status())?;
-        examine_call(patient, index, &pending, moment)?;
+        notes.extend(examine_call(patient, index, &pending, moment)?.note);
     }
+    patient.try_to_write(&notes);
     Ok(())
 }
 
@@ -247,15 +294,6 @@ pub fn thaw_registers(blank: &mut Blank, threads: &[Thread]) -> Result<Vec<UserR
             notes.extend(note);
         }
     }
-    leave_notes(blank, &notes);
+    blank.try_to_write(&notes);
     Ok(regs)
-}
-
-/// A stack that has no room for its note must not keep others from theirs.
-fn leave_notes(blank: &Blank, notes: &[interrupted_call::Piece]) {
-    if blank.write_pieces(notes).is_err() {
-        for (address, bytes) in notes {
-            let _ = blank.write_memory(*address, bytes);
-        }
-    }
 }

@@ -17,6 +17,7 @@ pub mod kcmp;
 pub mod memory;
 pub mod openat2;
 pub mod pagemap;
+pub mod pidfd;
 pub mod process;
 pub mod ptrace;
 pub mod sched;

@@ -12,9 +12,7 @@ pub(crate) const SET_LEN: usize = CpuSet::MAX_CPU / 8;
 /// What a task may use by itself.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Affinity {
-    /// As sched_getaffinity(2) tells it.
-    pub own: CpuSet,
-    /// What to ask for to give it that back. A task that is bound by its control group alone is bound to nothing
+    /// What to ask for to give back what sched_getaffinity(2) tells. A task that is bound by its control group alone is bound to nothing
     /// by itself, and must not be from now on.
     wish: CpuSet,
 }
@@ -27,7 +25,7 @@ impl Affinity {
         let all = every_processor();
         rustix::thread::sched_setaffinity(pid, &all).ok()?;
         let bound_by_others = rustix::thread::sched_getaffinity(pid).is_ok_and(|now| now == own);
-        let affinity = Affinity { own, wish: if bound_by_others { all } else { own } };
+        let affinity = Affinity { wish: if bound_by_others { all } else { own } };
         affinity.give_back(tid);
         Some(affinity)
     }

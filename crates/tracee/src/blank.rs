@@ -18,7 +18,6 @@ use rustix::{
 use stasis_model::{PAGE_SIZE, SignalMask};
 use stasis_sys::{
     Errno,
-    memory::{self, RemoteRange},
     ptrace::{self, Options, UserRegs},
     wait::{self, Status, Whom},
 };
@@ -31,6 +30,7 @@ use crate::{
     error::{Error, Result},
     foothold::{FootholdPlan, Slot},
     procdir::ProcDir,
+    remote::{self, Piece},
     run::{self, Errand, Runner, libc_signals},
     stub,
 };
@@ -109,8 +109,7 @@ impl Seed {
         const FIXED_PRIVATE_ANONYMOUS: u64 = 0x10_0022; // MAP_FIXED_NOREPLACE
         let mmap = [plan.base, plan.len, READ_WRITE, FIXED_PRIVATE_ANONYMOUS, u64::MAX, 0];
         bare_call(pid, &regs, stub::BLANK_SYSCALL, ("mmap", 9), mmap)?;
-        let range = RemoteRange { address: plan.base, len: stub::CODE.len() };
-        memory::write(pid, &[range], stub::CODE).map_err(Error::at(pid, "process_vm_writev"))?;
+        remote::write(pid, plan.base, stub::CODE)?;
         let code_page = [plan.base, PAGE_SIZE, 5, 0, 0, 0]; // read, execute
         bare_call(pid, &regs, stub::BLANK_SYSCALL, ("mprotect", 10), code_page)?;
         let proc = ProcDir::open(pid)?;
@@ -410,33 +409,13 @@ impl Blank {
     ///
     /// # Errors
     /// [`Error::Kernel`] if one of them cannot be written; those behind it then are not.
-    pub fn write_pieces(&self, pieces: &[(u64, Vec<u8>)]) -> Result<()> {
-        let pid = self.pid();
-        for pieces in pieces.chunks(memory::MAX_RANGES) {
-            let range = |(address, bytes): &(u64, Vec<u8>)| RemoteRange {
-                address: *address,
-                len: bytes.len(),
-            };
-            let ranges: Vec<RemoteRange> = pieces.iter().map(range).collect();
-            let bytes: Vec<u8> = pieces.iter().flat_map(|(_, bytes)| bytes).copied().collect();
-            let written =
-                memory::write(pid, &ranges, &bytes).map_err(Error::at(pid, "process_vm_writev"))?;
-            if written != bytes.len() {
-                return Err(Error::Kernel { pid, call: "process_vm_writev", errno: Errno::FAULT });
-            }
-        }
-        Ok(())
+    pub fn write_pieces(&self, pieces: &[Piece]) -> Result<()> {
+        remote::write_pieces(self.pid(), pieces)
     }
 
-    pub fn write_memory(&self, address: u64, bytes: &[u8]) -> Result<()> {
-        let pid = self.pid();
-        let range = RemoteRange { address, len: bytes.len() };
-        let written =
-            memory::write(pid, &[range], bytes).map_err(Error::at(pid, "process_vm_writev"))?;
-        if written == bytes.len() {
-            return Ok(());
-        }
-        Err(Error::Kernel { pid, call: "process_vm_writev", errno: Errno::FAULT })
+    /// The same where there is memory that can be written.
+    pub fn try_to_write(&self, pieces: &[Piece]) {
+        remote::try_pieces(self.pid(), pieces);
     }
 
     /// Sets the processor state with which thread `index` will go on.

@@ -21,6 +21,7 @@ mod error;
 mod foothold;
 mod patient;
 mod procdir;
+mod remote;
 mod run;
 mod sigframe;
 mod sleepers;
@@ -36,6 +37,7 @@ pub use error::{Error, Result};
 pub use foothold::{FootholdPlan, Slot, find_gap};
 pub use patient::{Patient, PatientThread, StopKind};
 pub use procdir::{FEW, ProcDir};
+pub use remote::Piece;
 pub use sleepers::{Sleepers, Watch};
 pub use tree::{StoppedTree, Zombie};
 

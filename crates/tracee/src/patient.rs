@@ -10,11 +10,10 @@ use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use rustix::{
     fs::OFlags,
     process::{Pid, PidfdFlags, PidfdGetfdFlags},
-    thread::CpuSet,
 };
 use stasis_proctext::{maps::Mapping, stat::Stat, status::Status};
 use stasis_sys::{
-    memory::{self, RemoteRange},
+    memory::RemoteRange,
     ptrace::{self, Options, UserRegs},
     wait::{self, Whom},
 };
@@ -27,6 +26,7 @@ use crate::{
     error::{Error, Result},
     foothold::Slot,
     procdir::{FEW, ProcDir},
+    remote::{self, Piece},
     run::{self, Errand, Runner, libc_signals},
     sigframe, stub,
     way_back::{self, Code, Trampolines},
@@ -241,11 +241,6 @@ impl Patient {
         self.processor = Some(processor);
     }
 
-    /// The processors that thread number `index` may use by itself, unless that must still be asked.
-    pub fn own_processors(&self, index: usize) -> Option<CpuSet> {
-        self.held.filter(|_| index == 0).map(|affinity| affinity.own)
-    }
-
     /// A second descriptor for the open file behind the patient's descriptor `fd` (pidfd_getfd(2)).
     pub fn take_fd(&self, fd: i32) -> Result<OwnedFd> {
         rustix::process::pidfd_getfd(&self.pidfd, fd, PidfdGetfdFlags::empty()).map_err(|errno| {
@@ -255,20 +250,17 @@ impl Patient {
 
     /// Reads memory; fails if any of it cannot be read.
     pub fn read_memory(&self, address: u64, len: usize) -> Result<Vec<u8>> {
-        let mut bytes = vec![0; len];
-        let range = RemoteRange { address, len };
-        let call = "process_vm_readv";
-        let read =
-            memory::read(self.pid(), &[range], &mut bytes).map_err(Error::at(self.pid(), call))?;
-        if read == len {
-            return Ok(bytes);
-        }
-        Err(Error::Kernel { pid: self.pid(), call, errno: stasis_sys::Errno::FAULT })
+        remote::read(self.pid(), address, len)
     }
 
-    /// Writes memory that can be written.
-    pub fn write_memory(&self, address: u64, bytes: &[u8]) -> Result<()> {
-        write_all(self.pid(), address, bytes)
+    /// Reads ranges of memory, one after the other, by as few calls as it takes.
+    pub fn read_ranges(&self, ranges: &[RemoteRange]) -> Result<Vec<u8>> {
+        remote::read_ranges(self.pid(), ranges)
+    }
+
+    /// Writes pieces of memory where there is memory that can be written.
+    pub fn try_to_write(&self, pieces: &[Piece]) {
+        remote::try_pieces(self.pid(), pieces);
     }
 
     /// Makes the foothold, for which a batch would have to look at the mappings again.
@@ -379,7 +371,7 @@ impl Patient {
             }
         };
         self.foothold = Some(Foothold { base, len: total as u64, bare });
-        write_all(pid, base, stub::CODE)?;
+        remote::write(pid, base, stub::CODE)?;
         let code_page = [base, PAGE as u64, 5, 0, 0, 0]; // read, execute
         bare_call(pid, &bare.template, bare.instruction, ("mprotect", 10), code_page)?;
         self.settle_in(base, stop_signal)
@@ -415,12 +407,12 @@ impl Patient {
             });
             // Not more at a time than stays in the processor's cache.
             if ranges.len() >= FRAMES_AT_ONCE {
-                write_ranges(pid, &ranges, &bytes)?;
+                remote::write_ranges(pid, &ranges, &bytes)?;
                 ranges.clear();
                 bytes.clear();
             }
         }
-        write_ranges(pid, &ranges, &bytes)
+        remote::write_ranges(pid, &ranges, &bytes)
     }
 
     /// Prepares single calls, and keeps the leader on our processor if that was asked for and nothing is
@@ -463,7 +455,7 @@ impl Patient {
             let trampoline = way_back::find_trampoline(maps, &self.trampolines, open, read)?;
             let context = (&leader.regs, leader.mask, &*leader.xsave);
             let way = way_back::build(maps, context, Code { call, trampoline }, affinity)?;
-            write_all(self.pid(), way.sp, &way.bytes).ok()?;
+            remote::write(self.pid(), way.sp, &way.bytes).ok()?;
             let template = UserRegs { sp: way.sp, ..leader.regs };
             Some(Bare { instruction: call, template, finds_back: true })
         });
@@ -651,16 +643,4 @@ fn reset_thread(thread: &PatientThread) -> Result<()> {
     ptrace::set_signal_mask(tid, thread.mask)
         .and_then(|()| ptrace::set_registers(tid, &thread.regs))
         .map_err(Error::at(tid, "ptrace(SETREGS)"))
-}
-
-fn write_all(pid: i32, address: u64, bytes: &[u8]) -> Result<()> {
-    write_ranges(pid, &[RemoteRange { address, len: bytes.len() }], bytes)
-}
-
-fn write_ranges(pid: i32, ranges: &[RemoteRange], bytes: &[u8]) -> Result<()> {
-    let written = memory::write(pid, ranges, bytes).map_err(Error::at(pid, "process_vm_writev"))?;
-    if written == bytes.len() {
-        return Ok(());
-    }
-    Err(Error::Bug { pid, what: format!("wrote {written} of {} bytes", bytes.len()) })
 }

@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
+use rayon::iter::{IntoParallelIterator, IntoParallelRefIterator, ParallelIterator};
 use rustix::{
     buffer::spare_capacity,
     fs::{AtFlags, Mode, OFlags},
@@ -239,7 +239,7 @@ impl ProcDir {
             let stat = ProcDir::open(*pid).and_then(|proc| proc.stat());
             stat.is_ok_and(|stat| stat.parent == self.pid)
         };
-        Ok(all.numbers_in(".")?.into_iter().filter(is_child).collect())
+        Ok(all.numbers_in(".")?.into_par_iter().filter(is_child).collect())
     }
 
     /// Children that one of the threads has; none if it has ended.

@@ -1,7 +1,7 @@
 //! Running a batch in a stopped thread.
 
 use stasis_sys::{
-    memory::{self, RemoteRange},
+    memory::{MAX_RANGES, RemoteRange},
     ptrace::{self, UserRegs},
     wait::{self, Status, Whom},
 };
@@ -10,6 +10,7 @@ use crate::{
     batch::{Batch, Outcome},
     error::{Error, Result},
     foothold::Slot,
+    remote,
     stub::{self, HELD},
 };
 
@@ -43,7 +44,7 @@ pub(crate) struct Errand<'a> {
 /// signals that came meanwhile are kept in `late`.
 pub(crate) fn run_all(errands: &[Errand<'_>], late: &mut Vec<i32>) -> Result<Vec<Outcome>> {
     let mut outcomes = Vec::with_capacity(errands.len());
-    for some in errands.chunks(memory::MAX_RANGES) {
+    for some in errands.chunks(MAX_RANGES) {
         start(some)?;
         outcomes.extend(finish(some, late)?);
     }
@@ -58,9 +59,7 @@ pub(crate) fn start(errands: &[Errand<'_>]) -> Result<()> {
     for Errand { runner, batch, .. } in errands {
         ends.push(batch.encode(runner.tid, runner.slot, &mut bytes)?);
     }
-    let written = memory::write(first.runner.tid, &places(errands), &bytes)
-        .map_err(Error::at(first.runner.tid, "process_vm_writev"))?;
-    whole(first.runner.tid, written, bytes.len())?;
+    remote::write_ranges(first.runner.tid, &places(errands), &bytes)?;
     for (Errand { runner, template, .. }, records_end) in errands.iter().zip(ends) {
         runner.start(template, records_end)?;
     }
@@ -73,11 +72,7 @@ pub(crate) fn finish(errands: &[Errand<'_>], late: &mut Vec<i32>) -> Result<Vec<
     for errand in errands {
         errand.runner.wait_for_end(late)?;
     }
-    let len = errands.iter().map(|errand| errand.batch.encoded_len()).sum();
-    let mut bytes = vec![0; len];
-    let read = memory::read(first.runner.tid, &places(errands), &mut bytes)
-        .map_err(Error::at(first.runner.tid, "process_vm_readv"))?;
-    whole(first.runner.tid, read, len)?;
+    let bytes = remote::read_ranges(first.runner.tid, &places(errands))?;
     let mut rest = bytes.as_slice();
     let outcome = |Errand { runner, batch, .. }: &Errand<'_>| {
         let (of_batch, others) = rest.split_at(batch.encoded_len());
@@ -94,13 +89,6 @@ fn places(errands: &[Errand<'_>]) -> Vec<RemoteRange> {
         len: batch.encoded_len(),
     };
     errands.iter().map(place).collect()
-}
-
-fn whole(tid: i32, done: usize, wanted: usize) -> Result<()> {
-    if done == wanted {
-        return Ok(());
-    }
-    Err(Error::Bug { pid: tid, what: format!("{done} of {wanted} bytes of the slots") })
 }
 
 impl Runner {

@@ -1,11 +1,17 @@
 //! Stopping a whole tree of processes.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, time::Duration};
+
+use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
+use stasis_sys::{
+    Errno,
+    wait::{self, Status, Whom},
+};
 
 use crate::{
     error::{Error, Result},
-    patient::{Patient, PatientThread},
-    procdir::ProcDir,
+    patient::Patient,
+    procdir::{FEW, ProcDir},
     way_back::Trampolines,
 };
 
@@ -71,18 +77,22 @@ impl StoppedTree {
 
     /// Ends the tree, the root last so that nobody starts anew what he lost.
     pub fn kill(self) -> Result<()> {
-        let tids: Vec<i32> = self
-            .patients
-            .iter()
-            .rev()
-            .flat_map(|patient| patient.threads().iter().rev().map(PatientThread::tid))
-            .collect();
+        let last_first = || {
+            self.patients.iter().rev().flat_map(|patient| {
+                patient.threads().iter().rev().map(move |thread| (patient, thread.tid()))
+            })
+        };
+        let (prompt, others): (Vec<_>, Vec<_>) =
+            last_first().partition(|(patient, tid)| ends_promptly(patient, *tid));
+        let tids =
+            |some: Vec<(&Patient, i32)>| some.into_iter().map(|(_, tid)| tid).collect::<Vec<_>>();
+        let (prompt, others) = (tids(prompt), tids(others));
         let mut result = Ok(());
         let mut patients = self.patients;
         for patient in patients.drain(..) {
             result = result.and(patient.kill());
         }
-        result.and(wait_for_ends(tids))
+        result.and(wait_for_ends(&prompt)).and(wait_in_no_order(others))
     }
 
     fn stop_newcomers(
@@ -150,17 +160,40 @@ fn as_zombie(proc: &ProcDir) -> Result<Option<Zombie>> {
     }))
 }
 
-/// Takes the ends of tracees that were killed, so that their parents are told.
-///
-/// In no order: a leader's end is told only after that of its other threads, and of init's threads
-/// whichever is the last ends only after everything else in its pid namespace was waited for.
-fn wait_for_ends(mut tids: Vec<i32>) -> Result<()> {
-    use stasis_sys::wait::{Status, Whom, poll};
+/// Whether a thread that is killed ends whatever the others do. A leader's end is told only after that of its other
+/// threads, and of init's threads whichever is the last ends only after everything else in its pid namespace
+/// was waited for.
+fn ends_promptly(patient: &Patient, tid: i32) -> bool {
+    const INIT: i32 = 1;
+    tid != patient.pid() && patient.own_pid() != INIT
+}
+
+/// Takes the ends of tracees that were killed, so that their parents are told. The kernel then clears up what it
+/// kept of them, which is work for all processors.
+fn wait_for_ends(tids: &[i32]) -> Result<()> {
+    match tids.len() {
+        ..FEW => tids.iter().try_for_each(|tid| wait_for_end(*tid)),
+        _ => tids.par_iter().try_for_each(|tid| wait_for_end(*tid)),
+    }
+}
+
+fn wait_for_end(tid: i32) -> Result<()> {
+    loop {
+        match wait::wait(Whom::Thread(tid)) {
+            Ok((_, Status::Ended { .. })) | Err(Errno::CHILD) => return Ok(()),
+            Ok((_, Status::Stopped { .. })) => {}
+            Err(errno) => return Err(Error::at(tid, "wait4")(errno)),
+        }
+    }
+}
+
+/// The same for those that may wait for each other.
+fn wait_in_no_order(mut tids: Vec<i32>) -> Result<()> {
     let mut result = Ok(());
     while !tids.is_empty() {
         let before = tids.len();
-        tids.retain(|tid| match poll(Whom::Thread(*tid)) {
-            Ok(Some((_, Status::Ended { .. }))) | Err(stasis_sys::Errno::CHILD) => false,
+        tids.retain(|tid| match wait::poll(Whom::Thread(*tid)) {
+            Ok(Some((_, Status::Ended { .. }))) | Err(Errno::CHILD) => false,
             Ok(_) => true,
             Err(errno) => {
                 result = Err(Error::at(*tid, "wait4")(errno));
@@ -168,7 +201,7 @@ fn wait_for_ends(mut tids: Vec<i32>) -> Result<()> {
             }
         });
         if tids.len() == before {
-            std::thread::sleep(std::time::Duration::from_micros(100));
+            std::thread::sleep(Duration::from_micros(100));
         }
     }
     result

@@ -90,10 +90,16 @@ fn freeze_processes(
         shared_or_not(&procs)
     };
     let shared = thread::scope(|scope| {
-        let looking = (nr_threads >= FEW).then(|| scope.spawn(look));
+        let mut looking = None;
         read_ahead::freeze_each(tree.patients_mut(), processor.as_ref(), |patient, texts| {
             Deadline::of(options).check_phase()?;
-            let live = process::freeze(patient, texts, moment, gathering)?;
+            let seen = process::look(patient, moment, gathering)?;
+            let texts = texts()?;
+            // Not before, where it would keep us waiting for them.
+            if nr_threads >= FEW && looking.is_none() {
+                looking = Some(scope.spawn(look));
+            }
+            let live = process::freeze(patient, (seen, texts), gathering)?;
             tables.entry(live.descriptors).or_insert(patient.pid());
             let process = describe(patient, live, (options, gathering))?;
             gathering.tree.processes.push(process);

@@ -1,11 +1,14 @@
 //! Writing a checkpoint.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs::{self, DirBuilder, File},
     os::unix::fs::{DirBuilderExt, symlink},
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
@@ -31,6 +34,8 @@ pub struct Writer {
     dir: PathBuf,
     /// What was in the directory before.
     others: BTreeSet<PathBuf>,
+    /// The files of the tree, which are written whole, and their lengths.
+    of_tree: OnceLock<BTreeMap<PathBuf, u64>>,
     next_pages_id: AtomicU32,
     previous: Option<Previous>,
 }
@@ -66,7 +71,8 @@ impl Writer {
             .map_err(Error::io("make the directory of", dir))?;
         let others = list(dir)?;
         let next_pages_id = AtomicU32::new(1);
-        Ok(Writer { dir: dir.into(), others, next_pages_id, previous: None })
+        let of_tree = OnceLock::new();
+        Ok(Writer { dir: dir.into(), others, of_tree, next_pages_id, previous: None })
     }
 
     /// The same after another checkpoint of the tree, which it then needs to be restored.
@@ -154,6 +160,8 @@ impl Writer {
                 self.ghost(*id, ghost)?;
             }
         }
+        let length = |(name, bytes): (&String, &Vec<u8>)| (self.dir.join(name), bytes.len() as u64);
+        self.of_tree.get_or_init(|| files.iter().map(length).collect());
         Ok(())
     }
 
@@ -169,19 +177,21 @@ impl Writer {
         open::write(&self.dir, stats::FILE, &stats::encode(statistics))
     }
 
-    /// Checks that all streams of the tree are there, and lists all files that were written.
+    /// Checks that all streams of the tree are there.
     ///
     /// # Errors
-    /// [`Error::Missing`] names the first one that is not there, [`Error::Io`].
-    pub fn finish(&self, tree: &Tree) -> Result<Vec<PathBuf>> {
+    /// [`Error::Missing`] names the first one that is not there.
+    pub fn finish(&self, tree: &Tree) -> Result<()> {
         let is_missing = |name: &String| !self.dir.join(name).exists();
         let mut needed = streams_of(tree);
         needed.sort();
-        if let Some(file) = needed.into_iter().find(is_missing) {
-            let needed_for = "the tree is not complete without it".into();
-            return Err(Error::Missing { file, needed_for });
+        match needed.into_iter().find(is_missing) {
+            Some(file) => {
+                let needed_for = "the tree is not complete without it".into();
+                Err(Error::Missing { file, needed_for })
+            }
+            None => Ok(()),
         }
-        self.files()
     }
 
     /// Writes what a round of memory alone has beside its pages: its inventory, and which round it was.
@@ -208,10 +218,14 @@ impl Writer {
     /// # Errors
     /// [`Error::Io`]
     pub fn bytes_written(&self) -> Result<u64> {
-        self.files()?.iter().try_fold(0, |sum, file| {
-            let metadata = fs::symlink_metadata(file).map_err(Error::io("look at", file))?;
-            Ok(sum + metadata.len())
-        })
+        let of_tree = self.of_tree.get();
+        let length = |file: &PathBuf| match of_tree.and_then(|lengths| lengths.get(file)) {
+            Some(length) => Ok(*length),
+            None => fs::symlink_metadata(file).map(|metadata| metadata.len()),
+        };
+        self.files()?
+            .iter()
+            .try_fold(0, |sum, file| Ok(sum + length(file).map_err(Error::io("look at", file))?))
     }
 
     /// Lists the files that were written, by name.
