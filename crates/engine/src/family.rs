@@ -6,7 +6,10 @@ use stasis_model::{NsPid, Process, State, Tree};
 use stasis_objects::{Thawing, descriptor, file_lock, segment, terminal};
 use stasis_tracee::{Batch, Blank, Channel};
 
-use crate::{facade::Error, processor::OneProcessor};
+use crate::{
+    facade::Error,
+    processor::{self, OneProcessor},
+};
 
 /// All blanks by their own pids.
 pub struct Family {
@@ -123,10 +126,12 @@ impl Family {
         // Children before their parents, who may wait for them.
         for process in tree.processes.iter().rev() {
             let Some(blank) = self.take(process.pid) else { continue };
-            let frozen = process.live().into_iter().flat_map(|live| &live.threads);
-            for (thread, frozen) in blank.threads().iter().zip(frozen) {
-                if frozen.scheduling.processors.is_none() {
-                    processor.inspect(|processor| processor.let_out(thread.tid()));
+            if let Some((processor, live)) = processor.zip(process.live()) {
+                let held = if processor::is_spread(live) { 1 } else { live.threads.len() };
+                for (thread, frozen) in blank.threads().iter().zip(&live.threads).take(held) {
+                    if frozen.scheduling.processors.is_none() {
+                        processor.let_out(thread.tid());
+                    }
                 }
             }
             blank.let_go()?;

@@ -1,9 +1,9 @@
 //! Morphing one blank with its memory into the process that was frozen.
 
-use stasis_model::{Live, Process, SignalMask, Tree};
+use stasis_model::{Credentials, Live, Process, SignalMask, Thread, Tree};
 use stasis_objects::{process, signal, thread};
 use stasis_sys::ptrace::UserRegs;
-use stasis_tracee::{Batch, Blank, Channel};
+use stasis_tracee::{Batch, Blank, Channel, Newborn};
 
 use crate::facade::Error;
 
@@ -16,42 +16,63 @@ pub fn close_all_but(keep: i32, batch: &mut Batch) {
     batch.call("close_range", CLOSE_RANGE, [(keep + 1).into(), u32::MAX.into(), 0.into()]);
 }
 
+/// The further threads of a process, and what each does when it is born.
+pub fn newborns(tree: &Tree, live: &Live, inherited: &Credentials) -> Vec<Newborn> {
+    let newborn = |frozen: &Thread| {
+        let mut batch = Batch::new();
+        thread::thaw(frozen, &mut batch);
+        let mut sleep = None;
+        // Under filters of their own they would make no further call unless we suspended them.
+        if thread::shares_filters(live) {
+            rights(tree, live, frozen, inherited, &mut batch);
+            sleep = thread::thaw_sleep(frozen, &mut batch);
+        }
+        Newborn { own_tid: frozen.tid.0, batch, sleep }
+    };
+    live.threads.iter().skip(1).map(newborn).collect()
+}
+
 /// Gives a process its further threads, and each thread what is its own.
 pub fn threads(
     blank: &mut Blank,
-    tree: &Tree,
-    live: &Live,
-    bounding: u64,
+    (tree, live): (&Tree, &Live),
+    newborns: &[Newborn],
+    inherited: &Credentials,
     channel: &Channel,
 ) -> Result<(), Error> {
-    let others: Vec<i32> = live.threads.iter().skip(1).map(|thread| thread.tid.0).collect();
-    blank.spawn_threads(&others)?;
-    let own_pid = blank.own_pid();
-    let batches: Vec<Batch> = live
-        .threads
-        .iter()
-        .enumerate()
-        .map(|(index, frozen)| {
+    if !newborns.is_empty() {
+        blank.bear_threads(newborns)?;
+    }
+    // With the filters for all of them.
+    blank.run(&of_leader(tree, live, inherited, channel))?;
+    if !thread::shares_filters(live) {
+        let batch = |frozen: &Thread| {
             let mut batch = Batch::new();
-            if index == 0 {
-                const CLOSE: i64 = 3;
-                // Where a table is shared, another process was quicker.
-                batch.try_call("close", CLOSE, [channel.remote_fd().into()]);
-                signal::flush_child_signals(&mut batch);
-            }
-            thread::thaw(frozen, &mut batch);
-            thread::thaw_rights(tree, live, frozen, bounding, &mut batch);
-            if index == 0 {
-                process::thaw_last(live, own_pid, &mut batch);
-            }
-            signal::thaw_pending(&frozen.pending, own_pid, Some(frozen.tid.0), &mut batch);
+            rights(tree, live, frozen, inherited, &mut batch);
             batch
-        })
-        .collect();
-    // The leader first: filters for all threads come from it, before they change their rights.
-    blank.run(&batches[0])?;
-    blank.run_in_others(&batches[1..])?;
+        };
+        blank.run_in_others(&live.threads.iter().skip(1).map(batch).collect::<Vec<_>>())?;
+    }
     Ok(())
+}
+
+fn of_leader(tree: &Tree, live: &Live, inherited: &Credentials, channel: &Channel) -> Batch {
+    const CLOSE: i64 = 3;
+    let leader = live.leader();
+    let mut batch = Batch::new();
+    // Where a table is shared, another process was quicker.
+    batch.try_call("close", CLOSE, [channel.remote_fd().into()]);
+    signal::flush_child_signals(&mut batch);
+    thread::thaw(leader, &mut batch);
+    rights(tree, live, leader, inherited, &mut batch);
+    process::thaw_last(live, leader.tid.0, &mut batch);
+    batch
+}
+
+/// Adds filters and credentials, and signals that wait for the thread.
+fn rights(tree: &Tree, live: &Live, frozen: &Thread, inherited: &Credentials, batch: &mut Batch) {
+    thread::thaw_rights(tree, live, frozen, inherited, batch);
+    signal::thaw_pending(&frozen.pending, live.leader().tid.0, Some(frozen.tid.0), batch);
 }
 
 /// Takes our pages out of a process that has everything else.

@@ -7,8 +7,19 @@
 //! checkpoint gets back what it had ([`stasis_tracee::Patient::stay_on`]).
 
 use rustix::{process::Pid, thread::CpuSet};
+use stasis_model::{Live, Process, Tree};
 use stasis_objects::scheduling;
-use stasis_tracee::every_processor;
+use stasis_tracee::{FEW, every_processor};
+
+/// Whether a process has so many threads that they are born and do their part on whichever processor is free.
+pub fn is_spread(live: &Live) -> bool {
+    live.threads.len() >= FEW
+}
+
+/// Whether there is such a process.
+pub fn has_spread(tree: &Tree) -> bool {
+    tree.processes.iter().filter_map(Process::live).any(is_spread)
+}
 
 /// Holds us on the processor on which we run, and with us whoever is born of us.
 #[derive(Debug)]
@@ -50,9 +61,13 @@ impl OneProcessor {
         allow(tid, &self.held);
     }
 
-    /// Lets the calling thread of ours, which works beside, run where we might.
+    /// Lets the calling thread of ours, which works beside, run on the others that we might use. Merely
+    /// allowed to, it would stay in our way until some tick of the clock.
     pub fn let_me_out(&self) {
-        let _ = rustix::thread::sched_setaffinity(None, &self.before);
+        let mut others = self.before;
+        others.unset(self.number);
+        let others = if others.count() == 0 { self.before } else { others };
+        let _ = rustix::thread::sched_setaffinity(None, &others);
     }
 
     /// Lets a task run where it would if nothing had been held.

@@ -1,17 +1,19 @@
 //! Restoring: births, memory, files, threads, and then all are let go together.
 
 use std::{
+    collections::HashMap,
     os::fd::{AsFd, OwnedFd},
+    panic::resume_unwind,
     path::Path,
     thread,
 };
 
 use rustix::fs::OFlags;
 use stasis_files::{Facts, Reader};
-use stasis_model::{Backing, NsPid, State, Tree};
-use stasis_objects::{Thawing, descriptor, link, process, terminal, unix_socket};
+use stasis_model::{Backing, Credentials, NsPid, State, Tree};
+use stasis_objects::{Thawing, credentials, descriptor, link, process, terminal, unix_socket};
 use stasis_plan::{Job, Step};
-use stasis_tracee::Channel;
+use stasis_tracee::{Channel, Newborn};
 
 use crate::{
     abandoned::Abandoned,
@@ -26,7 +28,7 @@ use crate::{
     morph, namespaces, own_limit,
     phases::Phases,
     pids,
-    processor::OneProcessor,
+    processor::{self, OneProcessor},
     root::make_root,
     vdso,
 };
@@ -43,7 +45,9 @@ pub fn restore(options: RestoreOptions<'_>) -> Result<Restored, Error> {
     phases.end("read");
     let processor = OneProcessor::hold();
     let processor = processor.as_ref();
-    let (root, channel, inherited) = make_root(&tree, &options.inherited, options.root, processor)?;
+    let (mut root, channel, inherited) =
+        make_root(&tree, &options.inherited, options.root, processor)?;
+    let rights = credentials::inherited(&mut root)?;
     let host_root = root.pid();
     let (abandoned, unread) = Abandoned::read(options.abandoned.as_deref());
     let wanted = (options.connections, abandoned);
@@ -58,7 +62,13 @@ pub fn restore(options: RestoreOptions<'_>) -> Result<Restored, Error> {
     let lending = Lending::of(&tree, &steps);
     let mut memories = Memories::new((&tree, &reader), &lending, (&root, &channel), processor)?;
     let mut family = Family::of(root);
-    thread::scope(|scope| {
+    let newborns = thread::scope(|scope| {
+        let preparing = processor::has_spread(&tree).then(|| {
+            scope.spawn(|| {
+                processor.inspect(|processor| processor.let_me_out());
+                newborns_of(&tree, &rights)
+            })
+        });
         let mut comparer = Comparer::new(&tree, &reader);
         let heirs = lending.heirs(&tree).into_iter();
         let compared = heirs.map(move |pair| comparer.compare(pair));
@@ -75,7 +85,10 @@ pub fn restore(options: RestoreOptions<'_>) -> Result<Restored, Error> {
         phases.end("births");
         family.give_terminals(&tree, &channel, &mut thawing, &mut terminals)?;
         make_sockets(&mut family, &tree, connections.as_ref(), &mut thawing)?;
-        memories.fill(compared, &mut family, &mut thawing)
+        memories.fill(compared, &mut family, &mut thawing)?;
+        let prepared = preparing
+            .map(|preparing| preparing.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        Ok::<_, Error>(prepared.unwrap_or_default())
     })?;
     for (pid, patches) in &patches {
         vdso::patch(family.blank(*pid)?, patches)?;
@@ -85,7 +98,8 @@ pub fn restore(options: RestoreOptions<'_>) -> Result<Restored, Error> {
     family.give_files(&tree, &channel, &mut thawing)?;
     phases.end("files");
     family.end_zombies(&tree)?;
-    give_threads(&mut family, &tree, &channel, &mut thawing)?;
+    let shared = (&channel, processor);
+    give_threads(&mut family, &tree, (newborns, &rights), shared, &mut thawing)?;
     phases.end("threads");
     let by_own = family.host_ids();
     descriptor::thaw_owners(&thawing, &|own: NsPid| by_own.get(&own.0).copied())?;
@@ -163,18 +177,34 @@ fn make_sockets(
     Ok(unix_socket::thaw_all(thawing, root)?)
 }
 
+/// The further threads of processes.
+type Newborns = HashMap<NsPid, Vec<Newborn>>;
+
+/// Those of processes that have many, which can be prepared while the processes get their memory.
+fn newborns_of(tree: &Tree, rights: &Credentials) -> Newborns {
+    let live = live_processes(tree).filter_map(|process| Some((process.pid, process.live()?)));
+    live.filter(|(_, live)| processor::is_spread(live))
+        .map(|(pid, live)| (pid, morph::newborns(tree, live, rights)))
+        .collect()
+}
+
 fn give_threads(
     family: &mut Family,
     tree: &Tree,
-    channel: &Channel,
+    (mut newborns, rights): (Newborns, &Credentials),
+    (channel, processor): (&Channel, Option<&OneProcessor>),
     thawing: &mut Thawing,
 ) -> Result<(), Error> {
-    let bounding = own_bounding_set();
     for process in live_processes(tree) {
         let live = process.live().expect("live processes only");
         let blank = family.blank(process.pid)?;
         process::thaw_from_outside(blank, live, thawing)?;
-        morph::threads(blank, tree, live, bounding, channel)?;
+        let processor = processor.filter(|_| processor::is_spread(live));
+        processor.inspect(|processor| processor.let_out(blank.pid()));
+        let newborns =
+            newborns.remove(&process.pid).unwrap_or_else(|| morph::newborns(tree, live, rights));
+        morph::threads(blank, (tree, live), &newborns, rights, channel)?;
+        processor.inspect(|processor| processor.take_in(blank.pid()));
         for (thread, frozen) in blank.threads().iter().zip(&live.threads) {
             stasis_objects::scheduling::thaw(thread.tid(), &frozen.scheduling, thawing)?;
         }
@@ -223,9 +253,4 @@ fn open_root(pid: i32) -> Result<OwnedFd, Error> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     rustix::fs::open(Path::new(&path), flags, rustix::fs::Mode::empty())
         .map_err(|errno| Error::Failed(format!("cannot open {path}: {errno}")))
-}
-
-fn own_bounding_set() -> u64 {
-    let status = std::fs::read("/proc/self/status").unwrap_or_default();
-    stasis_proctext::status::parse(&status).map_or(0, |status| status.bounding)
 }

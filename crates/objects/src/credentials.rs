@@ -2,7 +2,9 @@
 
 use stasis_model::Credentials;
 use stasis_proctext::status::Status;
-use stasis_tracee::Batch;
+use stasis_tracee::{Batch, Blank};
+
+use crate::error::{Error, Result};
 
 const PRCTL: i64 = 157;
 const SETRESUID: i64 = 117;
@@ -12,6 +14,7 @@ const SETFSUID: i64 = 122;
 const SETFSGID: i64 = 123;
 const CAPSET: i64 = 126;
 const PR_CAPBSET_DROP: i32 = 24;
+const PR_GET_SECUREBITS: i32 = 27;
 const PR_SET_SECUREBITS: i32 = 28;
 const PR_SET_NO_NEW_PRIVS: i32 = 38;
 const PR_CAP_AMBIENT: i32 = 47;
@@ -44,12 +47,27 @@ pub fn freeze(status: &Status, securebits: u32) -> Credentials {
     }
 }
 
-/// Sets everything of a thread that has all rights; `bounding` is the set that it has now.
+/// What blanks have, which all inherited it from the first.
+pub fn inherited(root: &mut Blank) -> Result<Credentials> {
+    let mut batch = Batch::new();
+    let securebits = batch.call("prctl(PR_GET_SECUREBITS)", PRCTL, [PR_GET_SECUREBITS.into()]);
+    let outcome = root.run(&batch)?;
+    let what = "the first process";
+    let securebits = outcome.result(securebits).map_err(Error::at(what, "prctl"))?;
+    Ok(freeze(&root.proc().status()?, securebits as u32))
+}
+
+/// Sets everything of a thread that has all rights; `inherited` is what it has now.
 ///
 /// The order: ids while the securebits keep capabilities, then what needs `CAP_SETPCAP`, the
 /// capabilities themselves last.
-pub fn thaw(credentials: &Credentials, bounding: u64, batch: &mut Batch) {
+pub fn thaw(credentials: &Credentials, inherited: &Credentials, batch: &mut Batch) {
     let c = credentials;
+    let groups = c.groups.clone().or_else(|| inherited.groups.clone());
+    let known = Credentials { groups, lsm_profile: None, ..c.clone() };
+    if known == *inherited {
+        return;
+    }
     let keep = SECBIT_NO_SETUID_FIXUP | SECBIT_KEEP_CAPS;
     batch.call("prctl(PR_SET_SECUREBITS)", PRCTL, [PR_SET_SECUREBITS.into(), keep.into()]);
     if let Some(groups) = &c.groups {
@@ -61,7 +79,7 @@ pub fn thaw(credentials: &Credentials, bounding: u64, batch: &mut Batch) {
     batch.try_call("setfsgid", SETFSGID, [c.fsgid.into()]);
     batch.call("setresuid", SETRESUID, [c.uid.into(), c.euid.into(), c.suid.into()]);
     batch.try_call("setfsuid", SETFSUID, [c.fsuid.into()]);
-    for capability in bits(bounding & !c.bounding) {
+    for capability in bits(inherited.bounding & !c.bounding) {
         batch.call("prctl(PR_CAPBSET_DROP)", PRCTL, [PR_CAPBSET_DROP.into(), capability.into()]);
     }
     batch.call("prctl(PR_SET_SECUREBITS)", PRCTL, [PR_SET_SECUREBITS.into(), c.securebits.into()]);

@@ -8,7 +8,7 @@
 use stasis_model::{GeneralRegisters, InterruptedCall, Time};
 use stasis_proctext::syscall::Blocked;
 use stasis_sys::ptrace::UserRegs;
-use stasis_tracee::{Blank, Patient, Piece, Sleep, Sleepers, Watch};
+use stasis_tracee::{Arg, Batch, Blank, Call, Patient, Piece, Sleep, Sleepers, Slept, Watch};
 
 use crate::error::Result;
 
@@ -259,35 +259,65 @@ fn timespec(patient: &Patient, address: u64) -> Option<u64> {
     word(0).checked_mul(1_000_000_000)?.checked_add(word(8))
 }
 
-/// The call that puts thread `index` of a blank back to sleep, and what must be in its memory then; `None` if its
-/// call starts anew anyway.
-pub fn plan(blank: &Blank, index: usize, call: &InterruptedCall) -> Option<(Sleep, Option<Piece>)> {
-    if !matches!(call.number, POLL | NANOSLEEP | FUTEX | CLOCK_NANOSLEEP) {
-        return None;
-    }
-    let mut arguments = call.arguments;
-    let address = blank.note_address(index);
-    let piece = call
-        .remaining
-        .and_then(|remaining| shorten(address, call.number, &mut arguments, remaining));
-    Some((Sleep { thread: index, number: call.number, arguments }, piece))
+/// A call that puts a thread back to sleep.
+struct Again {
+    number: u64,
+    arguments: [u64; 6],
+    /// The index of the argument that is the address of a time-out, and that.
+    timeout: Option<(usize, [u64; 2])>,
 }
 
-/// The registers with which a thread goes on that was put back to sleep with this result, and a note for the next
+impl Again {
+    /// `None` if the call starts anew anyway.
+    fn of(call: &InterruptedCall) -> Option<Self> {
+        if !matches!(call.number, POLL | NANOSLEEP | FUTEX | CLOCK_NANOSLEEP) {
+            return None;
+        }
+        let InterruptedCall { number, mut arguments, remaining } = *call;
+        let timeout = remaining.and_then(|remaining| shorten(number, &mut arguments, remaining));
+        Some(Again { number, arguments, timeout })
+    }
+}
+
+/// Adds the call that puts the thread back to sleep.
+pub fn sleep_on(call: &InterruptedCall, batch: &mut Batch) -> Option<Call> {
+    let again = Again::of(call)?;
+    let mut arguments = again.arguments.map(Arg::from);
+    if let Some((index, timeout)) = again.timeout {
+        arguments[index] = batch.words(&timeout).into();
+    }
+    Some(batch.try_call("sleep", again.number.cast_signed(), arguments))
+}
+
+/// The same for thread `index` of a blank in which it is not part of a batch, and what must be in its memory then.
+pub fn sleep_of(
+    blank: &Blank,
+    index: usize,
+    call: &InterruptedCall,
+) -> Option<(Sleep, Option<Piece>)> {
+    let Again { number, mut arguments, timeout } = Again::of(call)?;
+    let piece = timeout.map(|(place, timeout)| {
+        arguments[place] = blank.note_address(index);
+        (arguments[place], timeout.iter().flat_map(|word| word.to_ne_bytes()).collect())
+    });
+    Some((Sleep { thread: index, number, arguments }, piece))
+}
+
+/// The registers with which a thread goes on that was put back to sleep, and a note for the next
 /// checkpoint to be left below its stack.
 pub fn thaw(
     call: &InterruptedCall,
     frozen: &GeneralRegisters,
-    result: i64,
+    slept: Slept,
 ) -> (UserRegs, Option<Piece>) {
     let mut regs = crate::registers::from_model(frozen);
     let mut piece = None;
-    match result {
+    match slept.result {
         ERESTART_RESTARTBLOCK => {
             regs.ax = RESTART_SYSCALL;
             regs.ip = regs.ip.wrapping_sub(2);
             if let Some(remaining) = call.remaining {
-                let deadline_ns = monotonic_ns().saturating_add(remaining.as_nanoseconds());
+                let deadline_ns = slept.since_ns.saturating_add(remaining.as_nanoseconds());
                 let note = Note { number: call.number, deadline_ns };
                 piece = Some(note.piece(regs.sp));
             }
@@ -302,15 +332,8 @@ pub fn thaw(
     (regs, piece)
 }
 
-fn monotonic_ns() -> u64 {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-    let nanoseconds = u64::try_from(now.tv_nsec).unwrap_or(0);
-    u64::try_from(now.tv_sec).unwrap_or(0).saturating_mul(1_000_000_000) + nanoseconds
-}
-
-/// Sets the arguments of a call that sleeps only so long; `address` is a place for the time, where the call
-/// takes it from memory.
-fn shorten(address: u64, number: u64, arguments: &mut [u64; 6], remaining: Time) -> Option<Piece> {
+/// Sets the arguments of a call that sleeps only so long; tells which of them is the address of what time-out.
+fn shorten(number: u64, arguments: &mut [u64; 6], remaining: Time) -> Option<(usize, [u64; 2])> {
     let place = match number {
         NANOSLEEP => 0,
         CLOCK_NANOSLEEP => 2,
@@ -322,7 +345,5 @@ fn shorten(address: u64, number: u64, arguments: &mut [u64; 6], remaining: Time)
         }
         _ => return None,
     };
-    arguments[place] = address;
-    let timespec = [remaining.seconds, u64::from(remaining.nanoseconds)];
-    Some((address, timespec.iter().flat_map(|word| word.to_ne_bytes()).collect()))
+    Some((place, [remaining.seconds, u64::from(remaining.nanoseconds)]))
 }

@@ -1,13 +1,15 @@
 //! What belongs to a single thread: registers, signal mask, alternate stack, robust list, name,
 //! scheduling, credentials, filters.
 
+use std::collections::HashMap;
+
 use stasis_model::{
-    AltStack, InterruptedCall, Live, NsPid, PendingSignal, Registers, RobustList, Rseq, Scheduling,
-    SeccompMode, SignalMask, Subject, Thread, Tree,
+    AltStack, Credentials, InterruptedCall, Live, NsPid, PendingSignal, Registers, RobustList,
+    Rseq, Scheduling, SeccompMode, SignalMask, Subject, Thread, Tree,
 };
 use stasis_proctext::status::Status;
 use stasis_sys::ptrace::{Queue, UserRegs};
-use stasis_tracee::{Batch, Blank, Call, Data, Outcome, Patient, Piece, Sleepers};
+use stasis_tracee::{Batch, Blank, Call, Data, Outcome, Patient, Piece, Sleepers, Slept};
 
 use crate::{
     credentials,
@@ -228,7 +230,13 @@ pub fn thaw(thread: &Thread, batch: &mut Batch) {
 }
 
 /// Adds filters and credentials, the last things that a thread does for itself.
-pub fn thaw_rights(tree: &Tree, live: &Live, thread: &Thread, bounding: u64, batch: &mut Batch) {
+pub fn thaw_rights(
+    tree: &Tree,
+    live: &Live,
+    thread: &Thread,
+    inherited: &Credentials,
+    batch: &mut Batch,
+) {
     let leader = thread.tid == live.leader().tid;
     if shares_filters(live) {
         if leader {
@@ -237,7 +245,7 @@ pub fn thaw_rights(tree: &Tree, live: &Live, thread: &Thread, bounding: u64, bat
     } else {
         seccomp::thaw(tree, thread.seccomp, false, batch);
     }
-    credentials::thaw(&thread.credentials, bounding, batch);
+    credentials::thaw(&thread.credentials, inherited, batch);
     // Changing the user id takes it away.
     if let Some(signal) = thread.parent_death_signal {
         let set = [PR_SET_PDEATHSIG.into(), signal.into()];
@@ -245,10 +253,17 @@ pub fn thaw_rights(tree: &Tree, live: &Live, thread: &Thread, bounding: u64, bat
     }
 }
 
+/// Adds the call in which a thread slept, the last of its batch; `None` if it did not.
+pub fn thaw_sleep(thread: &Thread, batch: &mut Batch) -> Option<Call> {
+    interrupted_call::sleep_on(thread.interrupted.as_ref()?, batch)
+}
+
 /// Whether all threads have the same chain, which the leader then installs for all.
 pub fn shares_filters(live: &Live) -> bool {
     let first = live.leader().seccomp;
-    live.threads.iter().all(|thread| thread.seccomp == first)
+    let all_have_it = live.threads.iter().all(|thread| thread.seccomp == first);
+    // The strict mode can be chosen for oneself alone.
+    all_have_it && (first != SeccompMode::Strict || live.threads.len() == 1)
 }
 
 /// Bytes that a thread needs for its own batch.
@@ -273,27 +288,34 @@ pub fn thaw_registers(blank: &mut Blank, threads: &[Thread]) -> Result<Vec<UserR
         let what = format!("task {}", thread.tid);
         let area = registers::thaw_fpu(&what, &thread.registers.fpu, &template)?;
         blank.set_extended_state(index, &area)?;
-        let call = thread.interrupted.as_ref();
+        // Most went to sleep when they were born.
+        let call = thread.interrupted.as_ref().filter(|_| slept(blank, index).is_none());
         if let Some((sleep, time)) =
-            call.and_then(|call| interrupted_call::plan(blank, index, call))
+            call.and_then(|call| interrupted_call::sleep_of(blank, index, call))
         {
             sleeps.push(sleep);
             times.extend(time);
         }
     }
     blank.write_pieces(&times)?;
-    let results = blank.enter_sleeps(&sleeps)?;
-    let mut regs: Vec<UserRegs> =
-        threads.iter().map(|thread| registers::from_model(&thread.registers.general)).collect();
-    let mut notes = Vec::new();
-    for (sleep, result) in sleeps.iter().zip(results) {
-        let thread = &threads[sleep.thread];
-        if let Some(call) = &thread.interrupted {
-            let (goes_on, note) = interrupted_call::thaw(call, &thread.registers.general, result);
-            regs[sleep.thread] = goes_on;
-            notes.extend(note);
-        }
+    let entered = blank.enter_sleeps(&sleeps)?;
+    let mut entered: HashMap<usize, Slept> =
+        sleeps.iter().map(|sleep| sleep.thread).zip(entered).collect();
+    let (mut regs, mut notes) = (Vec::with_capacity(threads.len()), Vec::new());
+    for (index, thread) in threads.iter().enumerate() {
+        let general = &thread.registers.general;
+        let slept = entered.remove(&index).or_else(|| slept(blank, index));
+        let (goes_on, note) = match thread.interrupted.as_ref().zip(slept) {
+            Some((call, slept)) => interrupted_call::thaw(call, general, slept),
+            None => (registers::from_model(general), None),
+        };
+        regs.push(goes_on);
+        notes.extend(note);
     }
     blank.try_to_write(&notes);
     Ok(regs)
+}
+
+fn slept(blank: &Blank, index: usize) -> Option<Slept> {
+    blank.threads()[index].slept()
 }

@@ -22,6 +22,13 @@ pub enum Arg {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Call(usize);
 
+impl Call {
+    /// Where its record lies in the slot, bytes.
+    pub(crate) fn offset(self) -> u64 {
+        (self.0 * RECORD_BYTES) as u64
+    }
+}
+
 /// A piece of the batch's memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Data {
@@ -185,33 +192,32 @@ impl Batch {
             let what = format!("a batch of {} bytes does not fit", self.len_bytes());
             return Err(Error::Bug { pid, what });
         }
-        let record_at = |index: usize| slot.address + (index * RECORD_BYTES) as u64;
-        let data_at = record_at(self.records.len());
-        let mut words = vec![0u64; self.records.len() * RECORD_WORDS];
+        let records_len = self.records.len() * RECORD_BYTES;
+        let data_at = slot.address + records_len as u64;
+        let from = bytes.len();
+        bytes.resize(from + records_len, 0);
+        bytes.extend_from_slice(&self.data);
+        let (records, data) = bytes[from..].split_at_mut(records_len);
         for (index, record) in self.records.iter().enumerate() {
             let base = index * RECORD_WORDS;
-            words[base] = record.number.cast_unsigned();
-            words[base + 8] = u64::from(record.tolerant);
+            put(records, base, record.number.cast_unsigned());
+            put(records, base + 8, u64::from(record.tolerant));
             // A result that no call has: "was not reached".
-            words[base + RESULT] = UNREACHED;
+            put(records, base + RESULT, UNREACHED);
             for (place, argument) in record.arguments.iter().enumerate() {
                 let at = base + 1 + place;
                 match argument {
-                    Arg::Value(value) => words[at] = *value,
-                    Arg::Data(data) => words[at] = data_at + data.offset as u64,
+                    Arg::Value(value) => put(records, at, *value),
+                    Arg::Data(data) => put(records, at, data_at + data.offset as u64),
                     Arg::ResultOf(Call(earlier)) => {
-                        words[earlier * RECORD_WORDS + 7] = slot.address + at as u64 * 8;
+                        put(records, earlier * RECORD_WORDS + 7, slot.address + at as u64 * 8);
                     }
                 }
             }
         }
-        bytes.reserve(self.encoded_len());
-        bytes.extend(words.iter().flat_map(|word| word.to_ne_bytes()));
-        let data_from = bytes.len();
-        bytes.extend_from_slice(&self.data);
         for (place, target) in &self.pointers {
             let address = data_at + target.offset as u64;
-            bytes[data_from + place..][..8].copy_from_slice(&address.to_ne_bytes());
+            data[*place..][..8].copy_from_slice(&address.to_ne_bytes());
         }
         Ok(data_at)
     }
@@ -231,6 +237,10 @@ impl Batch {
 }
 
 const UNREACHED: u64 = 1 << 63;
+
+fn put(records: &mut [u8], word: usize, value: u64) {
+    records[word * 8..][..8].copy_from_slice(&value.to_ne_bytes());
+}
 
 /// What the calls of a batch returned.
 #[derive(Debug)]
@@ -266,6 +276,16 @@ impl Outcome {
             UNREACHED => Err(Errno(libc_ecanceled())),
             result => Errno::check(result.cast_signed()),
         }
+    }
+
+    /// What the call left in its record, a negative number if it failed.
+    pub(crate) fn raw(&self, call: Call) -> i64 {
+        self.results[call.0].cast_signed()
+    }
+
+    /// Notes the result of a call that has not returned yet.
+    pub(crate) fn settle(&mut self, call: Call, result: i64) {
+        self.results[call.0] = result.cast_unsigned();
     }
 
     /// Index of the call that ended the batch early, if one did.

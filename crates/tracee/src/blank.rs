@@ -35,14 +35,9 @@ use crate::{
     stub,
 };
 
-const CLONE_VM: u64 = 0x100;
-const CLONE_FS: u64 = 0x200;
 const CLONE_FILES: u64 = 0x400;
-const CLONE_SIGHAND: u64 = 0x800;
 const CLONE_PTRACE: u64 = 0x2000;
 const CLONE_PARENT: u64 = 0x8000;
-const CLONE_THREAD: u64 = 0x1_0000;
-const CLONE_SYSVSEM: u64 = 0x4_0000;
 
 /// A process that stands at the first instruction of the blank program.
 #[derive(Debug)]
@@ -149,6 +144,16 @@ pub struct Sleep {
     pub arguments: [u64; 6],
 }
 
+/// How it went with a thread that was put to sleep.
+#[derive(Clone, Copy, Debug)]
+pub struct Slept {
+    /// What the call returned; `ERESTART_RESTARTBLOCK` (-516) if it sleeps, so that the kernel holds the data for
+    /// restarting it.
+    pub result: i64,
+    /// `CLOCK_MONOTONIC` when it went to sleep.
+    pub since_ns: u64,
+}
+
 /// A process to be morphed.
 #[derive(Debug)]
 pub struct Blank {
@@ -169,6 +174,7 @@ pub struct BlankThread {
     own_tid: i32,
     template: UserRegs,
     runner: Runner,
+    slept: Option<Slept>,
 }
 
 impl BlankThread {
@@ -179,6 +185,11 @@ impl BlankThread {
 
     pub fn own_tid(&self) -> i32 {
         self.own_tid
+    }
+
+    /// How it went, if it was put to sleep when it was born.
+    pub fn slept(&self) -> Option<Slept> {
+        self.slept
     }
 
     fn errand<'a>(&'a self, batch: &'a Batch) -> Errand<'a> {
@@ -322,7 +333,7 @@ impl Blank {
                 flags |= CLONE_PARENT;
             }
             let exit_signal = if birth.as_sibling { 0 } else { SIGCHLD };
-            clone3(&mut batch, flags, exit_signal, birth.own_pid);
+            clone3(&mut batch, flags, (birth.own_pid, exit_signal), None);
         }
         self.run(&batch)?;
         let template = self.threads[0].template;
@@ -330,38 +341,18 @@ impl Blank {
         births.iter().zip(pids).map(|(birth, pid)| self.adopt_child(birth, pid, template)).collect()
     }
 
-    /// Starts the further threads of the process.
-    pub fn spawn_threads(&mut self, own_tids: &[i32]) -> Result<()> {
-        let flags = CLONE_VM
-            | CLONE_FS
-            | CLONE_FILES
-            | CLONE_SIGHAND
-            | CLONE_THREAD
-            | CLONE_SYSVSEM
-            | CLONE_PTRACE;
-        for chunk in own_tids.chunks(1000) {
-            let mut batch = Batch::new();
-            for tid in chunk {
-                clone3(&mut batch, flags, 0, *tid);
-            }
-            self.run(&batch)?;
-        }
-        let host_tids = self.host_tids(own_tids)?;
+    pub(crate) fn add_thread(&mut self, (tid, own_tid): (i32, i32), slept: Option<Slept>) {
         let ids = (self.pid(), self.own_pid);
-        let template = self.threads[0].template;
-        for (tid, own_tid) in host_tids.into_iter().zip(own_tids) {
-            wait_for_event(tid, wait::EVENT_STOP)?;
-            let index = self.threads.len();
-            self.threads.push(new_thread(ids, (tid, *own_tid), self.plan, index, template));
-        }
-        Ok(())
+        let (template, index) = (self.threads[0].template, self.threads.len());
+        let thread = new_thread(ids, (tid, own_tid), self.plan, index, template);
+        self.threads.push(BlankThread { slept, ..thread });
     }
 
     /// Makes threads enter system calls that sleep and stops them there again, so that the kernel holds the
     /// data for restarting them. All go through it side by side.
     ///
-    /// Returns for each what the call returned; `ERESTART_RESTARTBLOCK` (-516) if it sleeps.
-    pub fn enter_sleeps(&mut self, sleeps: &[Sleep]) -> Result<Vec<i64>> {
+    pub fn enter_sleeps(&mut self, sleeps: &[Sleep]) -> Result<Vec<Slept>> {
+        let since_ns = monotonic_ns();
         for sleep in sleeps {
             let thread = &self.threads[sleep.thread];
             let [di, si, dx, r10, r8, r9] = sleep.arguments;
@@ -392,7 +383,7 @@ impl Blank {
             let tid = self.threads[sleep.thread].tid;
             wait_for_event(tid, wait::EVENT_STOP)?;
             let regs = ptrace::registers(tid).map_err(Error::at(tid, "ptrace(GETREGS)"))?;
-            results.push(regs.ax.cast_signed());
+            results.push(Slept { result: regs.ax.cast_signed(), since_ns });
         }
         Ok(results)
     }
@@ -530,7 +521,7 @@ impl Blank {
         births.iter().map(|birth| found(birth).ok_or(Error::Died { pid: birth.own_pid })).collect()
     }
 
-    fn host_tids(&self, own_tids: &[i32]) -> Result<Vec<i32>> {
+    pub(crate) fn host_tids(&self, own_tids: &[i32]) -> Result<Vec<i32>> {
         if self.own_pid == self.pid() {
             return Ok(own_tids.to_vec());
         }
@@ -564,13 +555,24 @@ fn kill_and_collect(pid: i32) -> Result<()> {
     }
 }
 
-fn clone3(batch: &mut Batch, flags: u64, exit_signal: u64, own_tid: i32) {
+/// Bears a process, or a thread with the address of its stack.
+pub(crate) fn clone3(
+    batch: &mut Batch,
+    flags: u64,
+    (own_tid, exit_signal): (i32, u64),
+    stack: Option<u64>,
+) {
     const CLONE3: i64 = 435;
     const LEN: usize = 88;
     let set_tid = batch.bytes(&own_tid.to_ne_bytes());
     let arguments = batch.space(LEN);
     batch.word(arguments, 0, flags);
     batch.word(arguments, 4, exit_signal);
+    if let Some(stack) = stack {
+        const STACK_LEN: u64 = 8;
+        batch.word(arguments, 5, stack - STACK_LEN);
+        batch.word(arguments, 6, STACK_LEN);
+    }
     batch.pointer(arguments, 8, set_tid);
     batch.word(arguments, 9, 1);
     batch.call("clone3", CLONE3, [arguments.into(), LEN.into()]);
@@ -592,18 +594,24 @@ fn new_thread(
         frame: 0,
         held: false,
     };
-    BlankThread { tid, own_tid, template, runner }
+    BlankThread { tid, own_tid, template, runner, slept: None }
+}
+
+pub(crate) fn monotonic_ns() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    let nanoseconds = u64::try_from(now.tv_nsec).unwrap_or(0);
+    u64::try_from(now.tv_sec).unwrap_or(0).saturating_mul(1_000_000_000) + nanoseconds
 }
 
 fn blank_options() -> Options {
     Options::SYSCALL_GOOD.and(Options::EXIT_KILL).and(Options::SUSPEND_SECCOMP)
 }
 
-fn seize(pid: i32, more: Options) -> Result<()> {
+pub(crate) fn seize(pid: i32, more: Options) -> Result<()> {
     ptrace::seize(pid, blank_options().and(more)).map_err(Error::at(pid, "ptrace(SEIZE)"))
 }
 
-fn wait_for_event(tid: i32, wanted: i32) -> Result<()> {
+pub(crate) fn wait_for_event(tid: i32, wanted: i32) -> Result<()> {
     loop {
         match wait::wait(Whom::Thread(tid)).map_err(Error::at(tid, "wait4"))? {
             (_, Status::Stopped { event, .. }) if event == wanted => return Ok(()),

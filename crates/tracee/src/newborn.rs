@@ -1,0 +1,179 @@
+//! Threads of a blank, born at work: each runs a batch of its own before anybody traces it, on whichever
+//! processor is free, and then waits. One stop for each is enough, in which it is taken in.
+//!
+//! Should one of them go astray, the process dies with it, which is a blank's way.
+
+use std::time::Duration;
+
+use stasis_sys::{memory::RemoteRange, ptrace, wait};
+
+use crate::{
+    batch::{Batch, Call},
+    blank::{Blank, Slept, clone3, monotonic_ns, seize, wait_for_event},
+    error::{Error, Result},
+    foothold::Slot,
+    remote, stub,
+};
+
+/// A thread to be born.
+#[derive(Debug)]
+pub struct Newborn {
+    /// Its id as it will see itself.
+    pub own_tid: i32,
+    pub batch: Batch,
+    /// The last call of the batch, if the thread is to sleep in it.
+    pub sleep: Option<Call>,
+}
+
+/// Words that a thread finds on its stack: where its records begin and end, its id, and what it does then.
+const ENTRY_WORDS: usize = 4;
+const ENTRY: usize = ENTRY_WORDS * 8;
+
+/// A newborn and where its batch lies.
+struct Placed<'a> {
+    newborn: &'a Newborn,
+    slot: Slot,
+}
+
+impl Placed<'_> {
+    /// Address of the words that it finds on its stack.
+    fn entry(&self) -> u64 {
+        self.slot.address - ENTRY as u64
+    }
+
+    /// Where it stands when it has done everything: asleep, or in the pause after it.
+    fn is_through(&self, code: u64, regs: &ptrace::UserRegs) -> bool {
+        self.sleeps(code, regs) || regs.ip == code + stub::AFTER_PAUSE
+    }
+
+    fn sleeps(&self, code: u64, regs: &ptrace::UserRegs) -> bool {
+        const SYSCALL_LEN: u64 = 2;
+        let in_record = |call: Call| regs.bx == self.slot.address + call.offset();
+        let in_call =
+            regs.ip == code + stub::SYSCALL + SYSCALL_LEN && regs.orig_ax.cast_signed() >= 0;
+        in_call && self.newborn.sleep.is_some_and(in_record)
+    }
+}
+
+impl Blank {
+    /// Bears the further threads of the process. All of them run their batches, and stand when this returns;
+    /// [`crate::BlankThread::slept`] tells how it went with those that were to sleep.
+    ///
+    /// # Errors
+    /// [`Error::Kernel`] naming a call that failed, with `EEXIST` for clone3(2) if an id is taken.
+    pub fn bear_threads(&mut self, newborns: &[Newborn]) -> Result<()> {
+        let placed = self.place(newborns);
+        let range = self.write_batches(&placed)?;
+        let since_ns = monotonic_ns();
+        for placed in placed.chunks(MOST_BIRTHS) {
+            let birth = |placed: &Placed<'_>| (placed.newborn.own_tid, placed.entry());
+            self.run(&births(placed.iter().map(birth)))?;
+        }
+        let own_tids: Vec<i32> = newborns.iter().map(|newborn| newborn.own_tid).collect();
+        let tids = self.host_tids(&own_tids)?;
+        let asleep = self.take_in(&placed, &tids)?;
+        let bytes = remote::read_ranges(self.pid(), &[range])?;
+        for ((placed, tid), asleep) in placed.iter().zip(tids).zip(asleep) {
+            let Newborn { own_tid, batch, sleep } = placed.newborn;
+            let from = (placed.slot.address - range.address) as usize;
+            let mut outcome = batch.outcome(tid, bytes[from..][..batch.encoded_len()].to_vec());
+            let slept = sleep.map(|call| {
+                let result = asleep.unwrap_or_else(|| outcome.raw(call));
+                outcome.settle(call, result);
+                Slept { result, since_ns }
+            });
+            outcome.check()?;
+            self.add_thread((tid, *own_tid), slept);
+        }
+        Ok(())
+    }
+
+    /// Side by side in the room that there is for the longest ones, on as few pages as they need.
+    fn place<'a>(&self, newborns: &'a [Newborn]) -> Vec<Placed<'a>> {
+        let mut address = self.plan().thread_slot(1).address;
+        let placed = newborns.iter().map(|newborn| {
+            let slot = Slot { address: address + ENTRY as u64, len: newborn.batch.len_bytes() };
+            address = (slot.address + slot.len as u64).next_multiple_of(16);
+            Placed { newborn, slot }
+        });
+        let placed = placed.collect();
+        assert!(address <= self.plan().range().end, "no batch is longer than its slot");
+        placed
+    }
+
+    /// Puts all batches where they belong, and tells where that is.
+    fn write_batches(&self, placed: &[Placed<'_>]) -> Result<RemoteRange> {
+        let address = placed.first().map_or(0, Placed::entry);
+        let mut bytes = Vec::new();
+        for placed in placed {
+            bytes.resize((placed.entry() - address) as usize, 0);
+            let entry = bytes.len();
+            bytes.resize(entry + ENTRY, 0);
+            let batch = &placed.newborn.batch;
+            let records_end = batch.encode(self.pid(), placed.slot, &mut bytes)?;
+            let own_tid = i64::from(placed.newborn.own_tid).cast_unsigned();
+            let words = [placed.slot.address, records_end, own_tid, stub::BORN];
+            for (word, place) in words.iter().zip(bytes[entry..].chunks_exact_mut(8)) {
+                place.copy_from_slice(&word.to_ne_bytes());
+            }
+        }
+        let range = RemoteRange { address, len: bytes.len() };
+        remote::write_ranges(self.pid(), &[range], &bytes)?;
+        Ok(range)
+    }
+
+    /// Seizes all, and stops each when it is through; tells what the calls returned in which they sleep.
+    fn take_in(&self, placed: &[Placed<'_>], tids: &[i32]) -> Result<Vec<Option<i64>>> {
+        let code = self.plan().base;
+        tids.iter().try_for_each(|tid| seize(*tid, ptrace::Options::NONE))?;
+        let mut asleep = vec![None; placed.len()];
+        let mut at_work: Vec<usize> = (0..placed.len()).collect();
+        loop {
+            for index in &at_work {
+                let tid = tids[*index];
+                ptrace::interrupt(tid).map_err(Error::at(tid, "ptrace(INTERRUPT)"))?;
+            }
+            let mut not_through = Vec::new();
+            for index in at_work {
+                let (tid, placed) = (tids[index], &placed[index]);
+                wait_for_event(tid, wait::EVENT_STOP)?;
+                let regs = ptrace::registers(tid).map_err(Error::at(tid, "ptrace(GETREGS)"))?;
+                if placed.sleeps(code, &regs) {
+                    asleep[index] = Some(regs.ax.cast_signed());
+                } else if !placed.is_through(code, &regs) {
+                    ptrace::cont(tid, 0).map_err(Error::at(tid, "ptrace(CONT)"))?;
+                    not_through.push(index);
+                }
+            }
+            if not_through.is_empty() {
+                return Ok(asleep);
+            }
+            at_work = not_through;
+            std::thread::sleep(Duration::from_micros(50));
+        }
+    }
+}
+
+/// Births by one batch of the leader.
+const MOST_BIRTHS: usize = 1000;
+
+/// What a thread shares with its process, from `CLONE_VM` to `CLONE_SYSVSEM` (clone(2)).
+const THREAD: u64 = 0x100 | 0x200 | 0x400 | 0x800 | 0x1_0000 | 0x4_0000;
+
+/// The leader's calls; each thread is born with the address of its entry as its stack, and with all signals blocked,
+/// among them that of the leader's stops.
+fn births(threads: impl Iterator<Item = (i32, u64)>) -> Batch {
+    const RT_SIGPROCMASK: i64 = 14;
+    const SIG_SETMASK: i32 = 2;
+    const MASK_LEN: usize = 8;
+    let mut batch = Batch::new();
+    let (all, before) = (batch.words(&[u64::MAX]), batch.space(MASK_LEN));
+    let block = [SIG_SETMASK.into(), all.into(), before.into(), MASK_LEN.into()];
+    batch.call("rt_sigprocmask", RT_SIGPROCMASK, block);
+    for (own_tid, entry) in threads {
+        clone3(&mut batch, THREAD, (own_tid, 0), Some(entry));
+    }
+    let unblock = [SIG_SETMASK.into(), before.into(), 0.into(), MASK_LEN.into()];
+    batch.call("rt_sigprocmask", RT_SIGPROCMASK, unblock);
+    batch
+}
