@@ -42,16 +42,32 @@ pub struct Answers {
     pub protection_keys: u16,
 }
 
-/// Freezes everything but the contents. `maps` were read before the foothold was made; `auxv` is the auxiliary vector.
+/// What `/proc` tells of it before a foothold is made.
+#[derive(Debug)]
+pub struct Told {
+    pub mappings: Vec<Mapping>,
+    guards: Vec<std::ops::Range<u64>>,
+    auxv: Vec<u64>,
+}
+
+impl Told {
+    pub fn read(proc: &ProcDir) -> Result<Self> {
+        let mappings = proc.smaps()?;
+        let guards = pages::guards(proc, &mappings)?;
+        Ok(Told { mappings, guards, auxv: read_auxv(proc)? })
+    }
+}
+
+/// Freezes everything but the contents.
 pub fn freeze(
     (patient, stat): (&Patient, &Stat),
-    (maps, auxv): (&[Mapping], Vec<u64>),
+    told: Told,
     answers: Answers,
     gathering: &mut Gathering,
 ) -> Result<AddressSpace> {
     let executable = freeze_executable(patient, gathering)?;
-    let mut vmas: Vec<Vma> = Vec::with_capacity(maps.len());
-    for map in maps {
+    let mut vmas: Vec<Vma> = Vec::with_capacity(told.mappings.len());
+    for map in &told.mappings {
         let Some(vma) = freeze_mapping((patient, stat), map, answers, gathering)? else { continue };
         match vmas.last_mut() {
             // `[vvar]` and `[vvar_vclock]` are one mapping of the checkpoint.
@@ -62,9 +78,9 @@ pub fn freeze(
         }
     }
     Ok(AddressSpace {
-        layout: freeze_layout(stat, auxv, answers),
+        layout: freeze_layout(stat, told.auxv, answers),
         executable,
-        guards: pages::guards(patient, &vmas)?,
+        guards: told.guards,
         vmas,
         aio_rings: Vec::new(),
         dumpable: answers.dumpable,
@@ -78,7 +94,7 @@ fn is_vvar(vma: &Vma) -> bool {
 }
 
 /// The auxiliary vector (getauxval(3)).
-pub fn read_auxv(proc: &ProcDir) -> Result<Vec<u64>> {
+fn read_auxv(proc: &ProcDir) -> Result<Vec<u64>> {
     let auxv = proc.read("auxv")?;
     let word = |word: &[u8]| u64::from_ne_bytes(word.try_into().expect("eight bytes"));
     Ok(auxv.chunks_exact(8).map(word).collect())

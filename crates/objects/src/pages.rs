@@ -11,6 +11,7 @@ use std::{
 
 use rustix::fs::OFlags;
 use stasis_model::{Backing, PAGE_SIZE, PageRun, Protection, Vma};
+use stasis_proctext::maps::Mapping;
 use stasis_sys::{
     memory::MAX_RANGES,
     pagemap::{self, Filter},
@@ -262,12 +263,12 @@ fn scan_all(
 }
 
 /// Ranges of `MADV_GUARD_INSTALL` (madvise(2), Linux 6.13): pages that fault though they are mapped.
-pub fn guards(patient: &Patient, vmas: &[Vma]) -> Result<Vec<std::ops::Range<u64>>> {
-    let what = format!("memory of task {}", patient.pid());
-    let pagemap = patient.proc().open_file("pagemap", OFlags::RDONLY)?;
+pub fn guards(proc: &ProcDir, mappings: &[Mapping]) -> Result<Vec<std::ops::Range<u64>>> {
+    let what = format!("memory of task {}", proc.pid());
+    let pagemap = proc.open_file("pagemap", OFlags::RDONLY)?;
     let filter = Filter { all: pagemap::GUARD, ..Filter::default() };
-    let user = vmas.iter().filter(|vma| vma.backing != Backing::Vsyscall);
-    let areas: Vec<Area> = user.map(Area::of).collect();
+    let user = mappings.iter().filter(|map| map.name != b"[vsyscall]");
+    let areas: Vec<Area> = user.map(|map| Area::new(map.range.clone(), map.protection)).collect();
     match scan_all(pagemap.as_fd(), &areas, filter) {
         Ok(regions) => Ok(regions.into_iter().map(|region| region.start..region.end).collect()),
         // Kernels before 6.15 do not tell them.

@@ -72,8 +72,7 @@ fn ask(timers: Vec<Timer>, batch: &mut Batch) -> Asked {
 /// being frozen.
 #[derive(Debug)]
 pub struct Texts {
-    mappings: Vec<Mapping>,
-    auxv: Vec<u64>,
+    memory: address_space::Told,
     descriptors: Vec<OpenFd>,
     timers: Vec<Timer>,
     limits: Vec<Limit>,
@@ -85,14 +84,13 @@ pub struct Texts {
 impl Texts {
     /// How many things they tell of, which says how much memory they take.
     pub fn weight(&self) -> usize {
-        self.mappings.len() + self.descriptors.len() + self.timers.len()
+        self.memory.mappings.len() + self.descriptors.len() + self.timers.len()
     }
 
     /// Reads them before there is a foothold, which would show among the mappings.
     pub fn read(proc: &ProcDir, name: &str) -> Result<Self> {
         Ok(Texts {
-            mappings: proc.smaps()?,
-            auxv: address_space::read_auxv(proc)?,
+            memory: address_space::Told::read(proc)?,
             descriptors: descriptor::look_at_all(proc, name)?,
             timers: posix_timer::list(proc)?,
             limits: limit::freeze(proc)?,
@@ -138,7 +136,7 @@ pub fn freeze(
     crate::terminal::note_process(&stat, gathering);
     let name = String::from_utf8_lossy(&stat.name).into_owned();
     let subject = Subject::Task { pid: patient.pid(), name };
-    let (asked, of_threads, outcomes) = question(patient, texts.timers, &texts.mappings)?;
+    let (asked, of_threads, outcomes) = question(patient, texts.timers, &texts.memory.mappings)?;
     let outcome = &outcomes[0];
     let what = subject.to_string();
     let value = |call: Call| outcome.result(call).map_err(Error::at(&what, "remote call"));
@@ -148,8 +146,7 @@ pub fn freeze(
         thp_disabled: outcome.result(asked.thp_disabled).unwrap_or(0) != 0,
         protection_keys: protection_key::read(outcome, &asked.protection_keys),
     };
-    let of_memory = (&*texts.mappings, texts.auxv);
-    let memory = address_space::freeze((patient, &stat), of_memory, answers, gathering)?;
+    let memory = address_space::freeze((patient, &stat), texts.memory, answers, gathering)?;
     let timers = itimer::read(outcome, asked.itimers);
     let told = of_threads.iter().zip(&outcomes);
     let threads = seen.threads.into_iter().zip(told);

@@ -1,5 +1,5 @@
-//! Namespaces of a thread by its descriptor (pidfd_open(2), ioctl_ns(2)): quicker than the links in
-//! `/proc/PID/task/TID/ns`, and nothing is left in the kernel's cache of names.
+//! What the kernel tells of a task by its descriptor (pidfd_open(2), `linux/pidfd.h`): quicker than `/proc`, and
+//! nothing is left in the kernel's cache of names.
 
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
@@ -26,6 +26,36 @@ pub fn open_thread(tid: i32) -> Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }
 
+/// The parent of a process as we see it, 0 if it is outside our pid namespace.
+///
+/// # Errors
+/// `ESRCH` if there is no such process or it was waited for, `EINVAL` or `ENOTTY` before Linux 6.13.
+pub fn parent(pid: i32) -> Result<i32> {
+    /// `struct pidfd_info` as it was first.
+    #[repr(C)]
+    #[derive(Default)]
+    struct Info {
+        mask: u64,
+        cgroup_id: u64,
+        pid: u32,
+        tgid: u32,
+        ppid: u32,
+        ids: [u32; 8],
+        exit_code: i32,
+    }
+    /// `_IOWR(0xff, 11, struct pidfd_info)`
+    const PIDFD_GET_INFO: libc::c_ulong = 0xc040_ff0b;
+    const PIDFD_INFO_PID: u64 = 1;
+    // SAFETY: pidfd_open takes numbers only.
+    let fd = cvt(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })?;
+    // SAFETY: the kernel has just made this descriptor, and nobody else knows of it.
+    let pidfd = unsafe { OwnedFd::from_raw_fd(fd as i32) };
+    let mut info = Info { mask: PIDFD_INFO_PID, ..Info::default() };
+    // SAFETY: the structure is the kernel's and as long as the request says; it lives across the call.
+    cvt(unsafe { libc::ioctl(pidfd.as_raw_fd(), PIDFD_GET_INFO, &raw mut info) }.into())?;
+    Ok(info.ppid.cast_signed())
+}
+
 /// Opens the namespace in which a task is.
 ///
 /// # Errors
@@ -42,6 +72,15 @@ mod tests {
     use std::os::{fd::AsFd, unix::fs::MetadataExt};
 
     use super::*;
+
+    #[test]
+    fn a_process_has_its_parent() {
+        match parent(std::process::id().cast_signed()) {
+            Ok(parent) => assert_eq!(parent, std::os::unix::process::parent_id().cast_signed()),
+            Err(errno) => assert!([libc::EINVAL, libc::ENOTTY].contains(&errno.0), "{errno:?}"),
+        }
+        assert!(parent(i32::MAX).is_err());
+    }
 
     #[test]
     fn a_thread_is_in_the_namespaces_of_its_process() {

@@ -235,9 +235,13 @@ impl ProcDir {
     /// The same by a look at every process.
     fn children_among_all(&self) -> Result<Vec<i32>> {
         let all = ProcDir { pid: 0, dir: self.open_file("..", OFlags::DIRECTORY)? };
-        let is_child = |pid: &i32| {
-            let stat = ProcDir::open(*pid).and_then(|proc| proc.stat());
-            stat.is_ok_and(|stat| stat.parent == self.pid)
+        let is_child = |pid: &i32| match stasis_sys::pidfd::parent(*pid) {
+            Ok(parent) => parent == self.pid,
+            // Whoever has ended is a zombie or gone, and older kernels do not tell it.
+            Err(_) => {
+                let stat = ProcDir::open(*pid).and_then(|proc| proc.stat());
+                stat.is_ok_and(|stat| stat.parent == self.pid)
+            }
         };
         Ok(all.numbers_in(".")?.into_par_iter().filter(is_child).collect())
     }

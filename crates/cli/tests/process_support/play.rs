@@ -235,10 +235,23 @@ impl Play {
         let (images, pidfile) = (images.display().to_string(), pidfile.display().to_string());
         let mut arguments = vec!["restore", "-D", &images, "-d", "--pidfile", &pidfile];
         arguments.extend(self.options);
-        let outcome = self.stasis(&arguments)?.expect_success()?;
+        let outcome = self.restore_when_free(&arguments)?.expect_success()?;
         let pid = fs::read_to_string(&pidfile).context("no pid file")?;
         ensure!(pid.trim() == self.root.to_string(), "the root's pid is {pid}, not {}", self.root);
         Ok(outcome)
+    }
+
+    /// Other plays may have one of the pids for a moment: then it says to try again.
+    fn restore_when_free(&mut self, arguments: &[&str]) -> anyhow::Result<Outcome> {
+        const MOST: usize = 50;
+        for _ in 0..MOST {
+            let outcome = self.stasis(arguments)?;
+            if !outcome.stderr.contains("was taken meanwhile") {
+                return Ok(outcome);
+            }
+            std::thread::sleep(LOOK_AGAIN);
+        }
+        self.stasis(arguments)
     }
 
     /// Says go, and gives the program's own verdict.

@@ -1,7 +1,7 @@
 //! Images made in memory, and put into a registry by its own HTTP interface.
 
 use std::{
-    io::{Read, Write},
+    io::{self, Read, Write},
     net::{Ipv4Addr, TcpStream},
     path::{Path, PathBuf},
 };
@@ -186,17 +186,16 @@ pub fn get(registry: u16, path: &str) -> Answer {
     ask(registry, "GET", path, accept, b"")
 }
 
-/// An old version of the protocol, in which an answer ends with the connection.
+/// A registry that is short of time may reset a connection before it has answered anything; then it is asked again.
 fn ask(registry: u16, method: &str, path: &str, headers: &str, body: &[u8]) -> Answer {
-    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, registry)).unwrap();
-    let length = body.len();
-    let head = format!(
-        "{method} {path} HTTP/1.0\r\nHost: localhost:{registry}\r\n{headers}Content-Length: {length}\r\n\r\n"
-    );
-    stream.write_all(head.as_bytes()).unwrap();
-    stream.write_all(body).unwrap();
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).unwrap();
+    const MOST: usize = 5;
+    let mut answers = (0..MOST).map(|_| answer_of(registry, (method, path, headers), body));
+    let is_final = |answer: &io::Result<Vec<u8>>| match answer {
+        Ok(_) => true,
+        Err(error) => error.kind() != io::ErrorKind::ConnectionReset,
+    };
+    let mut answer =
+        answers.find(is_final).expect("connections were reset again and again").unwrap();
     let end = answer.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
     let body = answer.split_off(end + 4);
     let head = String::from_utf8(answer).unwrap();
@@ -205,6 +204,27 @@ fn ask(registry: u16, method: &str, path: &str, headers: &str, body: &[u8]) -> A
     let pairs = lines.filter_map(|line| line.split_once(": "));
     let headers = pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     Answer { status, headers, body }
+}
+
+/// An old version of the protocol, in which an answer ends with the connection.
+fn answer_of(
+    registry: u16,
+    (method, path, headers): (&str, &str, &str),
+    body: &[u8],
+) -> io::Result<Vec<u8>> {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, registry))?;
+    let length = body.len();
+    let head = format!(
+        "{method} {path} HTTP/1.0\r\nHost: localhost:{registry}\r\n{headers}Content-Length: {length}\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes())?;
+    stream.write_all(body)?;
+    let mut answer = Vec::new();
+    match stream.read_to_end(&mut answer) {
+        // What is cut short shows itself where it is read.
+        Err(_) if !answer.is_empty() => Ok(answer),
+        read => read.map(|_| answer),
+    }
 }
 
 fn put_blob(registry: u16, repository: &str, blob: &[u8]) {
