@@ -29,12 +29,12 @@ pub fn obstacles<'a>(
     let (mut by_memory, mut by_context) = (Sorted::new(Kind::Memory), Sorted::new(Kind::FsContext));
     for proc in procs {
         let Ok(stat) = proc.stat() else { continue };
-        let threads = proc.threads().unwrap_or_default();
+        let nr_threads = proc.nr_threads().unwrap_or_default();
         let name = String::from_utf8_lossy(&stat.name).into_owned();
         let subject = Subject::Task { pid: proc.pid(), name };
         let lasting = |reason| Obstacle::lasting(subject.clone(), reason, None);
         if stat.state == b'Z' {
-            if threads.len() > 1 {
+            if nr_threads > 1 {
                 obstacles.push(lasting("its main thread has ended while others live on".into()));
             }
             continue;
@@ -47,9 +47,10 @@ pub fn obstacles<'a>(
             let what = "its working directory, root and umask";
             obstacles.push(lasting(format!("shares {what} with process {other} (CLONE_FS)")));
         }
-        if between == Between::Processes || threads.len() == 1 {
+        if between == Between::Processes || nr_threads == 1 {
             continue;
         }
+        let threads = proc.threads().unwrap_or_default();
         let namespaces = Namespaces::of(proc);
         let others = threads.iter().filter(|tid| **tid != proc.pid());
         let apart = others.map(|tid| apart(proc, *tid, &namespaces)).collect::<Result<Vec<_>>>()?;

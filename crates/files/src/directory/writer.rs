@@ -1,7 +1,8 @@
 //! Writing a checkpoint.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{HashMap, HashSet},
+    ffi::OsString,
     fs::{self, DirBuilder, File},
     os::unix::fs::{DirBuilderExt, symlink},
     path::{Path, PathBuf},
@@ -33,9 +34,9 @@ use crate::{
 pub struct Writer {
     dir: PathBuf,
     /// What was in the directory before.
-    others: BTreeSet<PathBuf>,
+    others: HashSet<OsString>,
     /// The files of the tree, which are written whole, and their lengths.
-    of_tree: OnceLock<BTreeMap<PathBuf, u64>>,
+    of_tree: OnceLock<HashMap<OsString, u64>>,
     next_pages_id: AtomicU32,
     previous: Option<Previous>,
 }
@@ -160,7 +161,7 @@ impl Writer {
                 self.ghost(*id, ghost)?;
             }
         }
-        let length = |(name, bytes): (&String, &Vec<u8>)| (self.dir.join(name), bytes.len() as u64);
+        let length = |(name, bytes): (&String, &Vec<u8>)| (name.into(), bytes.len() as u64);
         self.of_tree.get_or_init(|| files.iter().map(length).collect());
         Ok(())
     }
@@ -207,7 +208,7 @@ impl Writer {
     /// # Errors
     /// [`Error::Io`]
     pub fn abandon(self) -> Result<()> {
-        for file in self.files()? {
+        for file in self.files()?.into_iter().map(|name| self.dir.join(name)) {
             fs::remove_file(&file).map_err(Error::io("remove", file))?;
         }
         Ok(())
@@ -219,24 +220,28 @@ impl Writer {
     /// [`Error::Io`]
     pub fn bytes_written(&self) -> Result<u64> {
         let of_tree = self.of_tree.get();
-        let length = |file: &PathBuf| match of_tree.and_then(|lengths| lengths.get(file)) {
-            Some(length) => Ok(*length),
-            None => fs::symlink_metadata(file).map(|metadata| metadata.len()),
-        };
-        self.files()?
-            .iter()
-            .try_fold(0, |sum, file| Ok(sum + length(file).map_err(Error::io("look at", file))?))
+        self.files()?.into_iter().try_fold(0, |sum, name| {
+            if let Some(length) = of_tree.and_then(|lengths| lengths.get(&name)) {
+                return Ok(sum + length);
+            }
+            let file = self.dir.join(name);
+            let metadata = fs::symlink_metadata(&file).map_err(Error::io("look at", file))?;
+            Ok(sum + metadata.len())
+        })
     }
 
-    /// Lists the files that were written, by name.
-    fn files(&self) -> Result<Vec<PathBuf>> {
-        Ok(list(&self.dir)?.difference(&self.others).cloned().collect())
+    /// Names of the files that were written.
+    fn files(&self) -> Result<HashSet<OsString>> {
+        let mut files = list(&self.dir)?;
+        files.retain(|name| !self.others.contains(name));
+        Ok(files)
     }
 }
 
-fn list(dir: &Path) -> Result<BTreeSet<PathBuf>> {
-    let entries = fs::read_dir(dir)
-        .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<_>>());
+fn list(dir: &Path) -> Result<HashSet<OsString>> {
+    let entries = fs::read_dir(dir).and_then(|entries| {
+        entries.map(|entry| Ok(entry?.file_name())).collect::<std::io::Result<_>>()
+    });
     entries.map_err(Error::io("list", dir))
 }
 
