@@ -15,6 +15,7 @@ use self::{
     writing::{write_pages, write_stored},
 };
 use crate::{
+    awake::Awake,
     clocks::uptime_us,
     connections::Frozen,
     cpuid,
@@ -56,13 +57,14 @@ fn attempt(options: &mut CheckpointOptions<'_>) -> Result<Report, Error> {
     phases.end("survey");
     let sleepers = findings.sleepers();
     Deadline::of(options).check_phase()?;
+    let awake = Awake::for_threads(findings.nr_threads());
     let stopped_since = Instant::now();
     let mut tree = StoppedTree::stop(options.root)?;
     phases.end("stop");
     let known = (&sleepers, findings.losses);
     let written = since_then(&tree, options.since.take()).and_then(|before| {
         phases.end("compare");
-        freeze_and_write(&mut tree, (known, before), (options, outside), &mut phases)
+        freeze_and_write(&mut tree, (known, before), (options, outside, awake), &mut phases)
     });
     // Only a checkpoint that is wholly on disk may cost the tree its life.
     let settled = match (written, options.fate) {
@@ -85,6 +87,7 @@ fn attempt(options: &mut CheckpointOptions<'_>) -> Result<Report, Error> {
 /// Gives a tree whose checkpoint is on disk its fate. Its connections end after it has died: should we
 /// die before it, no socket of a living task is in another mode than it was.
 fn settle(tree: StoppedTree, mut connections: Frozen<'_>, fate: Fate) -> Result<Vec<Loss>, Error> {
+    let _awake = Awake::for_threads(tree.nr_threads());
     let mut losses = Vec::new();
     match fate {
         Fate::Kill => {
@@ -132,10 +135,11 @@ fn since_then(tree: &StoppedTree, since: Option<Since>) -> Result<Before, Error>
 fn freeze_and_write<'a>(
     tree: &mut StoppedTree,
     ((sleepers, known_losses), (previous, untouched)): ((&Sleepers, Vec<Loss>), Before),
-    (options, outside): (&mut CheckpointOptions<'a>, Outside),
+    (options, outside, awake): (&mut CheckpointOptions<'a>, Outside, Option<Awake>),
     phases: &mut Phases,
 ) -> Result<(Report, Frozen<'a>), Error> {
     let (mut gathering, connections) = freeze(tree, sleepers, options, outside)?;
+    drop(awake);
     for loss in known_losses {
         if !gathering.losses.contains(&loss) {
             gathering.losses.push(loss);

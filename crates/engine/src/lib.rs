@@ -7,6 +7,7 @@
 
 mod abandoned;
 mod ahead;
+mod awake;
 mod births;
 mod checkpoint;
 mod clocks;

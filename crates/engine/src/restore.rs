@@ -18,6 +18,7 @@ use stasis_tracee::{Channel, Newborn};
 use crate::{
     abandoned::Abandoned,
     ahead,
+    awake::Awake,
     births::Births,
     connections::{self, Thawed},
     contents::Directory,
@@ -98,6 +99,7 @@ pub fn restore(options: RestoreOptions<'_>) -> Result<Restored, Error> {
     family.give_files(&tree, &channel, &mut thawing)?;
     phases.end("files");
     family.end_zombies(&tree)?;
+    let awake = processor::has_spread(&tree).then(|| Awake::for_threads(tree.nr_threads()));
     let shared = (&channel, processor);
     give_threads(&mut family, &tree, (newborns, &rights), shared, &mut thawing)?;
     phases.end("threads");
@@ -113,6 +115,7 @@ pub fn restore(options: RestoreOptions<'_>) -> Result<Restored, Error> {
     drop(thawing);
     phases.end("leave");
     family.let_go(&tree, processor)?;
+    drop(awake);
     phases.end("go");
     let stats = Stats {
         phases: phases.into_vec(),

@@ -51,6 +51,11 @@ pub struct Findings {
 }
 
 impl Findings {
+    /// How many threads there are, or were.
+    pub fn nr_threads(&self) -> usize {
+        self.tree.iter().filter_map(|proc| proc.nr_threads().ok()).sum()
+    }
+
     /// How long the threads of the tree have been asleep, as of now.
     pub fn sleepers(&self) -> Sleepers {
         let mut sleepers = Sleepers::default();

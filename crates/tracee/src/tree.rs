@@ -61,6 +61,11 @@ impl StoppedTree {
         &mut self.patients
     }
 
+    /// How many threads they have together.
+    pub fn nr_threads(&self) -> usize {
+        self.patients.iter().map(|patient| patient.threads().len()).sum()
+    }
+
     pub fn zombies(&self) -> &[Zombie] {
         &self.zombies
     }

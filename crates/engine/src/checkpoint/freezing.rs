@@ -82,7 +82,7 @@ fn freeze_processes(
     gathering: &mut Gathering,
 ) -> Result<HashMap<TableId, i32>, Error> {
     let procs: Vec<Arc<ProcDir>> = tree.patients().iter().map(Patient::shared_proc).collect();
-    let nr_threads: usize = tree.patients().iter().map(|patient| patient.threads().len()).sum();
+    let nr_threads = tree.nr_threads();
     let mut tables: HashMap<TableId, i32> = HashMap::new();
     let processor = OneProcessor::hold_if_idle();
     let look = || {
