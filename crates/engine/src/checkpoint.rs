@@ -3,11 +3,12 @@
 mod freezing;
 mod writing;
 
-use std::time::Instant;
+use std::{thread, time::Instant};
 
 use stasis_files::{DumpStats, Facts, Previous, Writer};
 use stasis_model::{Loss, NamespaceKind, Subject};
 use stasis_objects::{Gathering, pages::Counts, sharing::Between, terminal::Outside};
+use stasis_sys::heap::Room;
 use stasis_tracee::{FEW, Sleepers, StoppedTree};
 
 use self::{
@@ -57,9 +58,10 @@ fn attempt(options: &mut CheckpointOptions<'_>) -> Result<Report, Error> {
     phases.end("survey");
     let sleepers = findings.sleepers();
     Deadline::of(options).check_phase()?;
-    let awake = Awake::for_threads(findings.nr_threads());
+    let nr_threads = findings.nr_threads();
+    let awake = Awake::for_threads(nr_threads);
     let stopped_since = Instant::now();
-    let mut tree = StoppedTree::stop(options.root)?;
+    let mut tree = stop(options.root, nr_threads)?;
     phases.end("stop");
     let known = (&sleepers, findings.losses);
     let written = since_then(&tree, options.since.take()).and_then(|before| {
@@ -82,6 +84,19 @@ fn attempt(options: &mut CheckpointOptions<'_>) -> Result<Report, Error> {
     report.stats.stopped = stopped_since.elapsed();
     report.stats.phases = phases.into_vec();
     Ok(report)
+}
+
+/// Stops the tree. Meanwhile another thread of ours makes room for what there is to be told of many threads.
+fn stop(root: i32, nr_threads: usize) -> Result<StoppedTree, Error> {
+    const BYTES_PER_THREAD: usize = 12 << 10;
+    if nr_threads < FEW {
+        return Ok(StoppedTree::stop(root)?);
+    }
+    let room = Room::of(nr_threads * BYTES_PER_THREAD);
+    thread::scope(|scope| {
+        scope.spawn(|| room.fill());
+        Ok(StoppedTree::stop(root)?)
+    })
 }
 
 /// Gives a tree whose checkpoint is on disk its fate. Its connections end after it has died: should we

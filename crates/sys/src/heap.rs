@@ -5,3 +5,66 @@ pub fn trim() -> bool {
     // SAFETY: takes a number; the allocator's own data is under its own locks.
     unsafe { libc::malloc_trim(0) == 1 }
 }
+
+/// Free room in the heap of the thread that made it. Until it is filled each of its pages would cost a page fault
+/// when it is first used; another thread can fill it.
+#[derive(Debug)]
+pub struct Room {
+    start: *mut libc::c_void,
+    len: usize,
+}
+
+// SAFETY: nobody looks into the memory, and the kernel is asked about it under its own locks.
+unsafe impl Sync for Room {}
+
+impl Room {
+    /// Of so many bytes. The heap keeps what it has from then on, up to [`trim`].
+    pub fn of(len: usize) -> Self {
+        /// The most that there can be: what is larger has a mapping of its own.
+        const LARGE: i32 = 32 << 20;
+        const KEPT: i32 = 256 << 20;
+        // SAFETY: these take numbers; the allocator's own data is under its own locks.
+        let start = unsafe {
+            libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE);
+            libc::mallopt(libc::M_TRIM_THRESHOLD, KEPT);
+            libc::malloc(len)
+        };
+        Room { start, len: if start.is_null() { 0 } else { len } }
+    }
+
+    /// Makes all its pages present (madvise(2), `MADV_POPULATE_WRITE`); without success they come one by one.
+    pub fn fill(&self) {
+        const PAGE: usize = 4096;
+        const MADV_POPULATE_WRITE: i32 = 23;
+        let from = self.start.addr().next_multiple_of(PAGE);
+        let len = (self.start.addr() + self.len).saturating_sub(from) / PAGE * PAGE;
+        // SAFETY: the pages lie within memory that is ours, and none of their bytes is changed.
+        unsafe { libc::madvise(self.start.with_addr(from), len, MADV_POPULATE_WRITE) };
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        // SAFETY: it came from malloc and is freed once.
+        unsafe { libc::free(self.start) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn room_is_filled_by_another_thread() {
+        let resident = || {
+            let text = std::fs::read_to_string("/proc/self/statm").unwrap();
+            text.split(' ').nth(1).unwrap().parse::<usize>().unwrap()
+        };
+        let room = Room::of(8 << 20);
+        let before = resident();
+        std::thread::scope(|scope| scope.spawn(|| room.fill()).join().unwrap());
+        assert!(resident() > before + 1900, "of 2048 pages");
+        drop(room);
+        Room { start: std::ptr::null_mut(), len: 0 }.fill();
+    }
+}

@@ -192,8 +192,15 @@ impl ProcDir {
         parse: impl Fn(&[u8]) -> std::result::Result<T, Malformed>,
     ) -> Result<T> {
         let path = path.as_ref();
-        let text = self.read_record(path)?;
-        parse(&text).map_err(|malformed| self.unreadable(path, malformed.to_string()))
+        let parse = |text: &[u8]| parse(text).map_err(|why| self.unreadable(path, why.to_string()));
+        // As a rule there is room for it here, and nothing to be allocated.
+        let mut text = [0; 4096];
+        let file = self.open_file(path, OFlags::RDONLY)?;
+        match rustix::io::read(&file, &mut text) {
+            Ok(len) if len < text.len() => parse(&text[..len]),
+            Ok(_) | Err(Errno::INTR) => parse(&self.read_record(path)?),
+            Err(errno) => Err(failure(self.pid, path, errno)),
+        }
     }
 
     /// Thread ids, in ascending order.

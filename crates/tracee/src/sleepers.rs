@@ -80,9 +80,9 @@ impl Sleepers {
 
 fn read(proc: &ProcDir, tid: i32, watch: fn(&Blocked) -> Watch) -> Option<Sleeper> {
     let task = format!("task/{tid}");
-    let call = proc.read_record(format!("{task}/syscall"));
-    let wanted = match call {
-        Ok(text) => syscall::parse(&text).map_or(Watch::Nothing, |call| watch(&call)),
+    let call = |text: &[u8]| Ok(syscall::parse(text));
+    let wanted = match proc.parse_record(format!("{task}/syscall"), call) {
+        Ok(call) => call.map_or(Watch::Nothing, |call| watch(&call)),
         // A kernel that does not tell the call makes us look at all.
         Err(_) => Watch::TimeAndPlace,
     };
