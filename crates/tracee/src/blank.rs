@@ -25,7 +25,7 @@ use stasis_sys::{
 use crate::{
     OneThread,
     bare_call::bare_call,
-    batch::{Batch, Outcome},
+    batch::{Arg, Batch, Outcome},
     channel::Channel,
     error::{Error, Result},
     foothold::{FootholdPlan, Slot},
@@ -333,7 +333,8 @@ impl Blank {
                 flags |= CLONE_PARENT;
             }
             let exit_signal = if birth.as_sibling { 0 } else { SIGCHLD };
-            clone3(&mut batch, flags, (birth.own_pid, exit_signal), None);
+            let arguments = clone_arguments(&mut batch, flags, (birth.own_pid, exit_signal), None);
+            batch.call("clone3", CLONE3, arguments);
         }
         self.run(&batch)?;
         let template = self.threads[0].template;
@@ -555,14 +556,15 @@ fn kill_and_collect(pid: i32) -> Result<()> {
     }
 }
 
-/// Bears a process, or a thread with the address of its stack.
-pub(crate) fn clone3(
+pub(crate) const CLONE3: i64 = 435;
+
+/// For clone3(2), which bears a process, or a thread with the address of its stack.
+pub(crate) fn clone_arguments(
     batch: &mut Batch,
     flags: u64,
     (own_tid, exit_signal): (i32, u64),
     stack: Option<u64>,
-) {
-    const CLONE3: i64 = 435;
+) -> [Arg; 2] {
     const LEN: usize = 88;
     let set_tid = batch.bytes(&own_tid.to_ne_bytes());
     let arguments = batch.space(LEN);
@@ -575,7 +577,7 @@ pub(crate) fn clone3(
     }
     batch.pointer(arguments, 8, set_tid);
     batch.word(arguments, 9, 1);
-    batch.call("clone3", CLONE3, [arguments.into(), LEN.into()]);
+    [arguments.into(), LEN.into()]
 }
 
 fn new_thread(

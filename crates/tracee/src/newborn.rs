@@ -9,7 +9,7 @@ use stasis_sys::{memory::RemoteRange, ptrace, wait};
 
 use crate::{
     batch::{Batch, Call},
-    blank::{Blank, Slept, clone3, monotonic_ns, seize, wait_for_event},
+    blank::{Blank, CLONE3, Slept, clone_arguments, monotonic_ns, seize, wait_for_event},
     error::{Error, Result},
     foothold::Slot,
     remote, stub,
@@ -67,7 +67,12 @@ impl Blank {
         let since_ns = monotonic_ns();
         for placed in placed.chunks(MOST_BIRTHS) {
             let birth = |placed: &Placed<'_>| (placed.newborn.own_tid, placed.entry());
-            self.run(&births(placed.iter().map(birth)))?;
+            let (batch, calls) = births(placed.iter().map(birth));
+            let outcome = self.run(&batch)?;
+            calls.into_iter().try_for_each(|call| match outcome.result(call) {
+                Ok(_) => Ok(()),
+                Err(errno) => Err(Error::Kernel { pid: self.pid(), call: "clone3", errno }),
+            })?;
         }
         let own_tids: Vec<i32> = newborns.iter().map(|newborn| newborn.own_tid).collect();
         let tids = self.host_tids(&own_tids)?;
@@ -128,6 +133,7 @@ impl Blank {
         tids.iter().try_for_each(|tid| seize(*tid, ptrace::Options::NONE))?;
         let mut asleep = vec![None; placed.len()];
         let mut at_work: Vec<usize> = (0..placed.len()).collect();
+        let mut patience = FIRST_PAUSE;
         loop {
             for index in &at_work {
                 let tid = tids[*index];
@@ -149,10 +155,16 @@ impl Blank {
                 return Ok(asleep);
             }
             at_work = not_through;
-            std::thread::sleep(Duration::from_micros(50));
+            // Whoever waits for a busy processor gets no further if we interrupt it before it has its turn.
+            std::thread::sleep(patience);
+            patience = (2 * patience).min(LONGEST_PAUSE);
         }
     }
 }
+
+/// Between two looks at threads that are not through.
+const FIRST_PAUSE: Duration = Duration::from_micros(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Births by one batch of the leader.
 const MOST_BIRTHS: usize = 1000;
@@ -160,9 +172,9 @@ const MOST_BIRTHS: usize = 1000;
 /// What a thread shares with its process, from `CLONE_VM` to `CLONE_SYSVSEM` (clone(2)).
 const THREAD: u64 = 0x100 | 0x200 | 0x400 | 0x800 | 0x1_0000 | 0x4_0000;
 
-/// The leader's calls; each thread is born with the address of its entry as its stack, and with all signals blocked,
-/// among them that of the leader's stops.
-fn births(threads: impl Iterator<Item = (i32, u64)>) -> Batch {
+/// The leader's calls, and which of them bear. Each thread is born with the address of its entry as its stack, and
+/// with all signals blocked, among them that of the leader's stops: so a birth that fails must not end the batch.
+fn births(threads: impl Iterator<Item = (i32, u64)>) -> (Batch, Vec<Call>) {
     const RT_SIGPROCMASK: i64 = 14;
     const SIG_SETMASK: i32 = 2;
     const MASK_LEN: usize = 8;
@@ -170,10 +182,12 @@ fn births(threads: impl Iterator<Item = (i32, u64)>) -> Batch {
     let (all, before) = (batch.words(&[u64::MAX]), batch.space(MASK_LEN));
     let block = [SIG_SETMASK.into(), all.into(), before.into(), MASK_LEN.into()];
     batch.call("rt_sigprocmask", RT_SIGPROCMASK, block);
-    for (own_tid, entry) in threads {
-        clone3(&mut batch, THREAD, (own_tid, 0), Some(entry));
-    }
+    let bear = |(own_tid, entry): (i32, u64)| {
+        let arguments = clone_arguments(&mut batch, THREAD, (own_tid, 0), Some(entry));
+        batch.try_call("clone3", CLONE3, arguments)
+    };
+    let calls = threads.map(bear).collect();
     let unblock = [SIG_SETMASK.into(), before.into(), 0.into(), MASK_LEN.into()];
     batch.call("rt_sigprocmask", RT_SIGPROCMASK, unblock);
-    batch
+    (batch, calls)
 }

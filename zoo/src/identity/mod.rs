@@ -29,6 +29,7 @@ crate::programs! { "identity";
     seccomp
     seccomp_children
     seccomp_of_threads
+    seccomp_strict
     securebits
     umask
 }
