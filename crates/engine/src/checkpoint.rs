@@ -51,7 +51,8 @@ fn attempt(options: &mut CheckpointOptions<'_>) -> Result<Report, Error> {
     let outside = survey::outside_for(options.root, options.shell_job, &options.externals);
     let tracking = options.since.as_ref().map(|since| &since.tracking);
     let wanted = (Between::Processes, options.connections.surveyed());
-    let findings = survey::look(options.root, &options.externals, (&outside, tracking), wanted)?;
+    let mut findings =
+        survey::look(options.root, &options.externals, (&outside, tracking), wanted)?;
     if !findings.obstacles.is_empty() {
         return Err(Error::Obstacles(findings.obstacles));
     }

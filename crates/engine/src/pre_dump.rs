@@ -57,7 +57,7 @@ pub fn pre_dump(
 ) -> Result<(Report, Tracking), Error> {
     let _limit = own_limit::raise();
     let mut phases = Phases::start();
-    let findings = survey_tree(options, since.as_ref().map(|since| &since.tracking))?;
+    let mut findings = survey_tree(options, since.as_ref().map(|since| &since.tracking))?;
     phases.end("survey");
     let sleepers = findings.sleepers();
     let round = new_round()?;
@@ -66,7 +66,7 @@ pub fn pre_dump(
     let mut tree = StoppedTree::stop(options.root)?;
     phases.end("stop");
     let noted = note(&mut tree, &sleepers, tracking, round);
-    let nr_threads = tree.patients().iter().map(|patient| patient.threads().len()).sum();
+    let nr_threads = tree.nr_threads();
     let resumed = tree.resume();
     let stopped = stopped_since.elapsed();
     phases.end("note");

@@ -48,6 +48,14 @@ pub struct Findings {
     pub obstacles: Vec<Obstacle>,
     pub losses: Vec<Loss>,
     tree: Vec<ProcDir>,
+    watched: Watched,
+}
+
+/// Readings of sleepers that were taken in passing, and of which processes.
+#[derive(Debug, Default)]
+struct Watched {
+    sleepers: Sleepers,
+    pids: Vec<i32>,
 }
 
 impl Findings {
@@ -56,10 +64,10 @@ impl Findings {
         self.tree.iter().filter_map(|proc| proc.nr_threads().ok()).sum()
     }
 
-    /// How long the threads of the tree have been asleep, as of now.
-    pub fn sleepers(&self) -> Sleepers {
-        let mut sleepers = Sleepers::default();
-        for proc in &self.tree {
+    /// How long the threads of the tree have been asleep, as of now; where they are many, as of a few milliseconds ago.
+    pub fn sleepers(&mut self) -> Sleepers {
+        let Watched { mut sleepers, pids } = std::mem::take(&mut self.watched);
+        for proc in self.tree.iter().filter(|proc| !pids.contains(&proc.pid())) {
             // Who has ended since does not sleep.
             let _ = sleepers.look_at(proc, interrupted_call::watch);
         }
@@ -109,7 +117,7 @@ pub fn look(
     seen.obstacles.extend(terminal::obstacles(&seen.terminals, outside));
     let mut losses = seen.one_ended_pipes(externals);
     losses.append(&mut seen.losses);
-    Ok(Findings { obstacles: seen.obstacles, losses, tree })
+    Ok(Findings { obstacles: seen.obstacles, losses, tree, watched: seen.watched })
 }
 
 fn open_tree(root: i32) -> Result<Vec<ProcDir>, Error> {
@@ -143,6 +151,7 @@ struct Seen {
     sockets: Vec<(u64, Subject)>,
     losses: Vec<Loss>,
     terminals: Vec<terminal::Found>,
+    watched: Watched,
 }
 
 impl Scope<'_> {
@@ -186,8 +195,14 @@ impl Scope<'_> {
         }
         let mappings = || self.mappings(proc, &stat.name);
         let (of_mappings, has_policy) = match usize::try_from(status.nr_threads) {
-            // Each thread has its stack.
-            Ok(FEW..) => rayon::join(mappings, || has_memory_policy(proc)),
+            // Each thread has its stack, so that reading them takes as long as all the rest.
+            Ok(FEW..) => rayon::join(mappings, || {
+                let has_policy = has_memory_policy(proc);
+                if seen.watched.sleepers.look_at(proc, interrupted_call::watch).is_ok() {
+                    seen.watched.pids.push(proc.pid());
+                }
+                has_policy
+            }),
             _ => (mappings(), has_memory_policy(proc)),
         };
         seen.add(of_mappings?);
@@ -317,6 +332,8 @@ impl Seen {
         self.sockets.extend(other.sockets);
         self.losses.extend(other.losses);
         self.terminals.extend(other.terminals);
+        self.watched.sleepers.add(other.watched.sleepers);
+        self.watched.pids.extend(other.watched.pids);
     }
 
     fn obstacle(&mut self, subject: Subject, reason: String) {

@@ -86,6 +86,21 @@ pub struct Circumstances<'a> {
     pub sleepers: &'a Sleepers,
     /// `CLOCK_MONOTONIC` when the tree was stopped, nanoseconds.
     pub stopped_at_ns: u64,
+    /// What the kernel wrote to the place of [`place_of_remainder`], if that was read already.
+    pub remainder: Option<[u8; TIMESPEC]>,
+}
+
+/// Bytes of a `struct timespec`.
+pub const TIMESPEC: usize = 16;
+
+/// Where the kernel wrote how much of a sleep remained when it was stopped, if the program gave a place for it.
+pub fn place_of_remainder(regs: &UserRegs) -> Option<u64> {
+    let place = match regs.orig_ax {
+        NANOSLEEP => regs.si,
+        CLOCK_NANOSLEEP => regs.r10,
+        _ => 0,
+    };
+    (regs.ax.cast_signed() == ERESTART_RESTARTBLOCK && place != 0).then_some(place)
 }
 
 impl Circumstances<'_> {
@@ -200,14 +215,17 @@ fn remaining(
         let left = total?.saturating_sub(circumstances.asleep_ns()?);
         Some(Time::from_nanoseconds(left))
     };
+    let written = |place: u64| {
+        let nanoseconds = match circumstances.remainder {
+            Some(remainder) => nanoseconds(&remainder),
+            None => timespec(patient, place),
+        };
+        nanoseconds.map(Time::from_nanoseconds)
+    };
     match number {
         // The kernel has written what remains to the place that the program gave for it.
-        NANOSLEEP if arguments[1] != 0 => {
-            timespec(patient, arguments[1]).map(Time::from_nanoseconds)
-        }
-        CLOCK_NANOSLEEP if arguments[3] != 0 => {
-            timespec(patient, arguments[3]).map(Time::from_nanoseconds)
-        }
+        NANOSLEEP if arguments[1] != 0 => written(arguments[1]),
+        CLOCK_NANOSLEEP if arguments[3] != 0 => written(arguments[3]),
         NANOSLEEP => left_of(timespec(patient, arguments[0])),
         CLOCK_NANOSLEEP => left_of(timespec(patient, arguments[2])),
         // Without a time-out it waits for ever, now as then.
@@ -254,8 +272,12 @@ impl Note {
 
 /// Nanoseconds of a `struct timespec` in the patient's memory.
 fn timespec(patient: &Patient, address: u64) -> Option<u64> {
-    let bytes = patient.read_memory(address, 16).ok()?;
-    let word = |at: usize| u64::from_ne_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
+    nanoseconds(&patient.read_memory(address, TIMESPEC).ok()?)
+}
+
+fn nanoseconds(timespec: &[u8]) -> Option<u64> {
+    let word =
+        |at: usize| u64::from_ne_bytes(timespec[at..at + 8].try_into().expect("eight bytes"));
     word(0).checked_mul(1_000_000_000)?.checked_add(word(8))
 }
 

@@ -8,14 +8,20 @@ use stasis_model::{
     Rseq, Scheduling, SeccompMode, SignalMask, Subject, Thread, Tree,
 };
 use stasis_proctext::status::Status;
-use stasis_sys::ptrace::{Queue, UserRegs};
-use stasis_tracee::{Batch, Blank, Call, Data, Outcome, Patient, Piece, Sleepers, Slept};
+use stasis_sys::{
+    memory::RemoteRange,
+    ptrace::{Queue, UserRegs},
+};
+use stasis_tracee::{
+    Batch, Blank, Call, Data, Outcome, Patient, PatientThread, Piece, Sleepers, Slept,
+};
 
 use crate::{
     credentials,
     error::{Error, Result},
     gathering::Gathering,
-    interrupted_call, registers, rseq, scheduling, seccomp, signal,
+    interrupted_call::{self, TIMESPEC},
+    registers, rseq, scheduling, seccomp, signal,
 };
 
 const SIGALTSTACK: i64 = 131;
@@ -90,9 +96,11 @@ pub fn look_at_all(
     gathering: &mut Gathering,
 ) -> Result<Vec<Seen>> {
     let sequences = rseq::look_at_all(patient)?;
+    let remainders = remainders(patient);
     let (mut seen, mut notes) = (Vec::with_capacity(sequences.len()), Vec::new());
     for (index, sequence) in sequences.iter().enumerate() {
-        let (thread, note) = look(patient, index, sequence.as_ref(), (moment, gathering))?;
+        let known = (sequence.as_ref(), remainders.get(&index).copied());
+        let (thread, note) = look(patient, index, known, (moment, gathering))?;
         seen.push(thread);
         notes.extend(note);
     }
@@ -100,10 +108,23 @@ pub fn look_at_all(
     Ok(seen)
 }
 
+/// What remains of the sleeps of threads, by their index, read by one call; none if one of them cannot be read.
+fn remainders(patient: &Patient) -> HashMap<usize, [u8; TIMESPEC]> {
+    let threads = patient.threads().iter().enumerate();
+    let place = |(index, thread): (usize, &PatientThread)| {
+        let address = interrupted_call::place_of_remainder(thread.registers())?;
+        Some((index, RemoteRange { address, len: TIMESPEC }))
+    };
+    let (indices, places): (Vec<usize>, Vec<RemoteRange>) = threads.filter_map(place).unzip();
+    let bytes = patient.read_ranges(&places).unwrap_or_default();
+    let (timespecs, _) = bytes.as_chunks();
+    indices.into_iter().zip(timespecs.iter().copied()).collect()
+}
+
 fn look(
     patient: &mut Patient,
     index: usize,
-    sequence: Option<&rseq::Looked>,
+    (sequence, remainder): (Option<&rseq::Looked>, Option<[u8; TIMESPEC]>),
     (moment, gathering): (&Moment<'_>, &mut Gathering),
 ) -> Result<(Seen, Option<Piece>)> {
     let thread = &patient.threads()[index];
@@ -117,7 +138,7 @@ fn look(
         gathering.obstacle(subject.clone(), "is a 32-bit program", None);
     }
     let pending = pending_of(tid, &status)?;
-    let mut examined = examine_call(patient, index, &pending, moment)?;
+    let mut examined = examine_call(patient, index, (&pending, remainder), moment)?;
     let rseq = sequence.map(|looked| looked.freeze(patient, &mut examined.frozen));
     let fpu = registers::freeze_fpu(&what, patient.threads()[index].xsave_area())?;
     let (head, len) =
@@ -176,7 +197,7 @@ pub fn pass_over_stop(patient: &mut Patient, moment: &Moment<'_>) -> Result<()> 
     for index in 0..patient.threads().len() {
         let thread = &patient.threads()[index];
         let pending = pending_of(thread.tid(), thread.status())?;
-        notes.extend(examine_call(patient, index, &pending, moment)?.note);
+        notes.extend(examine_call(patient, index, (&pending, None), moment)?.note);
     }
     patient.try_to_write(&notes);
     Ok(())
@@ -193,7 +214,7 @@ fn pending_of(tid: i32, status: &Status) -> Result<Vec<PendingSignal>> {
 fn examine_call(
     patient: &mut Patient,
     index: usize,
-    pending: &[PendingSignal],
+    (pending, remainder): (&[PendingSignal], Option<[u8; TIMESPEC]>),
     moment: &Moment<'_>,
 ) -> Result<interrupted_call::Examined> {
     let thread = &patient.threads()[index];
@@ -202,7 +223,7 @@ fn examine_call(
     let signal_waits = pending.iter().chain(moment.pending).any(unblocked);
     let Moment { sleepers, stopped_at_ns, .. } = *moment;
     let circumstances =
-        interrupted_call::Circumstances { tid, signal_waits, sleepers, stopped_at_ns };
+        interrupted_call::Circumstances { tid, signal_waits, sleepers, stopped_at_ns, remainder };
     let examined = interrupted_call::freeze(patient, &regs, &circumstances)?;
     patient.thread_mut(index).set_registers(examined.runs_on);
     Ok(examined)

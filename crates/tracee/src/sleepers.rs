@@ -60,6 +60,11 @@ impl Sleepers {
         Ok(())
     }
 
+    /// Adds readings of other threads.
+    pub fn add(&mut self, others: Sleepers) {
+        self.threads.extend(others.threads);
+    }
+
     /// Nanoseconds of `CLOCK_MONOTONIC` at which the thread fell asleep; `None` if it was not asleep
     /// or the kernel does not tell.
     pub fn asleep_since(&self, tid: i32) -> Option<u64> {
