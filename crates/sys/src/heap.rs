@@ -23,12 +23,12 @@ impl Room {
         /// The most that there can be: what is larger has a mapping of its own.
         const LARGE: i32 = 32 << 20;
         const KEPT: i32 = 256 << 20;
-        // SAFETY: these take numbers; the allocator's own data is under its own locks.
-        let start = unsafe {
-            libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE);
-            libc::mallopt(libc::M_TRIM_THRESHOLD, KEPT);
-            libc::malloc(len)
-        };
+        // SAFETY: takes numbers; the allocator's own data is under its own locks.
+        unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE) };
+        // SAFETY: as above.
+        unsafe { libc::mallopt(libc::M_TRIM_THRESHOLD, KEPT) };
+        // SAFETY: as above.
+        let start = unsafe { libc::malloc(len) };
         Room { start, len: if start.is_null() { 0 } else { len } }
     }
 

@@ -95,7 +95,7 @@ mod tests {
     #[test]
     fn what_is_not_there_is_a_failure() {
         let pid = rustix::process::getpid().as_raw_nonzero().get();
-        let target = vec![0u8; 4];
+        let target = Box::new([0u8; 4]);
         let address = target.as_ptr().addr() as u64;
         assert!(read(pid, 8, 4).is_err());
         assert!(write_pieces(pid, &[(8, vec![1]), (address, vec![1])]).is_err());
