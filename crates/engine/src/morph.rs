@@ -5,7 +5,7 @@ use stasis_objects::{process, signal, thread};
 use stasis_sys::ptrace::UserRegs;
 use stasis_tracee::{Batch, Blank, Channel, Newborn};
 
-use crate::facade::Error;
+use crate::{facade::Error, root::taken};
 
 /// Empties the table of descriptors but for one.
 pub fn close_all_but(keep: i32, batch: &mut Batch) {
@@ -41,7 +41,10 @@ pub fn threads(
     channel: &Channel,
 ) -> Result<(), Error> {
     if !newborns.is_empty() {
-        blank.bear_threads(newborns)?;
+        blank.bear_threads(newborns).map_err(|error| match error {
+            stasis_tracee::Error::Kernel { pid, .. } => taken(error, pid),
+            error => error.into(),
+        })?;
     }
     // With the filters for all of them.
     blank.run(&of_leader(tree, live, inherited, channel))?;

@@ -60,7 +60,7 @@ impl Blank {
     /// [`crate::BlankThread::slept`] tells how it went with those that were to sleep.
     ///
     /// # Errors
-    /// [`Error::Kernel`] naming a call that failed, with `EEXIST` for clone3(2) if an id is taken.
+    /// [`Error::Kernel`] naming a call that failed, and the thread; `EEXIST` for clone3(2) if its id is taken.
     pub fn bear_threads(&mut self, newborns: &[Newborn]) -> Result<()> {
         let placed = self.place(newborns);
         let range = self.write_batches(&placed)?;
@@ -69,10 +69,10 @@ impl Blank {
             let birth = |placed: &Placed<'_>| (placed.newborn.own_tid, placed.entry());
             let (batch, calls) = births(placed.iter().map(birth));
             let outcome = self.run(&batch)?;
-            calls.into_iter().try_for_each(|call| match outcome.result(call) {
-                Ok(_) => Ok(()),
-                Err(errno) => Err(Error::Kernel { pid: self.pid(), call: "clone3", errno }),
-            })?;
+            for (call, Placed { newborn, .. }) in calls.into_iter().zip(placed) {
+                let failed = |errno| Error::Kernel { pid: newborn.own_tid, call: "clone3", errno };
+                outcome.result(call).map_err(failed)?;
+            }
         }
         let own_tids: Vec<i32> = newborns.iter().map(|newborn| newborn.own_tid).collect();
         let tids = self.host_tids(&own_tids)?;
