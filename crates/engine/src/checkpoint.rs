@@ -59,7 +59,7 @@ fn attempt(options: &mut CheckpointOptions<'_>) -> Result<Report, Error> {
     phases.end("survey");
     let sleepers = findings.sleepers();
     Deadline::of(options).check_phase()?;
-    let nr_threads = findings.nr_threads();
+    let nr_threads = findings.nr_threads;
     let awake = Awake::for_threads(nr_threads);
     let stopped_since = Instant::now();
     let mut tree = stop(options.root, nr_threads)?;

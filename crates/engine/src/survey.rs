@@ -16,6 +16,7 @@ use stasis_proctext::maps::Mapping;
 use stasis_tracee::{FEW, ProcDir, Sleepers};
 
 use crate::{
+    awake::Awake,
     connections,
     facade::{Error, Externals, SurveyedConnections},
     ipc, namespaces, patience,
@@ -47,6 +48,8 @@ pub fn check(
 pub struct Findings {
     pub obstacles: Vec<Obstacle>,
     pub losses: Vec<Loss>,
+    /// How many threads there were.
+    pub nr_threads: usize,
     tree: Vec<ProcDir>,
     watched: Watched,
 }
@@ -59,11 +62,6 @@ struct Watched {
 }
 
 impl Findings {
-    /// How many threads there are, or were.
-    pub fn nr_threads(&self) -> usize {
-        self.tree.iter().filter_map(|proc| proc.nr_threads().ok()).sum()
-    }
-
     /// How long the threads of the tree have been asleep, as of now; where they are many, as of a few milliseconds ago.
     pub fn sleepers(&mut self) -> Sleepers {
         let Watched { mut sleepers, pids } = std::mem::take(&mut self.watched);
@@ -102,6 +100,8 @@ pub fn look(
     (between, connections): (Between, SurveyedConnections),
 ) -> Result<Findings, Error> {
     let tree = open_tree(root)?;
+    let nr_threads = tree.iter().filter_map(|proc| proc.nr_threads().ok()).sum();
+    let _awake = Awake::for_threads(nr_threads);
     let others: Vec<&ProcDir> = tree.iter().skip(1).collect();
     let own = namespaces::own(&tree[0]);
     let scope = Scope { connections, tracking, own };
@@ -117,7 +117,8 @@ pub fn look(
     seen.obstacles.extend(terminal::obstacles(&seen.terminals, outside));
     let mut losses = seen.one_ended_pipes(externals);
     losses.append(&mut seen.losses);
-    Ok(Findings { obstacles: seen.obstacles, losses, tree, watched: seen.watched })
+    let Seen { obstacles, watched, .. } = seen;
+    Ok(Findings { obstacles, losses, nr_threads, tree, watched })
 }
 
 fn open_tree(root: i32) -> Result<Vec<ProcDir>, Error> {

@@ -50,10 +50,13 @@ pub(crate) fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 /// A number in the given base.
 pub(crate) fn number(what: &'static str, text: &[u8], radix: u32) -> Result<u64> {
-    std::str::from_utf8(text)
-        .ok()
-        .and_then(|text| u64::from_str_radix(text.trim(), radix).ok())
-        .ok_or_else(|| malformed(what, text))
+    let digits = text.trim_ascii();
+    let add = |value: u64, byte: &u8| {
+        let digit = char::from(*byte).to_digit(radix)?;
+        value.checked_mul(radix.into())?.checked_add(digit.into())
+    };
+    let value = digits.iter().try_fold(0, add);
+    value.filter(|_| !digits.is_empty()).ok_or_else(|| malformed(what, text))
 }
 
 /// A signed decimal number.
@@ -90,6 +93,21 @@ fn octal(digits: &[u8]) -> Option<u8> {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn numbers_are_bounded_and_whole() {
+        let check = |text: &str, radix, value| {
+            assert_eq!(super::number("a test", text.as_bytes(), radix).ok(), value, "{text}");
+        };
+        check(" 0123\t", 8, Some(0o123));
+        check("18446744073709551615", 10, Some(u64::MAX));
+        check("18446744073709551616", 10, None);
+        check("ffffffffffffffff", 16, Some(u64::MAX));
+        check("10000000000000000", 16, None);
+        for text in ["", " ", "-1", "+1", "8", "1 2", "x"] {
+            check(text, 8, None);
+        }
+    }
+
     #[test]
     fn octal_escapes_are_undone_and_others_kept() {
         let check = |text: &[u8], plain: &[u8]| assert_eq!(super::unescape(text), plain);

@@ -106,7 +106,12 @@ fn list<T>(text: &[u8], one: fn(&[u8]) -> Result<T>) -> Result<Vec<T>> {
 }
 
 fn four(text: &[u8]) -> Result<[u32; 4]> {
-    list(text, small)?.try_into().map_err(|_| malformed("status", text))
+    let mut items = text.split(u8::is_ascii_whitespace).filter(|item| !item.is_empty());
+    let mut four = [0; 4];
+    for place in &mut four {
+        *place = small(items.next().ok_or_else(|| malformed("status", text))?)?;
+    }
+    items.next().map_or(Ok(four), |_| Err(malformed("status", text)))
 }
 
 #[cfg(test)]
