@@ -24,7 +24,7 @@ use crate::{
     facade::{CheckpointOptions, Error, Fate, Report, Stats},
     ipc, own_limit, patience,
     phases::Phases,
-    survey,
+    processor, survey,
     tracking::{Since, Untouched},
 };
 
@@ -48,6 +48,7 @@ pub fn checkpoint(mut options: CheckpointOptions<'_>) -> Result<Report, Error> {
 /// Obstacles come before anything is written.
 fn attempt(options: &mut CheckpointOptions<'_>) -> Result<Report, Error> {
     let mut phases = Phases::start();
+    let idle = processor::are_idle();
     let outside = survey::outside_for(options.root, options.shell_job, &options.externals);
     let tracking = options.since.as_ref().map(|since| &since.tracking);
     let wanted = (Between::Processes, options.connections.surveyed());
@@ -67,7 +68,8 @@ fn attempt(options: &mut CheckpointOptions<'_>) -> Result<Report, Error> {
     let known = (&sleepers, findings.losses);
     let written = since_then(&tree, options.since.take()).and_then(|before| {
         phases.end("compare");
-        freeze_and_write(&mut tree, (known, before), (options, outside, awake), &mut phases)
+        let means = (idle, awake);
+        freeze_and_write(&mut tree, (known, before), (options, outside, means), &mut phases)
     });
     // Only a checkpoint that is wholly on disk may cost the tree its life.
     let settled = match (written, options.fate) {
@@ -151,10 +153,10 @@ fn since_then(tree: &StoppedTree, since: Option<Since>) -> Result<Before, Error>
 fn freeze_and_write<'a>(
     tree: &mut StoppedTree,
     ((sleepers, known_losses), (previous, untouched)): ((&Sleepers, Vec<Loss>), Before),
-    (options, outside, awake): (&mut CheckpointOptions<'a>, Outside, Option<Awake>),
+    (options, outside, (idle, awake)): (&mut CheckpointOptions<'a>, Outside, (bool, Option<Awake>)),
     phases: &mut Phases,
 ) -> Result<(Report, Frozen<'a>), Error> {
-    let (mut gathering, connections) = freeze(tree, sleepers, options, outside)?;
+    let (mut gathering, connections) = freeze(tree, (sleepers, idle), options, outside)?;
     drop(awake);
     for loss in known_losses {
         if !gathering.losses.contains(&loss) {

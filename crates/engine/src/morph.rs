@@ -1,7 +1,10 @@
 //! Morphing one blank with its memory into the process that was frozen.
 
 use stasis_model::{Credentials, Live, Process, SignalMask, Thread, Tree};
-use stasis_objects::{process, signal, thread};
+use stasis_objects::{
+    process, signal,
+    thread::{self, Filters},
+};
 use stasis_sys::ptrace::UserRegs;
 use stasis_tracee::{Batch, Blank, Channel, Newborn};
 
@@ -16,66 +19,88 @@ pub fn close_all_but(keep: i32, batch: &mut Batch) {
     batch.call("close_range", CLOSE_RANGE, [(keep + 1).into(), u32::MAX.into(), 0.into()]);
 }
 
-/// The further threads of a process, and what each does when it is born.
-pub fn newborns(tree: &Tree, live: &Live, inherited: &Credentials) -> Vec<Newborn> {
-    let newborn = |frozen: &Thread| {
+/// What the threads of a process become.
+pub struct Threads<'a> {
+    tree: &'a Tree,
+    live: &'a Live,
+    /// What blanks have.
+    inherited: &'a Credentials,
+    share_filters: bool,
+}
+
+impl<'a> Threads<'a> {
+    pub fn of(tree: &'a Tree, live: &'a Live, inherited: &'a Credentials) -> Self {
+        Threads { tree, live, inherited, share_filters: thread::share_filters(live) }
+    }
+
+    /// All but the leader, and what each does when it is born.
+    pub fn newborns(&self) -> Vec<Newborn> {
+        self.live.threads.iter().skip(1).map(|frozen| self.newborn(frozen)).collect()
+    }
+
+    fn newborn(&self, frozen: &Thread) -> Newborn {
         let mut batch = Batch::new();
         thread::thaw(frozen, &mut batch);
         let mut sleep = None;
         // Under filters of their own they would make no further call unless we suspended them.
-        if thread::shares_filters(live) {
-            rights(tree, live, frozen, inherited, &mut batch);
+        if self.share_filters {
+            self.add_rights(frozen, &mut batch);
             sleep = thread::thaw_sleep(frozen, &mut batch);
         }
         Newborn { own_tid: frozen.tid.0, batch, sleep }
-    };
-    live.threads.iter().skip(1).map(newborn).collect()
-}
-
-/// Gives a process its further threads, and each thread what is its own.
-pub fn threads(
-    blank: &mut Blank,
-    (tree, live): (&Tree, &Live),
-    newborns: &[Newborn],
-    inherited: &Credentials,
-    channel: &Channel,
-) -> Result<(), Error> {
-    if !newborns.is_empty() {
-        blank.bear_threads(newborns).map_err(|error| match error {
-            stasis_tracee::Error::Kernel { pid, .. } => taken(error, pid),
-            error => error.into(),
-        })?;
     }
-    // With the filters for all of them.
-    blank.run(&of_leader(tree, live, inherited, channel))?;
-    if !thread::shares_filters(live) {
-        let batch = |frozen: &Thread| {
-            let mut batch = Batch::new();
-            rights(tree, live, frozen, inherited, &mut batch);
-            batch
+
+    /// Gives a process its further threads, and each thread what is its own.
+    pub fn thaw(
+        &self,
+        newborns: &[Newborn],
+        blank: &mut Blank,
+        channel: &Channel,
+    ) -> Result<(), Error> {
+        if !newborns.is_empty() {
+            blank.bear_threads(newborns).map_err(|error| match error {
+                stasis_tracee::Error::Kernel { pid, .. } => taken(error, pid),
+                error => error.into(),
+            })?;
+        }
+        // With the filters for all of them.
+        blank.run(&self.of_leader(channel))?;
+        if !self.share_filters {
+            let batch = |frozen: &Thread| {
+                let mut batch = Batch::new();
+                self.add_rights(frozen, &mut batch);
+                batch
+            };
+            let batches: Vec<Batch> = self.live.threads.iter().skip(1).map(batch).collect();
+            blank.run_in_others(&batches)?;
+        }
+        Ok(())
+    }
+
+    fn of_leader(&self, channel: &Channel) -> Batch {
+        const CLOSE: i64 = 3;
+        let leader = self.live.leader();
+        let mut batch = Batch::new();
+        // Where a table is shared, another process was quicker.
+        batch.try_call("close", CLOSE, [channel.remote_fd().into()]);
+        signal::flush_child_signals(&mut batch);
+        thread::thaw(leader, &mut batch);
+        self.add_rights(leader, &mut batch);
+        process::thaw_last(self.live, leader.tid.0, &mut batch);
+        batch
+    }
+
+    /// Adds filters and credentials, and signals that wait for the thread.
+    fn add_rights(&self, frozen: &Thread, batch: &mut Batch) {
+        let leader = self.live.leader().tid;
+        let filters = match (self.share_filters, frozen.tid == leader) {
+            (false, _) => Filters::Own,
+            (true, true) => Filters::OfAll,
+            (true, false) => Filters::ByLeader,
         };
-        blank.run_in_others(&live.threads.iter().skip(1).map(batch).collect::<Vec<_>>())?;
+        thread::thaw_rights(self.tree, frozen, filters, self.inherited, batch);
+        signal::thaw_pending(&frozen.pending, leader.0, Some(frozen.tid.0), batch);
     }
-    Ok(())
-}
-
-fn of_leader(tree: &Tree, live: &Live, inherited: &Credentials, channel: &Channel) -> Batch {
-    const CLOSE: i64 = 3;
-    let leader = live.leader();
-    let mut batch = Batch::new();
-    // Where a table is shared, another process was quicker.
-    batch.try_call("close", CLOSE, [channel.remote_fd().into()]);
-    signal::flush_child_signals(&mut batch);
-    thread::thaw(leader, &mut batch);
-    rights(tree, live, leader, inherited, &mut batch);
-    process::thaw_last(live, leader.tid.0, &mut batch);
-    batch
-}
-
-/// Adds filters and credentials, and signals that wait for the thread.
-fn rights(tree: &Tree, live: &Live, frozen: &Thread, inherited: &Credentials, batch: &mut Batch) {
-    thread::thaw_rights(tree, live, frozen, inherited, batch);
-    signal::thaw_pending(&frozen.pending, live.leader().tid.0, Some(frozen.tid.0), batch);
 }
 
 /// Takes our pages out of a process that has everything else.

@@ -21,6 +21,15 @@ pub fn has_spread(tree: &Tree) -> bool {
     tree.processes.iter().filter_map(Process::live).any(is_spread)
 }
 
+/// Whether half of the processors have nothing to do. Where there is work for all, tasks that are bound to one would
+/// wait for their turn there, and nobody sleeps who must be woken. To be asked before threads of ours run.
+pub fn are_idle() -> bool {
+    let running = std::fs::read("/proc/loadavg")
+        .ok()
+        .and_then(|text| stasis_proctext::loadavg::running(&text).ok());
+    running.is_some_and(|running| running <= scheduling::nr_online() / 2)
+}
+
 /// Holds us on the processor on which we run, and with us whoever is born of us.
 #[derive(Debug)]
 pub struct OneProcessor {
@@ -41,14 +50,6 @@ impl OneProcessor {
         held.set(number);
         rustix::thread::sched_setaffinity(None, &held).ok()?;
         Some(OneProcessor { before, number, held, inherited })
-    }
-
-    /// The same, if the other processors have little to do. Where there is work for all, tasks that are bound to one
-    /// would wait for their turn there, and nobody sleeps who must be woken.
-    pub fn hold_if_idle() -> Option<Self> {
-        let text = std::fs::read("/proc/loadavg").ok()?;
-        let running = stasis_proctext::loadavg::running(&text).ok()?;
-        (running <= scheduling::nr_online() / 2).then(OneProcessor::hold).flatten()
     }
 
     /// The number of the processor.

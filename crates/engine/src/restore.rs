@@ -26,7 +26,8 @@ use crate::{
     family::{Family, live_processes},
     host, ipc,
     memory::{Comparer, Lending, Memories},
-    morph, namespaces, own_limit,
+    morph::{self, Threads},
+    namespaces, own_limit,
     phases::Phases,
     pids,
     processor::{self, OneProcessor},
@@ -187,7 +188,7 @@ type Newborns = HashMap<NsPid, Vec<Newborn>>;
 fn newborns_of(tree: &Tree, rights: &Credentials) -> Newborns {
     let live = live_processes(tree).filter_map(|process| Some((process.pid, process.live()?)));
     live.filter(|(_, live)| processor::is_spread(live))
-        .map(|(pid, live)| (pid, morph::newborns(tree, live, rights)))
+        .map(|(pid, live)| (pid, Threads::of(tree, live, rights).newborns()))
         .collect()
 }
 
@@ -204,9 +205,9 @@ fn give_threads(
         process::thaw_from_outside(blank, live, thawing)?;
         let processor = processor.filter(|_| processor::is_spread(live));
         processor.inspect(|processor| processor.let_out(blank.pid()));
-        let newborns =
-            newborns.remove(&process.pid).unwrap_or_else(|| morph::newborns(tree, live, rights));
-        morph::threads(blank, (tree, live), &newborns, rights, channel)?;
+        let threads = Threads::of(tree, live, rights);
+        let newborns = newborns.remove(&process.pid).unwrap_or_else(|| threads.newborns());
+        threads.thaw(&newborns, blank, channel)?;
         processor.inspect(|processor| processor.take_in(blank.pid()));
         for (thread, frozen) in blank.threads().iter().zip(&live.threads) {
             stasis_objects::scheduling::thaw(thread.tid(), &frozen.scheduling, thawing)?;

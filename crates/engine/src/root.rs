@@ -6,6 +6,7 @@ use std::{
 };
 
 use stasis_model::{FdNumber, Process, Tree};
+use stasis_objects::thread;
 use stasis_tracee::{Batch, Birth, Blank, Channel, FootholdPlan, Seed};
 
 use crate::{
@@ -88,7 +89,9 @@ fn plan_foothold(tree: &Tree, seed: &Seed) -> Result<FootholdPlan, Error> {
     let largest = live_processes(tree)
         .filter_map(Process::live)
         .flat_map(|live| {
-            live.threads.iter().map(|thread| stasis_objects::thread::len_bytes(tree, live, thread))
+            let share_filters = thread::share_filters(live);
+            let others = live.threads.iter().skip(1);
+            others.map(move |frozen| thread::len_bytes(tree, frozen, share_filters))
         })
         .max();
     FootholdPlan::find(taken, most.unwrap_or(1), largest.unwrap_or(0))

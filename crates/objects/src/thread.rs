@@ -250,21 +250,27 @@ pub fn thaw(thread: &Thread, batch: &mut Batch) {
     batch.call("prctl(PR_SET_NAME)", PRCTL, [PR_SET_NAME.into(), name.into()]);
 }
 
+/// Who installs the filters of a thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Filters {
+    Own,
+    /// The leader, for all threads.
+    OfAll,
+    ByLeader,
+}
+
 /// Adds filters and credentials, the last things that a thread does for itself.
 pub fn thaw_rights(
     tree: &Tree,
-    live: &Live,
     thread: &Thread,
+    filters: Filters,
     inherited: &Credentials,
     batch: &mut Batch,
 ) {
-    let leader = thread.tid == live.leader().tid;
-    if shares_filters(live) {
-        if leader {
-            seccomp::thaw(tree, thread.seccomp, live.threads.len() > 1, batch);
-        }
-    } else {
-        seccomp::thaw(tree, thread.seccomp, false, batch);
+    match filters {
+        Filters::ByLeader => {}
+        Filters::OfAll => seccomp::thaw(tree, thread.seccomp, true, batch),
+        Filters::Own => seccomp::thaw(tree, thread.seccomp, false, batch),
     }
     credentials::thaw(&thread.credentials, inherited, batch);
     // Changing the user id takes it away.
@@ -279,17 +285,18 @@ pub fn thaw_sleep(thread: &Thread, batch: &mut Batch) -> Option<Call> {
     interrupted_call::sleep_on(thread.interrupted.as_ref()?, batch)
 }
 
-/// Whether all threads have the same chain, which the leader then installs for all.
-pub fn shares_filters(live: &Live) -> bool {
-    let first = live.leader().seccomp;
-    let all_have_it = live.threads.iter().all(|thread| thread.seccomp == first);
+/// Whether there are several threads and all have the same chain, which the leader then installs for all.
+pub fn share_filters(live: &Live) -> bool {
+    let (leader, others) = live.threads.split_first().expect("every process has a leader");
     // The strict mode can be chosen for oneself alone.
-    all_have_it && (first != SeccompMode::Strict || live.threads.len() == 1)
+    leader.seccomp != SeccompMode::Strict
+        && !others.is_empty()
+        && others.iter().all(|thread| thread.seccomp == leader.seccomp)
 }
 
-/// Bytes that a thread needs for its own batch.
-pub fn len_bytes(tree: &Tree, live: &Live, thread: &Thread) -> usize {
-    let filters = match (shares_filters(live), thread.seccomp) {
+/// Bytes that a thread other than the leader needs for its own batch.
+pub fn len_bytes(tree: &Tree, thread: &Thread, share_filters: bool) -> usize {
+    let filters = match (share_filters, thread.seccomp) {
         (true, _) | (_, SeccompMode::Disabled) => 0,
         (false, mode) => seccomp::len_bytes(tree, mode),
     };

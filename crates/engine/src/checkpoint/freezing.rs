@@ -23,10 +23,10 @@ use crate::{
     restore::job_of,
 };
 
-/// Freezes all processes into the model.
+/// Freezes all processes into the model, from one processor if others were idle.
 pub fn freeze<'a>(
     tree: &mut StoppedTree,
-    sleepers: &Sleepers,
+    (sleepers, idle): (&Sleepers, bool),
     options: &CheckpointOptions<'a>,
     outside: Outside,
 ) -> Result<(Gathering, Frozen<'a>), Error> {
@@ -37,7 +37,9 @@ pub fn freeze<'a>(
     note_ids(tree, &mut gathering);
     freeze_surroundings(tree, options, &mut gathering)?;
     let moment = (sleepers, clocks.monotonic.as_nanoseconds());
-    let tables = freeze_processes(tree, moment, options, &mut gathering)?;
+    let processor = idle.then(OneProcessor::hold).flatten();
+    let tables = freeze_processes(tree, moment, (options, processor.as_ref()), &mut gathering)?;
+    drop(processor);
     let connections = Frozen::freeze(&mut gathering, options.connections, options.root)?;
     unix_socket::check_peers(&mut gathering);
     epoll::resolve(&mut gathering, &|table| tables.get(&table).copied())?;
@@ -78,20 +80,19 @@ fn freeze_surroundings(
 fn freeze_processes(
     tree: &mut StoppedTree,
     moment: (&Sleepers, u64),
-    options: &CheckpointOptions<'_>,
+    (options, processor): (&CheckpointOptions<'_>, Option<&OneProcessor>),
     gathering: &mut Gathering,
 ) -> Result<HashMap<TableId, i32>, Error> {
     let procs: Vec<Arc<ProcDir>> = tree.patients().iter().map(Patient::shared_proc).collect();
     let nr_threads = tree.nr_threads();
     let mut tables: HashMap<TableId, i32> = HashMap::new();
-    let processor = OneProcessor::hold_if_idle();
     let look = || {
-        processor.as_ref().inspect(|processor| processor.let_me_out());
+        processor.inspect(|processor| processor.let_me_out());
         shared_or_not(&procs)
     };
     let shared = thread::scope(|scope| {
         let mut looking = None;
-        read_ahead::freeze_each(tree.patients_mut(), processor.as_ref(), |patient, texts| {
+        read_ahead::freeze_each(tree.patients_mut(), processor, |patient, texts| {
             Deadline::of(options).check_phase()?;
             let seen = process::look(patient, moment, gathering)?;
             let texts = texts()?;
