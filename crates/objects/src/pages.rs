@@ -361,14 +361,12 @@ struct Groups {
 impl Groups {
     fn new(vmas: &[Vma], runs: &[StoredRun]) -> Self {
         let mut pieces = Vec::new();
+        let vdsos: Vec<&Vma> = vmas.iter().filter(|vma| vma.backing == Backing::Vdso).collect();
         for stored in runs {
-            let inside_vdso = vmas.iter().any(|vma| {
-                vma.backing == Backing::Vdso
-                    && stored.run.start >= vma.range.start
-                    && stored.run.end() <= vma.range.end
-            });
+            let run = &stored.run;
+            let is_inside = |vma: &&Vma| vma.range.start <= run.start && run.end() <= vma.range.end;
             // The running kernel's vDSO is in place already.
-            if !inside_vdso {
+            if !vdsos.iter().any(is_inside) {
                 pieces.push((stored.file, stored.offset, stored.run.start..stored.run.end()));
             }
         }
