@@ -264,9 +264,10 @@ pub fn thaw_last(live: &Live, own_pid: i32, batch: &mut Batch) {
         let set = [PR_SET_DUMPABLE.into(), live.memory.dumpable.into()];
         batch.call("prctl(PR_SET_DUMPABLE)", PRCTL, set);
     }
+    // A timer that runs out already must find its earlier signals there.
+    signal::thaw_pending(&live.pending, own_pid, None, batch);
     posix_timer::thaw(&live.posix_timers, batch);
     itimer::thaw([&live.itimer_real, &live.itimer_virtual, &live.itimer_prof], batch);
-    signal::thaw_pending(&live.pending, own_pid, None, batch);
 }
 
 fn thaw_layout(memory: &AddressSpace, executable: i32, batch: &mut Batch) {
