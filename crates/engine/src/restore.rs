@@ -100,7 +100,8 @@ pub fn restore(options: RestoreOptions<'_>) -> Result<Restored, Error> {
     family.give_files(&tree, &channel, &mut thawing)?;
     phases.end("files");
     family.end_zombies(&tree)?;
-    let awake = processor::has_spread(&tree).then(|| Awake::for_threads(tree.nr_threads()));
+    let awake =
+        processor::has_spread(&tree).then(|| Awake::for_threads(tree.nr_threads())).flatten();
     let shared = (&channel, processor);
     give_threads(&mut family, &tree, (newborns, &rights), shared, &mut thawing)?;
     phases.end("threads");

@@ -62,7 +62,8 @@ struct Watched {
 }
 
 impl Findings {
-    /// How long the threads of the tree have been asleep, as of now; where they are many, as of a few milliseconds ago.
+    /// How long the threads of the tree have been asleep, as of now; where they are many, as of a few milliseconds
+    /// ago.
     pub fn sleepers(&mut self) -> Sleepers {
         let Watched { mut sleepers, pids } = std::mem::take(&mut self.watched);
         for proc in self.tree.iter().filter(|proc| !pids.contains(&proc.pid())) {

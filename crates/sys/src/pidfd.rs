@@ -20,8 +20,12 @@ pub enum Namespace {
 /// `ESRCH` if there is no such thread, `EINVAL` before Linux 6.9.
 pub fn open_thread(tid: i32) -> Result<OwnedFd> {
     const PIDFD_THREAD: i32 = libc::O_EXCL;
+    open(tid, PIDFD_THREAD)
+}
+
+fn open(pid: i32, flags: i32) -> Result<OwnedFd> {
     // SAFETY: pidfd_open takes numbers only.
-    let fd = cvt(unsafe { libc::syscall(libc::SYS_pidfd_open, tid, PIDFD_THREAD) })?;
+    let fd = cvt(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, flags) })?;
     // SAFETY: the kernel has just made this descriptor, and nobody else knows of it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }
@@ -46,10 +50,7 @@ pub fn parent(pid: i32) -> Result<i32> {
     /// `_IOWR(0xff, 11, struct pidfd_info)`
     const PIDFD_GET_INFO: libc::c_ulong = 0xc040_ff0b;
     const PIDFD_INFO_PID: u64 = 1;
-    // SAFETY: pidfd_open takes numbers only.
-    let fd = cvt(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })?;
-    // SAFETY: the kernel has just made this descriptor, and nobody else knows of it.
-    let pidfd = unsafe { OwnedFd::from_raw_fd(fd as i32) };
+    let pidfd = open(pid, 0)?;
     let mut info = Info { mask: PIDFD_INFO_PID, ..Info::default() };
     // SAFETY: the structure is the kernel's and as long as the request says; it lives across the call.
     cvt(unsafe { libc::ioctl(pidfd.as_raw_fd(), PIDFD_GET_INFO, &raw mut info) }.into())?;

@@ -12,8 +12,8 @@ pub(crate) const SET_LEN: usize = CpuSet::MAX_CPU / 8;
 /// What a task may use by itself.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Affinity {
-    /// What to ask for to give back what sched_getaffinity(2) tells. A task that is bound by its control group alone is bound to nothing
-    /// by itself, and must not be from now on.
+    /// What to ask for to give back what sched_getaffinity(2) tells. A task that is bound by its control group
+    /// alone is bound to nothing by itself, and must not be from now on.
     wish: CpuSet,
 }
 

@@ -32,7 +32,9 @@ use crate::{
     procdir::ProcDir,
     remote::{self, Piece},
     run::{self, Errand, Runner, libc_signals},
+    sleepers::monotonic_ns,
     stub,
+    tree::wait_for_end,
 };
 
 const CLONE_FILES: u64 = 0x400;
@@ -351,7 +353,6 @@ impl Blank {
 
     /// Makes threads enter system calls that sleep and stops them there again, so that the kernel holds the
     /// data for restarting them. All go through it side by side.
-    ///
     pub fn enter_sleeps(&mut self, sleeps: &[Sleep]) -> Result<Vec<Slept>> {
         let since_ns = monotonic_ns();
         for sleep in sleeps {
@@ -547,13 +548,7 @@ impl Seed {
 
 fn kill_and_collect(pid: i32) -> Result<()> {
     stasis_sys::process::kill(pid, 9).map_err(Error::at(pid, "kill"))?;
-    loop {
-        match wait::wait(Whom::Thread(pid)) {
-            Ok((_, Status::Ended { .. })) | Err(Errno::CHILD) => return Ok(()),
-            Ok(_) => {}
-            Err(errno) => return Err(Error::at(pid, "wait4")(errno)),
-        }
-    }
+    wait_for_end(pid)
 }
 
 pub(crate) const CLONE3: i64 = 435;
@@ -597,12 +592,6 @@ fn new_thread(
         held: false,
     };
     BlankThread { tid, own_tid, template, runner, slept: None }
-}
-
-pub(crate) fn monotonic_ns() -> u64 {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-    let nanoseconds = u64::try_from(now.tv_nsec).unwrap_or(0);
-    u64::try_from(now.tv_sec).unwrap_or(0).saturating_mul(1_000_000_000) + nanoseconds
 }
 
 fn blank_options() -> Options {

@@ -9,10 +9,12 @@ use stasis_sys::{memory::RemoteRange, ptrace, wait};
 
 use crate::{
     batch::{Batch, Call},
-    blank::{Blank, CLONE3, Slept, clone_arguments, monotonic_ns, seize, wait_for_event},
+    blank::{Blank, CLONE3, Slept, clone_arguments, seize, wait_for_event},
     error::{Error, Result},
     foothold::Slot,
-    remote, stub,
+    remote,
+    sleepers::monotonic_ns,
+    stub,
 };
 
 /// A thread to be born.
@@ -41,11 +43,7 @@ impl Placed<'_> {
         self.slot.address - ENTRY as u64
     }
 
-    /// Where it stands when it has done everything: asleep, or in the pause after it.
-    fn is_through(&self, code: u64, regs: &ptrace::UserRegs) -> bool {
-        self.sleeps(code, regs) || regs.ip == code + stub::AFTER_PAUSE
-    }
-
+    /// Whether it stands in the call in which it is to sleep.
     fn sleeps(&self, code: u64, regs: &ptrace::UserRegs) -> bool {
         const SYSCALL_LEN: u64 = 2;
         let in_record = |call: Call| regs.bx == self.slot.address + call.offset();
@@ -146,7 +144,7 @@ impl Blank {
                 let regs = ptrace::registers(tid).map_err(Error::at(tid, "ptrace(GETREGS)"))?;
                 if placed.sleeps(code, &regs) {
                     asleep[index] = Some(regs.ax.cast_signed());
-                } else if !placed.is_through(code, &regs) {
+                } else if regs.ip != code + stub::AFTER_PAUSE {
                     ptrace::cont(tid, 0).map_err(Error::at(tid, "ptrace(CONT)"))?;
                     not_through.push(index);
                 }

@@ -133,10 +133,15 @@ fn clocks_of(processor: usize) -> Option<(u64, u64)> {
 fn read_clocks() -> Option<(u64, u64)> {
     // A short sleep makes the scheduler note the time at which we run on.
     std::thread::sleep(std::time::Duration::from_micros(1));
-    let now = rustix::time::clock_gettime(ClockId::Monotonic);
+    let monotonic = monotonic_ns();
     let text = std::fs::read("/proc/thread-self/sched").ok()?;
     let scheduler = stasis_proctext::sched::exec_start_ns(&text)?;
-    let seconds = u64::try_from(now.tv_sec).ok()?;
-    let monotonic = seconds * 1_000_000_000 + u64::try_from(now.tv_nsec).ok()?;
     Some((scheduler, monotonic))
+}
+
+/// `CLOCK_MONOTONIC`
+pub(crate) fn monotonic_ns() -> u64 {
+    let now = rustix::time::clock_gettime(ClockId::Monotonic);
+    let nanoseconds = u64::try_from(now.tv_nsec).unwrap_or(0);
+    u64::try_from(now.tv_sec).unwrap_or(0).saturating_mul(1_000_000_000) + nanoseconds
 }

@@ -10,7 +10,7 @@ use stasis_sys::{
 
 use crate::{
     error::{Error, Result},
-    patient::Patient,
+    patient::{Patient, PatientThread},
     procdir::{FEW, ProcDir},
     way_back::Trampolines,
 };
@@ -82,21 +82,14 @@ impl StoppedTree {
 
     /// Ends the tree, the root last so that nobody starts anew what he lost.
     pub fn kill(self) -> Result<()> {
-        let last_first = || {
-            self.patients.iter().rev().flat_map(|patient| {
-                patient.threads().iter().rev().map(move |thread| (patient, thread.tid()))
-            })
-        };
-        let (prompt, others): (Vec<_>, Vec<_>) =
-            last_first().partition(|(patient, tid)| ends_promptly(patient, *tid));
-        let tids =
-            |some: Vec<(&Patient, i32)>| some.into_iter().map(|(_, tid)| tid).collect::<Vec<_>>();
-        let (prompt, others) = (tids(prompt), tids(others));
-        let mut result = Ok(());
-        let mut patients = self.patients;
-        for patient in patients.drain(..) {
-            result = result.and(patient.kill());
+        let (mut prompt, mut others) = (Vec::new(), Vec::new());
+        for patient in self.patients.iter().rev() {
+            for tid in patient.threads().iter().rev().map(PatientThread::tid) {
+                if ends_promptly(patient, tid) { prompt.push(tid) } else { others.push(tid) }
+            }
         }
+        let killed = self.patients.into_iter().map(Patient::kill);
+        let result = killed.fold(Ok(()), Result::and);
         result.and(wait_for_ends(&prompt)).and(wait_in_no_order(others))
     }
 
@@ -182,7 +175,8 @@ fn wait_for_ends(tids: &[i32]) -> Result<()> {
     }
 }
 
-fn wait_for_end(tid: i32) -> Result<()> {
+/// Takes the end of a task that was killed, unless somebody else has.
+pub(crate) fn wait_for_end(tid: i32) -> Result<()> {
     loop {
         match wait::wait(Whom::Thread(tid)) {
             Ok((_, Status::Ended { .. })) | Err(Errno::CHILD) => return Ok(()),
