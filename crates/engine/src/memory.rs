@@ -161,7 +161,7 @@ impl<'a> Memories<'a> {
         parcel.hand_over(blank, self.channel, &mut filling.batch)?;
         let protections = self.give_contents(blank, live, &contents, &mut filling)?;
         close_all_but(self.channel.remote_fd(), &mut filling.batch);
-        filling.start(blank)?;
+        filling.hand_on(blank)?;
         filling.finish(blank)?;
         if is_large {
             self.processor.inspect(|processor| processor.take_in(blank.pid()));
@@ -286,13 +286,13 @@ impl<'a> Memories<'a> {
         protection_key::thaw(live.memory.protection_keys, &mut filling.batch);
         for (vma, protection) in live.memory.vmas.iter().zip(protections) {
             address_space::finish(vma, protection, &mut filling.batch);
-            filling.run_if_large(blank)?;
+            filling.hand_on_if_large(blank)?;
         }
         address_space::thaw_guards(&live.memory, &mut filling.batch);
         process::thaw(live, &prepared.fs, self.ignored, &mut filling.batch);
         close_all_but(self.channel.remote_fd(), &mut filling.batch);
         // For most processes this is the one batch of all.
-        filling.start(blank)?;
+        filling.hand_on(blank)?;
         Ok(filling)
     }
 
@@ -324,7 +324,7 @@ impl<'a> Memories<'a> {
             if kept.is_none() {
                 let fd = address_space::file_of(vma).map(|file| mapped[&file]);
                 address_space::thaw(vma, fd, has_content, &mut filling.batch);
-                filling.run_if_large(blank)?;
+                filling.hand_on_if_large(blank)?;
             }
             let made = || address_space::first_protection(vma, has_content);
             protections.push(kept.unwrap_or_else(made));

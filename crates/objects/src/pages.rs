@@ -288,44 +288,10 @@ pub fn mappings_with_content(vmas: &[Vma], source: &dyn PageSource) -> Vec<bool>
         .collect()
 }
 
-/// Adds calls that read stored pages straight into place; `fds` are the numbers of their files in the
-/// blank. The calls' results are to be checked by [`check`].
-///
-/// A batch that has grown large is given to `run`, which leaves an empty one and checked reads.
-pub fn thaw<E>(
-    vmas: &[Vma],
-    runs: &[StoredRun],
-    fds: &[i32],
-    batch: &mut Batch,
-    mut run: impl FnMut(&mut Batch, &mut Vec<Read>) -> std::result::Result<(), E>,
-) -> std::result::Result<Vec<Read>, E> {
-    const PREADV: i64 = 295;
-    let mut reads = Vec::new();
-    for group in Groups::new(vmas, runs) {
-        let words: Vec<u64> =
-            group.pieces.iter().flat_map(|piece| [piece.start, piece.end - piece.start]).collect();
-        let vector = batch.words(&words);
-        let call = batch.call(
-            "preadv",
-            PREADV,
-            [
-                fds[group.file].into(),
-                vector.into(),
-                group.pieces.len().into(),
-                group.offset.into(),
-                0.into(),
-            ],
-        );
-        reads.push(Read { call, len: group.len });
-        if batch.len_bytes() > LARGE {
-            run(batch, &mut reads)?;
-        }
-    }
-    Ok(reads)
+/// The stored pages, in groups that can be read by one call each.
+pub fn groups(vmas: &[Vma], runs: &[StoredRun]) -> impl Iterator<Item = Group> {
+    Groups::new(vmas, runs)
 }
-
-/// Bytes from which a batch is better executed than made larger.
-pub const LARGE: usize = 1 << 20;
 
 /// A read whose length is known beforehand.
 #[derive(Clone, Copy, Debug)]
@@ -347,11 +313,26 @@ pub fn check(outcome: &stasis_tracee::Outcome, reads: &[Read], what: &str) -> Re
 }
 
 /// Pieces that lie one behind the other in a file and so can be read by one call.
-struct Group {
+pub struct Group {
     file: usize,
     offset: u64,
     len: u64,
     pieces: Vec<std::ops::Range<u64>>,
+}
+
+impl Group {
+    /// Adds the call that reads them straight into place, whose result is to be checked by [`check`]; `fds` are
+    /// the numbers of the files of pages in the blank.
+    pub fn thaw(&self, fds: &[i32], batch: &mut Batch) -> Read {
+        const PREADV: i64 = 295;
+        let words: Vec<u64> =
+            self.pieces.iter().flat_map(|piece| [piece.start, piece.end - piece.start]).collect();
+        let vector = batch.words(&words);
+        let (fd, nr_pieces) = (fds[self.file], self.pieces.len());
+        let arguments =
+            [fd.into(), vector.into(), nr_pieces.into(), self.offset.into(), 0.into()];
+        Read { call: batch.call("preadv", PREADV, arguments), len: self.len }
+    }
 }
 
 struct Groups {

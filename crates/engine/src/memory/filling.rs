@@ -1,22 +1,27 @@
 //! The calls that fill a blank's memory.
 
+use std::mem;
+
 use stasis_model::{NsPid, Vma};
 use stasis_objects::{content::StoredRun, pages};
 use stasis_tracee::{Batch, Blank};
 
 use crate::facade::Error;
 
-/// Calls of which a blank executes some now and the rest soon.
+/// Calls of which a blank executes some while the next are prepared.
 #[must_use = "it still runs"]
 pub struct Filling {
     pub batch: Batch,
     reads: Vec<pages::Read>,
+    /// What the blank is at.
+    under_way: Option<(Batch, Vec<pages::Read>)>,
     what: String,
 }
 
 impl Filling {
     pub fn new(pid: NsPid) -> Self {
-        Filling { batch: Batch::new(), reads: Vec::new(), what: format!("memory of process {pid}") }
+        let what = format!("memory of process {pid}");
+        Filling { batch: Batch::new(), reads: Vec::new(), under_way: None, what }
     }
 
     /// Adds the calls that read pages.
@@ -27,36 +32,35 @@ impl Filling {
         files: &[i32],
         blank: &mut Blank,
     ) -> Result<(), Error> {
-        let what = &self.what;
-        let run = |batch: &mut Batch, reads: &mut Vec<pages::Read>| {
-            let outcome = blank.run(batch)?;
-            pages::check(&outcome, reads, what)?;
-            *batch = Batch::new();
-            reads.clear();
-            Ok::<(), Error>(())
-        };
-        self.reads = pages::thaw(vmas, missing, files, &mut self.batch, run)?;
-        Ok(())
-    }
-
-    /// Lets the blank execute what has grown large.
-    pub fn run_if_large(&mut self, blank: &mut Blank) -> Result<(), Error> {
-        if self.batch.len_bytes() > pages::LARGE {
-            let outcome = blank.run(&self.batch)?;
-            pages::check(&outcome, &self.reads, &self.what)?;
-            self.batch = Batch::new();
-            self.reads.clear();
+        for group in pages::groups(vmas, missing) {
+            self.reads.push(group.thaw(files, &mut self.batch));
+            self.hand_on_if_large(blank)?;
         }
         Ok(())
     }
 
-    pub fn start(&self, blank: &mut Blank) -> Result<(), Error> {
-        Ok(blank.start(&self.batch)?)
+    /// Lets the blank execute what has become a portion worth a stop.
+    pub fn hand_on_if_large(&mut self, blank: &mut Blank) -> Result<(), Error> {
+        const PORTION: usize = 32 << 10;
+        if self.batch.len_bytes() > PORTION { self.hand_on(blank) } else { Ok(()) }
+    }
+
+    /// Lets the blank start on what there is, as soon as it is through with what it had.
+    pub fn hand_on(&mut self, blank: &mut Blank) -> Result<(), Error> {
+        self.wait(blank)?;
+        blank.start(&self.batch)?;
+        self.under_way = Some((mem::take(&mut self.batch), mem::take(&mut self.reads)));
+        Ok(())
     }
 
     /// Waits until the blank stands again.
-    pub fn finish(self, blank: &mut Blank) -> Result<(), Error> {
-        let outcome = blank.finish(&self.batch)?;
-        Ok(pages::check(&outcome, &self.reads, &self.what)?)
+    pub fn finish(mut self, blank: &mut Blank) -> Result<(), Error> {
+        self.wait(blank)
+    }
+
+    fn wait(&mut self, blank: &mut Blank) -> Result<(), Error> {
+        let Some((batch, reads)) = self.under_way.take() else { return Ok(()) };
+        let outcome = blank.finish(&batch)?;
+        Ok(pages::check(&outcome, &reads, &self.what)?)
     }
 }
