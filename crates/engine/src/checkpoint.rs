@@ -3,7 +3,7 @@
 mod freezing;
 mod writing;
 
-use std::{thread, time::Instant};
+use std::{panic::resume_unwind, thread, time::Instant};
 
 use stasis_files::{DumpStats, Facts, Previous, Writer};
 use stasis_model::{Loss, NamespaceKind, Subject};
@@ -24,7 +24,8 @@ use crate::{
     facade::{CheckpointOptions, Error, Fate, Report, Stats},
     ipc, own_limit, patience,
     phases::Phases,
-    processor, survey,
+    processor::{self, OneProcessor},
+    survey,
     tracking::{Since, Untouched},
 };
 
@@ -89,17 +90,15 @@ fn attempt(options: &mut CheckpointOptions<'_>) -> Result<Report, Error> {
     Ok(report)
 }
 
-/// Stops the tree. Meanwhile another thread of ours makes room for what there is to be told of many threads.
+/// Stops the tree. Another thread of ours makes room meanwhile, and longer if need be, for what there is to be told
+/// of many threads.
 fn stop(root: i32, nr_threads: usize) -> Result<StoppedTree, Error> {
     const BYTES_PER_THREAD: usize = 12 << 10;
-    if nr_threads < FEW {
-        return Ok(StoppedTree::stop(root)?);
+    if nr_threads >= FEW {
+        let room = Room::of(nr_threads * BYTES_PER_THREAD);
+        thread::spawn(|| room.fill());
     }
-    let room = Room::of(nr_threads * BYTES_PER_THREAD);
-    thread::scope(|scope| {
-        scope.spawn(|| room.fill());
-        Ok(StoppedTree::stop(root)?)
-    })
+    Ok(StoppedTree::stop(root)?)
 }
 
 /// Gives a tree whose checkpoint is on disk its fate. Its connections end after it has died: should we
@@ -173,7 +172,9 @@ fn freeze_and_write<'a>(
         Fate::LeaveRunning | Fate::LeaveStopped => None,
     };
     let facts = Facts { run_id, ..facts() };
-    let written = write((tree, &untouched), &mut gathering, (&writer, facts), options, phases);
+    let fate = options.fate;
+    let means = (options, idle);
+    let written = write((tree, &untouched), &mut gathering, (&writer, facts), means, phases);
     let (counts, bytes_written) = match written {
         Ok(numbers) => numbers,
         Err(error) => {
@@ -182,7 +183,7 @@ fn freeze_and_write<'a>(
             return Err(error);
         }
     };
-    settle_links(&mut gathering, options.fate);
+    settle_links(&mut gathering, fate);
     let stats = Stats {
         nr_tasks: gathering.tree.processes.len(),
         nr_threads: gathering.tree.nr_threads(),
@@ -200,7 +201,7 @@ fn write(
     (tree, untouched): (&StoppedTree, &Untouched),
     gathering: &mut Gathering,
     (writer, facts): (&Writer, Facts),
-    options: &mut CheckpointOptions<'_>,
+    (options, idle): (&mut CheckpointOptions<'_>, bool),
     phases: &mut Phases,
 ) -> Result<(Counts, u64), Error> {
     let owns_ipc = gathering.tree.namespaces.owns(NamespaceKind::Ipc);
@@ -222,12 +223,16 @@ fn write(
         writer.write_tree(frozen, &facts)?;
         counts
     } else {
-        std::thread::scope(|scope| -> Result<Counts, Error> {
-            let writing = scope.spawn(|| writer.write_tree(frozen, &facts));
+        // Whoever is woken while both processors are at work would wait for us, though the other may end soon.
+        let processor = idle.then(OneProcessor::hold).flatten();
+        thread::scope(|scope| -> Result<Counts, Error> {
+            let writing = scope.spawn(|| {
+                processor.as_ref().inspect(|processor| processor.let_me_out());
+                writer.write_tree(frozen, &facts)
+            });
             let counts = write_contents()?;
             phases.end("pages");
-            let written = writing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            written?;
+            writing.join().unwrap_or_else(|panic| resume_unwind(panic))?;
             Ok(counts)
         })?
     };

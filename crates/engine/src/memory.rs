@@ -268,8 +268,11 @@ impl<'a> Memories<'a> {
         prepared: Prepared,
     ) -> Result<Filling, Error> {
         let pid = NsPid(blank.own_pid());
-        if prepared.is_large() {
-            self.processor.inspect(|processor| processor.let_out(blank.pid()));
+        if let Some(processor) = self.processor.filter(|_| prepared.is_large()) {
+            match self.others_are_idle() {
+                true => processor.send_out(blank.pid()),
+                false => processor.let_out(blank.pid()),
+            }
         }
         let mut filling = Filling::new(pid);
         prepared.parcel.hand_over(blank, self.channel, &mut filling.batch)?;
@@ -330,8 +333,19 @@ impl<'a> Memories<'a> {
             protections.push(kept.unwrap_or_else(made));
         }
         inheritance.drop_surplus(&mut filling.batch);
-        filling.read(vmas, &inheritance.missing, files, blank)?;
+        let groups = pages::groups(vmas, &inheritance.missing);
+        if contents.is_large() && self.others_are_idle() {
+            filling.read_together(groups.collect(), (files, source), blank)?;
+        } else {
+            filling.read(groups, files, blank)?;
+        }
         Ok(protections)
+    }
+
+    /// Whether nobody fills other memory while one process gets its own.
+    fn others_are_idle(&self) -> bool {
+        live_processes(self.tree).count() == 1
+            && self.processor.is_some_and(|processor| processor.others().is_some())
     }
 }
 

@@ -62,13 +62,22 @@ impl OneProcessor {
         allow(tid, &self.held);
     }
 
+    /// The others that we might use, if there are any.
+    pub fn others(&self) -> Option<CpuSet> {
+        let mut others = self.before;
+        others.unset(self.number);
+        (others.count() > 0).then_some(others)
+    }
+
     /// Lets the calling thread of ours, which works beside, run on the others that we might use. Merely
     /// allowed to, it would stay in our way until some tick of the clock.
     pub fn let_me_out(&self) {
-        let mut others = self.before;
-        others.unset(self.number);
-        let others = if others.count() == 0 { self.before } else { others };
-        let _ = rustix::thread::sched_setaffinity(None, &others);
+        go_to(&self.others().unwrap_or(self.before));
+    }
+
+    /// Sends a task to the others, so that it does not wait while we work.
+    pub fn send_out(&self, tid: i32) {
+        allow(tid, &self.others().unwrap_or(self.held));
     }
 
     /// Lets a task run where it would if nothing had been held.
@@ -79,8 +88,13 @@ impl OneProcessor {
 
 impl Drop for OneProcessor {
     fn drop(&mut self) {
-        let _ = rustix::thread::sched_setaffinity(None, &self.before);
+        go_to(&self.before);
     }
+}
+
+/// Moves the calling thread, if the kernel lets it.
+fn go_to(processors: &CpuSet) {
+    let _ = rustix::thread::sched_setaffinity(None, processors);
 }
 
 /// A task that has ended, or may not be moved, stays where it is.

@@ -105,7 +105,7 @@ pub fn look(
     let _awake = Awake::for_threads(nr_threads);
     let others: Vec<&ProcDir> = tree.iter().skip(1).collect();
     let own = namespaces::own(&tree[0]);
-    let scope = Scope { connections, tracking, own };
+    let scope = Scope { between, connections, tracking, own, has_nodes: has_nodes() };
     let mut seen = scope.tree(&tree)?;
     seen.obstacles.extend(namespaces::apart(&tree[0], &others));
     seen.obstacles.extend(namespaces::obstacles(&tree[0], &scope.own, externals));
@@ -138,10 +138,13 @@ fn open_tree(root: i32) -> Result<Vec<ProcDir>, Error> {
 
 /// What a look at a process must know of the tree.
 struct Scope<'a> {
+    between: Between,
     connections: SurveyedConnections,
     tracking: Option<&'a Tracking>,
     /// Kinds of namespaces that the tree has for itself.
     own: Vec<NamespaceKind>,
+    /// Whether there is more than one NUMA node.
+    has_nodes: bool,
 }
 
 /// What was seen of one process, or of all.
@@ -195,17 +198,20 @@ impl Scope<'_> {
             Some(Err(reason)) => seen.obstacle(subject.clone(), reason),
             None => {}
         }
-        let mappings = || self.mappings(proc, &stat.name);
-        let (of_mappings, has_policy) = match usize::try_from(status.nr_threads) {
+        let nr_threads = usize::try_from(status.nr_threads).unwrap_or(0);
+        let mappings = || self.mappings(proc, &stat.name, nr_threads);
+        // Where there is one node no policy has an effect.
+        let has_policy = || self.has_nodes && has_memory_policy(proc);
+        let (of_mappings, has_policy) = match nr_threads {
             // Each thread has its stack, so that reading them takes as long as all the rest.
-            Ok(FEW..) => rayon::join(mappings, || {
-                let has_policy = has_memory_policy(proc);
+            FEW.. => rayon::join(mappings, || {
+                let has_policy = has_policy();
                 if seen.watched.sleepers.look_at(proc, interrupted_call::watch).is_ok() {
                     seen.watched.pids.push(proc.pid());
                 }
                 has_policy
             }),
-            _ => (mappings(), has_memory_policy(proc)),
+            _ => (mappings(), has_policy()),
         };
         seen.add(of_mappings?);
         if has_policy {
@@ -216,15 +222,18 @@ impl Scope<'_> {
         Ok(seen)
     }
 
-    fn mappings(&self, proc: &ProcDir, name: &[u8]) -> stasis_objects::Result<Seen> {
+    fn mappings(
+        &self,
+        proc: &ProcDir,
+        name: &[u8],
+        nr_threads: usize,
+    ) -> stasis_objects::Result<Seen> {
         let mut seen = Seen::default();
-        for map in proc.smaps()? {
-            if map.has_flag(b"dp") {
-                let subject = address_space::subject_of(proc.pid(), name, &map);
-                seen.losses
-                    .push(Loss { subject, reason: "the content of droppable memory".into() });
-            }
+        for map in self.read_mappings(proc, nr_threads)? {
             let subject = || address_space::subject_of(proc.pid(), name, &map);
+            if let Some(reason) = address_space::loss_of(&map) {
+                seen.losses.push(Loss { subject: subject(), reason: reason.into() });
+            }
             if let Some(reason) = self.obstacle_of(proc.pid(), &map) {
                 seen.obstacle(subject(), reason);
             }
@@ -234,6 +243,22 @@ impl Scope<'_> {
             }
         }
         Ok(seen)
+    }
+
+    /// With their flags; but a checkpoint reads those of a process with many threads once, when it stands: the kernel
+    /// takes long to tell them, and as a rule names tell all that matters here.
+    fn read_mappings(
+        &self,
+        proc: &ProcDir,
+        nr_threads: usize,
+    ) -> stasis_objects::Result<Vec<Mapping>> {
+        if self.between == Between::Processes && nr_threads >= FEW {
+            let maps = proc.maps()?;
+            if !maps.iter().any(address_space::is_of_device) {
+                return Ok(maps);
+            }
+        }
+        Ok(proc.smaps()?)
     }
 
     fn descriptors(
@@ -411,6 +436,13 @@ fn has_sent(subject: &Subject) -> bool {
     let Subject::Descriptor { pid, fd, .. } = subject else { return false };
     let taken = ProcDir::open(*pid).and_then(|proc| proc.take_fd(*fd));
     taken.is_ok_and(|socket| unix_socket::has_unread_output(socket.as_fd()))
+}
+
+/// Whether this machine has more than one NUMA node.
+fn has_nodes() -> bool {
+    let online = std::fs::read_to_string("/sys/devices/system/node/online");
+    // A kernel without NUMA has no such file.
+    online.is_ok_and(|online| online.trim().contains([',', '-']))
 }
 
 /// Whether pages of the task are placed by a policy (set_mempolicy(2), mbind(2)), see numa(7).

@@ -152,8 +152,7 @@ fn freeze_mapping(
         gathering.obstacle(subject_of(patient.pid(), &stat.name, map), reason, None);
         return Ok(None);
     }
-    if map.has_flag(b"sl") {
-        let reason = "it is sealed against changes (mseal(2)), which a restore does not repeat";
+    if let Some(reason) = loss_of(map) {
         gathering.loss(subject_of(patient.pid(), &stat.name, map), reason);
     }
     let backing = match attachment::is_attachment(map) {
@@ -235,6 +234,21 @@ pub fn obstacle_but_for_watching(map: &Mapping) -> Option<String> {
     }
     let device_memory = map.has_flag(b"pf") || map.has_flag(b"io");
     device_memory.then(|| "memory of a device".into())
+}
+
+/// Whether the name alone leaves open if it is memory of a device.
+pub fn is_of_device(map: &Mapping) -> bool {
+    let of_files = map.name.starts_with(b"/dev/shm/") || map.name.starts_with(b"/dev/zero");
+    map.name.starts_with(b"/dev/") && !of_files
+}
+
+/// What of a mapping is not kept, from its text alone.
+pub fn loss_of(map: &Mapping) -> Option<&'static str> {
+    if map.has_flag(b"dp") {
+        return Some("the content of droppable memory");
+    }
+    (map.has_flag(b"sl") && !is_special(&map.name))
+        .then_some("it is sealed against changes (mseal(2)), which a restore does not repeat")
 }
 
 /// The mapping in the user's words.

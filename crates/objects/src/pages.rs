@@ -13,15 +13,15 @@ use rustix::fs::OFlags;
 use stasis_model::{Backing, PAGE_SIZE, PageRun, Protection, Vma};
 use stasis_proctext::maps::Mapping;
 use stasis_sys::{
-    memory::MAX_RANGES,
+    memory::{MAX_RANGES, RemoteRange},
     pagemap::{self, Filter},
 };
-use stasis_tracee::{Batch, Call, Patient, ProcDir};
+use stasis_tracee::{Batch, Blank, Call, Patient, ProcDir};
 
 pub use self::copy::Buffer;
 use self::copy::{Copy, PIECE};
 use crate::{
-    content::{PageSink, PageSource, StoredRun, write_all},
+    content::{PageSink, PageSource, StoredRun, read_exact_at, write_all},
     error::{Error, Result},
 };
 
@@ -313,6 +313,7 @@ pub fn check(outcome: &stasis_tracee::Outcome, reads: &[Read], what: &str) -> Re
 }
 
 /// Pieces that lie one behind the other in a file and so can be read by one call.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Group {
     file: usize,
     offset: u64,
@@ -329,10 +330,79 @@ impl Group {
             self.pieces.iter().flat_map(|piece| [piece.start, piece.end - piece.start]).collect();
         let vector = batch.words(&words);
         let (fd, nr_pieces) = (fds[self.file], self.pieces.len());
-        let arguments =
-            [fd.into(), vector.into(), nr_pieces.into(), self.offset.into(), 0.into()];
+        let arguments = [fd.into(), vector.into(), nr_pieces.into(), self.offset.into(), 0.into()];
         Read { call: batch.call("preadv", PREADV, arguments), len: self.len }
     }
+
+    /// Reads them here and writes them into place.
+    ///
+    /// # Effect on the tracee
+    /// Its mappings must be there and writable; it may execute calls meanwhile.
+    pub fn bring(
+        &self,
+        files: &[BorrowedFd<'_>],
+        blank: &Blank,
+        Buffer(buffer): &mut Buffer,
+    ) -> Result<()> {
+        let mut offset = self.offset;
+        let mut rest = self.clone();
+        while rest.len > 0 {
+            let portion = rest.split_off_front(PIECE as u64);
+            let len = usize::try_from(portion.len).unwrap_or(PIECE);
+            read_exact_at(files[self.file], &mut buffer[..len], offset).map_err(|source| {
+                Error::Content { object: format!("memory of task {}", blank.pid()), source }
+            })?;
+            blank.write_ranges(&portion.ranges(), &buffer[..len])?;
+            offset += portion.len;
+        }
+        Ok(())
+    }
+
+    fn ranges(&self) -> Vec<RemoteRange> {
+        let range = |piece: &Range<u64>| RemoteRange {
+            address: piece.start,
+            len: usize::try_from(piece.end - piece.start).unwrap_or(usize::MAX),
+        };
+        self.pieces.iter().map(range).collect()
+    }
+
+    /// Takes away so many bytes, or all that there are.
+    fn split_off_front(&mut self, len: u64) -> Group {
+        let mut front = Group { len: 0, pieces: Vec::new(), ..*self };
+        let mut whole = 0;
+        for piece in &mut self.pieces {
+            let taken = (piece.end - piece.start).min(len - front.len);
+            front.pieces.push(piece.start..piece.start + taken);
+            front.len += taken;
+            piece.start += taken;
+            whole += usize::from(piece.is_empty());
+            if front.len == len {
+                break;
+            }
+        }
+        self.pieces.drain(..whole);
+        self.offset += front.len;
+        self.len -= front.len;
+        front
+    }
+}
+
+/// Cuts groups into two halves of as many bytes.
+pub fn halve(groups: Vec<Group>) -> [Vec<Group>; 2] {
+    let all: u64 = groups.iter().map(|group| group.len).sum();
+    let mut wanted = all / 2 / PAGE_SIZE * PAGE_SIZE;
+    let mut halves = [Vec::new(), Vec::new()];
+    for mut group in groups {
+        if wanted > 0 {
+            let front = group.split_off_front(wanted);
+            wanted -= front.len;
+            halves[0].push(front);
+        }
+        if group.len > 0 {
+            halves[1].push(group);
+        }
+    }
+    halves
 }
 
 struct Groups {
@@ -422,5 +492,25 @@ mod tests {
             "10-11 <11-12 12-13 <13-14 14-17 <17-18 18-20",
         );
         check((10, 20), &[(0, 10), (20, 21)], &[(0, 99)], "10-20");
+    }
+
+    #[test]
+    fn halves_have_as_many_pages_and_lie_where_they_lay() {
+        let group = |offset: u64, pieces: &[(u64, u64)]| Group {
+            file: 1,
+            offset: offset * P,
+            len: pieces.iter().map(|(start, end)| end - start).sum::<u64>() * P,
+            pieces: pieces.iter().map(|(start, end)| start * P..end * P).collect(),
+        };
+        let one = group(5, &[(10, 12), (20, 26), (30, 31)]);
+        assert_eq!(
+            halve(vec![one]),
+            [vec![group(5, &[(10, 12), (20, 22)])], vec![group(9, &[(22, 26), (30, 31)])]]
+        );
+        let several = vec![group(0, &[(1, 2)]), group(7, &[(3, 4)]), group(9, &[(5, 7)])];
+        let [first, second] = halve(several.clone());
+        assert_eq!((&*first, &*second), (&several[..2], &several[2..]));
+        assert_eq!(halve(vec![group(0, &[(1, 2)])]), [vec![], vec![group(0, &[(1, 2)])]]);
+        assert_eq!(halve(Vec::new()), [vec![], vec![]]);
     }
 }

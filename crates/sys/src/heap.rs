@@ -7,7 +7,7 @@ pub fn trim() -> bool {
 }
 
 /// Free room in the heap of the thread that made it. Until it is filled each of its pages would cost a page fault
-/// when it is first used; another thread can fill it.
+/// when it is first used; another thread can fill it, while it is being used already.
 #[derive(Debug)]
 pub struct Room {
     start: *mut libc::c_void,
@@ -15,7 +15,7 @@ pub struct Room {
 }
 
 // SAFETY: nobody looks into the memory, and the kernel is asked about it under its own locks.
-unsafe impl Sync for Room {}
+unsafe impl Send for Room {}
 
 impl Room {
     /// Of so many bytes. The heap keeps what it has from then on, up to [`trim`].
@@ -29,24 +29,25 @@ impl Room {
         unsafe { libc::mallopt(libc::M_TRIM_THRESHOLD, KEPT) };
         // SAFETY: as above.
         let start = unsafe { libc::malloc(len) };
-        Room { start, len: if start.is_null() { 0 } else { len } }
-    }
-
-    /// Makes all its pages present (madvise(2), `MADV_POPULATE_WRITE`); without success they come one by one.
-    pub fn fill(&self) {
-        const PAGE: usize = 4096;
-        const MADV_POPULATE_WRITE: i32 = 23;
-        let from = self.start.addr().next_multiple_of(PAGE);
-        let len = (self.start.addr() + self.len).saturating_sub(from) / PAGE * PAGE;
-        // SAFETY: the pages lie within memory that is ours, and none of their bytes is changed.
-        unsafe { libc::madvise(self.start.with_addr(from), len, MADV_POPULATE_WRITE) };
-    }
-}
-
-impl Drop for Room {
-    fn drop(&mut self) {
+        let len = if start.is_null() { 0 } else { len };
         // SAFETY: it came from malloc and is freed once.
-        unsafe { libc::free(self.start) };
+        unsafe { libc::free(start) };
+        Room { start, len }
+    }
+
+    /// Makes its pages present (madvise(2), `MADV_POPULATE_WRITE`), some at a time, since nobody else can map anything
+    /// meanwhile; without success they come one by one.
+    pub fn fill(self) {
+        const PAGE: usize = 4096;
+        const AT_ONCE: usize = 64 * PAGE;
+        const MADV_POPULATE_WRITE: i32 = 23;
+        let end = (self.start.addr() + self.len) / PAGE * PAGE;
+        let starts = (self.start.addr().next_multiple_of(PAGE)..end).step_by(AT_ONCE);
+        for from in starts {
+            let len = AT_ONCE.min(end - from);
+            // SAFETY: no byte is changed, wherever the pages belong to by now.
+            unsafe { libc::madvise(self.start.with_addr(from), len, MADV_POPULATE_WRITE) };
+        }
     }
 }
 
@@ -62,9 +63,8 @@ mod tests {
         };
         let room = Room::of(8 << 20);
         let before = resident();
-        std::thread::scope(|scope| scope.spawn(|| room.fill()).join().unwrap());
+        std::thread::spawn(|| room.fill()).join().unwrap();
         assert!(resident() > before + 1900, "of 2048 pages");
-        drop(room);
         Room { start: std::ptr::null_mut(), len: 0 }.fill();
     }
 }

@@ -18,6 +18,7 @@ use rustix::{
 use stasis_model::{PAGE_SIZE, SignalMask};
 use stasis_sys::{
     Errno,
+    memory::RemoteRange,
     ptrace::{self, Options, UserRegs},
     wait::{self, Status, Whom},
 };
@@ -193,10 +194,6 @@ impl BlankThread {
     pub fn slept(&self) -> Option<Slept> {
         self.slept
     }
-
-    fn errand<'a>(&'a self, batch: &'a Batch) -> Errand<'a> {
-        Errand { runner: &self.runner, template: &self.template, batch }
-    }
 }
 
 impl Blank {
@@ -275,15 +272,33 @@ impl Blank {
 
     /// Lets the leader start on a batch.
     pub fn start(&mut self, batch: &Batch) -> Result<()> {
-        run::start(&[self.threads[0].errand(batch)])
+        self.start_in(self.plan.main_slot(), batch)
     }
 
     /// Waits for a batch that was started.
     pub fn finish(&mut self, batch: &Batch) -> Result<Outcome> {
-        let outcomes = run::finish(&[self.threads[0].errand(batch)], &mut self.late_signals)?;
+        self.finish_in(self.plan.main_slot(), batch)
+    }
+
+    /// Lets the leader start on a batch in a part of its slot.
+    pub(crate) fn start_in(&mut self, slot: Slot, batch: &Batch) -> Result<()> {
+        let (runner, template) = self.leader_in(slot);
+        run::start(&[Errand { runner: &runner, template: &template, batch }])
+    }
+
+    /// Waits for a batch that was started there.
+    pub(crate) fn finish_in(&mut self, slot: Slot, batch: &Batch) -> Result<Outcome> {
+        let (runner, template) = self.leader_in(slot);
+        let errand = Errand { runner: &runner, template: &template, batch };
+        let outcomes = run::finish(&[errand], &mut self.late_signals)?;
         let outcome = outcomes.into_iter().next().expect("one batch has one outcome");
         outcome.check()?;
         Ok(outcome)
+    }
+
+    fn leader_in(&self, slot: Slot) -> (Runner, UserRegs) {
+        let BlankThread { runner, template, .. } = &self.threads[0];
+        (Runner { slot, ..*runner }, *template)
     }
 
     /// A descriptor of ours for the open file behind the blank's descriptor `fd`.
@@ -404,6 +419,15 @@ impl Blank {
     /// [`Error::Kernel`] if one of them cannot be written; those behind it then are not.
     pub fn write_pieces(&self, pieces: &[Piece]) -> Result<()> {
         remote::write_pieces(self.pid(), pieces)
+    }
+
+    /// Writes bytes to ranges of memory, one after the other, by as few calls as it takes. It may execute a batch
+    /// meanwhile.
+    ///
+    /// # Errors
+    /// As [`Blank::write_pieces`].
+    pub fn write_ranges(&self, ranges: &[RemoteRange], bytes: &[u8]) -> Result<()> {
+        remote::write_ranges(self.pid(), ranges, bytes)
     }
 
     /// The same where there is memory that can be written.

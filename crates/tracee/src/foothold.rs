@@ -46,6 +46,12 @@ impl FootholdPlan {
         Slot { address: self.base + PAGE_SIZE, len: MAIN_SLOT as usize }
     }
 
+    /// The two halves of it, for batches of which one must stay as it is while the next is executed.
+    pub fn main_halves(self) -> [Slot; 2] {
+        let Slot { address, len } = self.main_slot();
+        [0, 1].map(|half| Slot { address: address + half * (len / 2) as u64, len: len / 2 })
+    }
+
     /// The slot of thread number `index`; the leader is 0 and has the main slot.
     pub fn thread_slot(self, index: usize) -> Slot {
         if index == 0 {

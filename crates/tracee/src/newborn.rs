@@ -8,7 +8,7 @@ use std::time::Duration;
 use stasis_sys::{memory::RemoteRange, ptrace, wait};
 
 use crate::{
-    batch::{Batch, Call},
+    batch::{Batch, Call, Outcome},
     blank::{Blank, CLONE3, Slept, clone_arguments, seize, wait_for_event},
     error::{Error, Result},
     foothold::Slot,
@@ -38,6 +38,10 @@ struct Placed<'a> {
 }
 
 impl Placed<'_> {
+    fn own_tid(&self) -> i32 {
+        self.newborn.own_tid
+    }
+
     /// Address of the words that it finds on its stack.
     fn entry(&self) -> u64 {
         self.slot.address - ENTRY as u64
@@ -63,18 +67,20 @@ impl Blank {
         let placed = self.place(newborns);
         let range = self.write_batches(&placed)?;
         let since_ns = monotonic_ns();
-        for placed in placed.chunks(MOST_BIRTHS) {
-            let birth = |placed: &Placed<'_>| (placed.newborn.own_tid, placed.entry());
-            let (batch, calls) = births(placed.iter().map(birth));
-            let outcome = self.run(&batch)?;
-            for (call, Placed { newborn, .. }) in calls.into_iter().zip(placed) {
-                let failed = |errno| Error::Kernel { pid: newborn.own_tid, call: "clone3", errno };
-                outcome.result(call).map_err(failed)?;
-            }
+        // Whoever was just born looks once more at the record that bore it.
+        let in_turns = self.plan().main_halves().into_iter().cycle();
+        let mut portions = placed.chunks(BIRTHS_AT_ONCE).map(Births::of).zip(in_turns).peekable();
+        let (mut tids, mut asleep) = (Vec::new(), Vec::new());
+        portions.peek().map_or(Ok(()), |(first, half)| self.start_in(*half, &first.batch))?;
+        while let Some((born, half)) = portions.next() {
+            born.check(&self.finish_in(half, &born.batch)?)?;
+            // While the leader bears the next, on another processor as a rule, we take in these.
+            portions.peek().map_or(Ok(()), |(next, half)| self.start_in(*half, &next.batch))?;
+            let own_tids: Vec<i32> = born.placed.iter().map(Placed::own_tid).collect();
+            let born_tids = self.host_tids(&own_tids)?;
+            asleep.extend(self.take_in(born.placed, &born_tids)?);
+            tids.extend(born_tids);
         }
-        let own_tids: Vec<i32> = newborns.iter().map(|newborn| newborn.own_tid).collect();
-        let tids = self.host_tids(&own_tids)?;
-        let asleep = self.take_in(&placed, &tids)?;
         let bytes = remote::read_ranges(self.pid(), &[range])?;
         for ((placed, tid), asleep) in placed.iter().zip(tids).zip(asleep) {
             let Newborn { own_tid, batch, sleep } = placed.newborn;
@@ -164,28 +170,49 @@ impl Blank {
 const FIRST_PAUSE: Duration = Duration::from_micros(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// Births by one batch of the leader.
-const MOST_BIRTHS: usize = 1000;
+/// By one batch of the leader: enough that its stop weighs little, few enough that we are not idle for long.
+const BIRTHS_AT_ONCE: usize = 64;
 
 /// What a thread shares with its process, from `CLONE_VM` to `CLONE_SYSVSEM` (clone(2)).
 const THREAD: u64 = 0x100 | 0x200 | 0x400 | 0x800 | 0x1_0000 | 0x4_0000;
 
-/// The leader's calls, and which of them bear. Each thread is born with the address of its entry as its stack, and
-/// with all signals blocked, among them that of the leader's stops: so a birth that fails must not end the batch.
-fn births(threads: impl Iterator<Item = (i32, u64)>) -> (Batch, Vec<Call>) {
-    const RT_SIGPROCMASK: i64 = 14;
-    const SIG_SETMASK: i32 = 2;
-    const MASK_LEN: usize = 8;
-    let mut batch = Batch::new();
-    let (all, before) = (batch.words(&[u64::MAX]), batch.space(MASK_LEN));
-    let block = [SIG_SETMASK.into(), all.into(), before.into(), MASK_LEN.into()];
-    batch.call("rt_sigprocmask", RT_SIGPROCMASK, block);
-    let bear = |(own_tid, entry): (i32, u64)| {
-        let arguments = clone_arguments(&mut batch, THREAD, (own_tid, 0), Some(entry));
-        batch.try_call("clone3", CLONE3, arguments)
-    };
-    let calls = threads.map(bear).collect();
-    let unblock = [SIG_SETMASK.into(), before.into(), 0.into(), MASK_LEN.into()];
-    batch.call("rt_sigprocmask", RT_SIGPROCMASK, unblock);
-    (batch, calls)
+/// A portion of births.
+struct Births<'a> {
+    placed: &'a [Placed<'a>],
+    /// Of the leader.
+    batch: Batch,
+    /// Those which bear.
+    calls: Vec<Call>,
+}
+
+impl<'a> Births<'a> {
+    /// Each thread is born with the address of its entry as its stack, and with all signals blocked, among them that of
+    /// the leader's stops: so a birth that fails must not end the batch.
+    fn of(placed: &'a [Placed<'a>]) -> Self {
+        const RT_SIGPROCMASK: i64 = 14;
+        const SIG_SETMASK: i32 = 2;
+        const MASK_LEN: usize = 8;
+        let mut batch = Batch::new();
+        let (all, before) = (batch.words(&[u64::MAX]), batch.space(MASK_LEN));
+        let block = [SIG_SETMASK.into(), all.into(), before.into(), MASK_LEN.into()];
+        batch.call("rt_sigprocmask", RT_SIGPROCMASK, block);
+        let bear = |placed: &Placed<'_>| {
+            let (ids, entry) = ((placed.own_tid(), 0), placed.entry());
+            let arguments = clone_arguments(&mut batch, THREAD, ids, Some(entry));
+            batch.try_call("clone3", CLONE3, arguments)
+        };
+        let calls = placed.iter().map(bear).collect();
+        let unblock = [SIG_SETMASK.into(), before.into(), 0.into(), MASK_LEN.into()];
+        batch.call("rt_sigprocmask", RT_SIGPROCMASK, unblock);
+        Births { placed, batch, calls }
+    }
+
+    /// Fails if one of them did.
+    fn check(&self, outcome: &Outcome) -> Result<()> {
+        self.calls.iter().zip(self.placed).try_for_each(|(call, placed)| {
+            let pid = placed.own_tid();
+            let failed = |errno| Error::Kernel { pid, call: "clone3", errno };
+            outcome.result(*call).map(drop).map_err(failed)
+        })
+    }
 }

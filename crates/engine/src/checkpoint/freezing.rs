@@ -1,6 +1,13 @@
 //! A stopped tree into the model.
 
-use std::{collections::HashMap, panic::resume_unwind, sync::Arc, thread};
+use std::{
+    collections::HashMap,
+    panic::resume_unwind,
+    sync::{Arc, OnceLock},
+    thread::{self, Scope, ScopedJoinHandle},
+};
+
+use rustix::process::Pid;
 
 use stasis_model::{NamespaceKind, NsPid, Obstacle, Process, State, Subject, TableId};
 use stasis_objects::{
@@ -86,19 +93,18 @@ fn freeze_processes(
     let procs: Vec<Arc<ProcDir>> = tree.patients().iter().map(Patient::shared_proc).collect();
     let nr_threads = tree.nr_threads();
     let mut tables: HashMap<TableId, i32> = HashMap::new();
-    let look = || {
-        processor.inspect(|processor| processor.let_me_out());
-        shared_or_not(&procs)
-    };
     let shared = thread::scope(|scope| {
-        let mut looking = None;
+        let mut looking: Option<Looking<'_>> = None;
         read_ahead::freeze_each(tree.patients_mut(), processor, |patient, texts| {
             Deadline::of(options).check_phase()?;
             let seen = process::look(patient, moment, gathering)?;
-            let texts = texts()?;
-            // Not before, where it would keep us waiting for them.
             if nr_threads >= FEW && looking.is_none() {
-                looking = Some(scope.spawn(look));
+                looking = Some(Looking::start(scope, &procs));
+            }
+            let texts = texts()?;
+            // While we waited for them there was room on our processor.
+            if let (Some(processor), Some(looking)) = (processor, &looking) {
+                looking.go_out(processor);
             }
             let live = process::freeze(patient, (seen, texts), gathering)?;
             tables.entry(live.descriptors).or_insert(patient.pid());
@@ -107,12 +113,39 @@ fn freeze_processes(
             Ok(())
         })?;
         match looking {
-            Some(looking) => looking.join().unwrap_or_else(|panic| resume_unwind(panic)),
+            Some(looking) => looking.end(),
             None => shared_or_not(&procs),
         }
     })?;
     gathering.obstacles.extend(shared);
     Ok(tables)
+}
+
+/// A thread of ours that looks at what is shared.
+struct Looking<'scope> {
+    tid: Arc<OnceLock<Pid>>,
+    thread: ScopedJoinHandle<'scope, Result<Vec<Obstacle>, Error>>,
+}
+
+impl<'scope> Looking<'scope> {
+    fn start(scope: &'scope Scope<'scope, '_>, procs: &'scope [Arc<ProcDir>]) -> Self {
+        let tid = Arc::new(OnceLock::new());
+        let own_tid = Arc::clone(&tid);
+        let thread = scope.spawn(move || {
+            own_tid.get_or_init(rustix::thread::gettid);
+            shared_or_not(procs)
+        });
+        Looking { tid, thread }
+    }
+
+    /// Leaves our processor.
+    fn go_out(&self, processor: &OneProcessor) {
+        self.tid.get().inspect(|tid| processor.send_out(tid.as_raw_nonzero().get()));
+    }
+
+    fn end(self) -> Result<Vec<Obstacle>, Error> {
+        self.thread.join().unwrap_or_else(|panic| resume_unwind(panic))
+    }
 }
 
 /// What processes or threads share that they must not, or do not share as they must.

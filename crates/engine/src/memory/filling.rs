@@ -2,11 +2,14 @@
 
 use std::mem;
 
-use stasis_model::{NsPid, Vma};
-use stasis_objects::{content::StoredRun, pages};
+use stasis_model::NsPid;
+use stasis_objects::{
+    content::PageSource,
+    pages::{self, Buffer, Group},
+};
 use stasis_tracee::{Batch, Blank};
 
-use crate::facade::Error;
+use crate::{contents::StoredPages, facade::Error};
 
 /// Calls of which a blank executes some while the next are prepared.
 #[must_use = "it still runs"]
@@ -24,17 +27,35 @@ impl Filling {
         Filling { batch: Batch::new(), reads: Vec::new(), under_way: None, what }
     }
 
-    /// Adds the calls that read pages.
+    /// Adds the calls that read pages; `files` are the numbers of their files in the blank.
     pub fn read(
         &mut self,
-        vmas: &[Vma],
-        missing: &[StoredRun],
+        groups: impl IntoIterator<Item = Group>,
         files: &[i32],
         blank: &mut Blank,
     ) -> Result<(), Error> {
-        for group in pages::groups(vmas, missing) {
+        for group in groups {
             self.reads.push(group.thaw(files, &mut self.batch));
             self.hand_on_if_large(blank)?;
+        }
+        Ok(())
+    }
+
+    /// The same, but the blank reads one half only, and we bring the other meanwhile.
+    pub fn read_together(
+        &mut self,
+        groups: Vec<Group>,
+        (files, source): (&[i32], &StoredPages),
+        blank: &mut Blank,
+    ) -> Result<(), Error> {
+        let [for_blank, for_us] = pages::halve(groups);
+        // There must be mappings before we write there.
+        self.hand_on(blank)?;
+        self.read(for_blank, files, blank)?;
+        self.hand_on(blank)?;
+        let (files, mut buffer) = (source.files(), Buffer::default());
+        for group in for_us {
+            group.bring(&files, blank, &mut buffer)?;
         }
         Ok(())
     }

@@ -31,7 +31,7 @@ enum Way {
 
 /// Memory of ours through which pages go; one serves for many processes.
 #[derive(Debug)]
-pub struct Buffer(Vec<u8>);
+pub struct Buffer(pub(super) Vec<u8>);
 
 impl Default for Buffer {
     fn default() -> Self {
