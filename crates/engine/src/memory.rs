@@ -269,7 +269,7 @@ impl<'a> Memories<'a> {
     ) -> Result<Filling, Error> {
         let pid = NsPid(blank.own_pid());
         if let Some(processor) = self.processor.filter(|_| prepared.is_large()) {
-            match self.others_are_idle() {
+            match self.is_alone() {
                 true => processor.send_out(blank.pid()),
                 false => processor.let_out(blank.pid()),
             }
@@ -334,7 +334,7 @@ impl<'a> Memories<'a> {
         }
         inheritance.drop_surplus(&mut filling.batch);
         let groups = pages::groups(vmas, &inheritance.missing);
-        if contents.is_large() && self.others_are_idle() {
+        if contents.is_large() && self.is_alone() {
             filling.read_together(groups.collect(), (files, source), blank)?;
         } else {
             filling.read(groups, files, blank)?;
@@ -342,8 +342,9 @@ impl<'a> Memories<'a> {
         Ok(protections)
     }
 
-    /// Whether nobody fills other memory while one process gets its own.
-    fn others_are_idle(&self) -> bool {
+    /// Whether there is one process only, and a processor for it beside ours: we have nothing else to do while it
+    /// gets its memory.
+    fn is_alone(&self) -> bool {
         live_processes(self.tree).count() == 1
             && self.processor.is_some_and(|processor| processor.others().is_some())
     }

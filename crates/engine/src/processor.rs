@@ -75,6 +75,12 @@ impl OneProcessor {
         go_to(&self.others().unwrap_or(self.before));
     }
 
+    /// Sends a task to the others, from where it may come back.
+    pub fn push_out(&self, tid: i32) {
+        self.send_out(tid);
+        allow(tid, &self.before);
+    }
+
     /// Sends a task to the others, so that it does not wait while we work.
     pub fn send_out(&self, tid: i32) {
         allow(tid, &self.others().unwrap_or(self.held));

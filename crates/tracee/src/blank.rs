@@ -5,7 +5,7 @@
 //! construction. Blanks die with their supervisor (`PTRACE_O_EXITKILL`).
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map::Entry},
     io::Write,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     process::{Command, Stdio},
@@ -547,14 +547,25 @@ impl Blank {
         births.iter().map(|birth| found(birth).ok_or(Error::Died { pid: birth.own_pid })).collect()
     }
 
-    pub(crate) fn host_tids(&self, own_tids: &[i32]) -> Result<Vec<i32>> {
+    /// The threads as the supervisor sees them; `known` are those that were met, with the ids that they see.
+    pub(crate) fn host_tids(
+        &self,
+        own_tids: &[i32],
+        known: &mut HashMap<i32, i32>,
+    ) -> Result<Vec<i32>> {
         if self.own_pid == self.pid() {
             return Ok(own_tids.to_vec());
         }
         let mut by_own = HashMap::new();
         for tid in self.proc.threads()? {
-            let status = self.proc.thread_status(tid)?;
-            by_own.insert(status.namespace_pids.last().copied().unwrap_or(tid), tid);
+            let own = match known.entry(tid) {
+                Entry::Occupied(known) => *known.get(),
+                Entry::Vacant(place) => {
+                    let status = self.proc.thread_status(tid)?;
+                    *place.insert(status.namespace_pids.last().copied().unwrap_or(tid))
+                }
+            };
+            by_own.insert(own, tid);
         }
         own_tids
             .iter()

@@ -3,7 +3,7 @@
 //!
 //! Should one of them go astray, the process dies with it, which is a blank's way.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use stasis_sys::{memory::RemoteRange, ptrace, wait};
 
@@ -70,14 +70,14 @@ impl Blank {
         // Whoever was just born looks once more at the record that bore it.
         let in_turns = self.plan().main_halves().into_iter().cycle();
         let mut portions = placed.chunks(BIRTHS_AT_ONCE).map(Births::of).zip(in_turns).peekable();
-        let (mut tids, mut asleep) = (Vec::new(), Vec::new());
+        let (mut tids, mut asleep, mut known) = (Vec::new(), Vec::new(), HashMap::new());
         portions.peek().map_or(Ok(()), |(first, half)| self.start_in(*half, &first.batch))?;
         while let Some((born, half)) = portions.next() {
             born.check(&self.finish_in(half, &born.batch)?)?;
             // While the leader bears the next, on another processor as a rule, we take in these.
             portions.peek().map_or(Ok(()), |(next, half)| self.start_in(*half, &next.batch))?;
             let own_tids: Vec<i32> = born.placed.iter().map(Placed::own_tid).collect();
-            let born_tids = self.host_tids(&own_tids)?;
+            let born_tids = self.host_tids(&own_tids, &mut known)?;
             asleep.extend(self.take_in(born.placed, &born_tids)?);
             tids.extend(born_tids);
         }

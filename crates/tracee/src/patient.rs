@@ -396,6 +396,10 @@ impl Patient {
             address += frame_len(thread) as u64;
             let slot = Slot { address, len: slot_len(index) };
             address += slot.len as u64;
+            if index > 0 {
+                // The state is in the frame by now.
+                thread.xsave = Vec::new();
+            }
             thread.runner = Some(Runner {
                 tid: thread.tid,
                 own_ids: (own_pid, thread.own_tid()),

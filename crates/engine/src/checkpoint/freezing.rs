@@ -140,7 +140,7 @@ impl<'scope> Looking<'scope> {
 
     /// Leaves our processor.
     fn go_out(&self, processor: &OneProcessor) {
-        self.tid.get().inspect(|tid| processor.send_out(tid.as_raw_nonzero().get()));
+        self.tid.get().inspect(|tid| processor.push_out(tid.as_raw_nonzero().get()));
     }
 
     fn end(self) -> Result<Vec<Obstacle>, Error> {
