@@ -105,7 +105,7 @@ pub fn look(
     let _awake = Awake::for_threads(nr_threads);
     let others: Vec<&ProcDir> = tree.iter().skip(1).collect();
     let own = namespaces::own(&tree[0]);
-    let scope = Scope { between, connections, tracking, own, has_nodes: has_nodes() };
+    let scope = Scope { between, connections, tracking, own };
     let mut seen = scope.tree(&tree)?;
     seen.obstacles.extend(namespaces::apart(&tree[0], &others));
     seen.obstacles.extend(namespaces::obstacles(&tree[0], &scope.own, externals));
@@ -143,8 +143,6 @@ struct Scope<'a> {
     tracking: Option<&'a Tracking>,
     /// Kinds of namespaces that the tree has for itself.
     own: Vec<NamespaceKind>,
-    /// Whether there is more than one NUMA node.
-    has_nodes: bool,
 }
 
 /// What was seen of one process, or of all.
@@ -199,19 +197,17 @@ impl Scope<'_> {
             None => {}
         }
         let nr_threads = usize::try_from(status.nr_threads).unwrap_or(0);
-        let mappings = || self.mappings(proc, &stat.name, nr_threads);
-        // Where there is one node no policy has an effect.
-        let has_policy = || self.has_nodes && has_memory_policy(proc);
+        let look = || (self.mappings(proc, &stat.name, nr_threads), has_memory_policy(proc));
         let (of_mappings, has_policy) = match nr_threads {
-            // Each thread has its stack, so that reading them takes as long as all the rest.
-            FEW.. => rayon::join(mappings, || {
-                let has_policy = has_policy();
-                if seen.watched.sleepers.look_at(proc, interrupted_call::watch).is_ok() {
+            FEW.. => {
+                let watch = || seen.watched.sleepers.look_at(proc, interrupted_call::watch);
+                let (looked, watched) = rayon::join(look, watch);
+                if watched.is_ok() {
                     seen.watched.pids.push(proc.pid());
                 }
-                has_policy
-            }),
-            _ => (mappings(), has_policy()),
+                looked
+            }
+            _ => look(),
         };
         seen.add(of_mappings?);
         if has_policy {
@@ -436,13 +432,6 @@ fn has_sent(subject: &Subject) -> bool {
     let Subject::Descriptor { pid, fd, .. } = subject else { return false };
     let taken = ProcDir::open(*pid).and_then(|proc| proc.take_fd(*fd));
     taken.is_ok_and(|socket| unix_socket::has_unread_output(socket.as_fd()))
-}
-
-/// Whether this machine has more than one NUMA node.
-fn has_nodes() -> bool {
-    let online = std::fs::read_to_string("/sys/devices/system/node/online");
-    // A kernel without NUMA has no such file.
-    online.is_ok_and(|online| online.trim().contains([',', '-']))
 }
 
 /// Whether pages of the task are placed by a policy (set_mempolicy(2), mbind(2)), see numa(7).
