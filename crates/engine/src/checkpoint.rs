@@ -56,7 +56,11 @@ fn attempt(options: &mut CheckpointOptions<'_>) -> Result<Report, Error> {
     let mut findings =
         survey::look(options.root, &options.externals, (&outside, tracking), wanted)?;
     if !findings.obstacles.is_empty() {
-        return Err(Error::Obstacles(findings.obstacles));
+        // To list what else there is there is time now.
+        let wanted = (Between::ProcessesAndThreads, options.connections.surveyed());
+        let all = survey::look(options.root, &options.externals, (&outside, tracking), wanted)?;
+        let passed = all.obstacles.is_empty();
+        return Err(Error::Obstacles(if passed { findings.obstacles } else { all.obstacles }));
     }
     phases.end("survey");
     let sleepers = findings.sleepers();

@@ -77,14 +77,14 @@ pub const WORKLOADS: [Workload; 5] = [
         dump: Goal::Limit(735.0 / 4.0),
         restore: Goal::Limit(187.0 / 4.0),
         bytes: 0,
-        rounds: 5,
+        rounds: 15,
     },
     Workload {
         name: "threads-501",
         dump: Goal::Limit(253.0 / 4.0),
         restore: Goal::Limit(172.0 / 4.0),
         bytes: 0,
-        rounds: 5,
+        rounds: 15,
     },
 ];
 

@@ -20,6 +20,7 @@ crate::programs! { "refused";
     socket_to_outside
     tracer
     userfaultfd
+    watched_from_outside
 }
 
 use std::fs;
