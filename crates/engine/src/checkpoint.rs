@@ -46,35 +46,29 @@ pub fn checkpoint(mut options: CheckpointOptions<'_>) -> Result<Report, Error> {
     patience::until_passed(|| attempt(&mut options), obstacles)
 }
 
+/// What was found out before the tree was stopped.
+struct Known {
+    nr_threads: usize,
+    sleepers: Sleepers,
+    losses: Vec<Loss>,
+    /// Terminals that may have their other end outside.
+    outside: Outside,
+    /// Whether processors had nothing to do.
+    idle: bool,
+}
+
 /// Obstacles come before anything is written.
 fn attempt(options: &mut CheckpointOptions<'_>) -> Result<Report, Error> {
     let mut phases = Phases::start();
-    let idle = processor::are_idle();
-    let outside = survey::outside_for(options.root, options.shell_job, &options.externals);
-    let tracking = options.since.as_ref().map(|since| &since.tracking);
-    let wanted = (Between::Processes, options.connections.surveyed());
-    let mut findings =
-        survey::look(options.root, &options.externals, (&outside, tracking), wanted)?;
-    if !findings.obstacles.is_empty() {
-        // To list what else there is there is time now.
-        let wanted = (Between::ProcessesAndThreads, options.connections.surveyed());
-        let all = survey::look(options.root, &options.externals, (&outside, tracking), wanted)?;
-        let passed = all.obstacles.is_empty();
-        return Err(Error::Obstacles(if passed { findings.obstacles } else { all.obstacles }));
-    }
-    phases.end("survey");
-    let sleepers = findings.sleepers();
+    let known = look(options, &mut phases)?;
     Deadline::of(options).check_phase()?;
-    let nr_threads = findings.nr_threads;
-    let awake = Awake::for_threads(nr_threads);
+    let awake = Awake::for_threads(known.nr_threads);
     let stopped_since = Instant::now();
-    let mut tree = stop(options.root, nr_threads)?;
+    let mut tree = stop(options.root, known.nr_threads)?;
     phases.end("stop");
-    let known = (&sleepers, findings.losses);
     let written = since_then(&tree, options.since.take()).and_then(|before| {
         phases.end("compare");
-        let means = (idle, awake);
-        freeze_and_write(&mut tree, (known, before), (options, outside, means), &mut phases)
+        freeze_and_write(&mut tree, (known, before), (options, awake), &mut phases)
     });
     // Only a checkpoint that is wholly on disk may cost the tree its life.
     let settled = match (written, options.fate) {
@@ -92,6 +86,27 @@ fn attempt(options: &mut CheckpointOptions<'_>) -> Result<Report, Error> {
     report.stats.stopped = stopped_since.elapsed();
     report.stats.phases = phases.into_vec();
     Ok(report)
+}
+
+/// Looks at the tree while it runs.
+fn look(options: &CheckpointOptions<'_>, phases: &mut Phases) -> Result<Known, Error> {
+    let idle = processor::are_idle();
+    let outside = survey::outside_for(options.root, options.shell_job, &options.externals);
+    let tracking = options.since.as_ref().map(|since| &since.tracking);
+    let look = |between| {
+        let wanted = (between, options.connections.surveyed());
+        survey::look(options.root, &options.externals, (&outside, tracking), wanted)
+    };
+    let mut findings = look(Between::Processes)?;
+    if !findings.obstacles.is_empty() {
+        // To list what else there is there is time now.
+        let all = look(Between::ProcessesAndThreads)?.obstacles;
+        return Err(Error::Obstacles(if all.is_empty() { findings.obstacles } else { all }));
+    }
+    phases.end("survey");
+    let sleepers = findings.sleepers();
+    let survey::Findings { nr_threads, losses, .. } = findings;
+    Ok(Known { nr_threads, sleepers, losses, outside, idle })
 }
 
 /// Stops the tree. Another thread of ours makes room meanwhile, and longer if need be, for what there is to be told
@@ -155,13 +170,14 @@ fn since_then(tree: &StoppedTree, since: Option<Since>) -> Result<Before, Error>
 
 fn freeze_and_write<'a>(
     tree: &mut StoppedTree,
-    ((sleepers, known_losses), (previous, untouched)): ((&Sleepers, Vec<Loss>), Before),
-    (options, outside, (idle, awake)): (&mut CheckpointOptions<'a>, Outside, (bool, Option<Awake>)),
+    (known, (previous, untouched)): (Known, Before),
+    (options, awake): (&mut CheckpointOptions<'a>, Option<Awake>),
     phases: &mut Phases,
 ) -> Result<(Report, Frozen<'a>), Error> {
-    let (mut gathering, connections) = freeze(tree, (sleepers, idle), options, outside)?;
+    let Known { sleepers, losses, outside, idle, .. } = known;
+    let (mut gathering, connections) = freeze(tree, (&sleepers, idle), options, outside)?;
     drop(awake);
-    for loss in known_losses {
+    for loss in losses {
         if !gathering.losses.contains(&loss) {
             gathering.losses.push(loss);
         }
