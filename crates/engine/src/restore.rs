@@ -64,6 +64,8 @@ pub fn restore(options: RestoreOptions<'_>) -> Result<Restored, Error> {
     let lending = Lending::of(&tree, &steps);
     let mut memories = Memories::new((&tree, &reader), &lending, (&root, &channel), processor)?;
     let mut family = Family::of(root);
+    let awake =
+        processor::has_spread(&tree).then(|| Awake::for_threads(tree.nr_threads())).flatten();
     let newborns = thread::scope(|scope| {
         let preparing = processor::has_spread(&tree).then(|| {
             scope.spawn(|| {
@@ -100,8 +102,6 @@ pub fn restore(options: RestoreOptions<'_>) -> Result<Restored, Error> {
     family.give_files(&tree, &channel, &mut thawing)?;
     phases.end("files");
     family.end_zombies(&tree)?;
-    let awake =
-        processor::has_spread(&tree).then(|| Awake::for_threads(tree.nr_threads())).flatten();
     let shared = (&channel, processor);
     give_threads(&mut family, &tree, (newborns, &rights), shared, &mut thawing)?;
     phases.end("threads");
