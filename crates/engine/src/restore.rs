@@ -64,10 +64,10 @@ pub fn restore(options: RestoreOptions<'_>) -> Result<Restored, Error> {
     let lending = Lending::of(&tree, &steps);
     let mut memories = Memories::new((&tree, &reader), &lending, (&root, &channel), processor)?;
     let mut family = Family::of(root);
-    let awake =
-        processor::has_spread(&tree).then(|| Awake::for_threads(tree.nr_threads())).flatten();
+    let has_spread = processor::has_spread(&tree);
+    let awake = has_spread.then(|| Awake::for_threads(tree.nr_threads())).flatten();
     let newborns = thread::scope(|scope| {
-        let preparing = processor::has_spread(&tree).then(|| {
+        let preparing = has_spread.then(|| {
             scope.spawn(|| {
                 processor.inspect(|processor| processor.let_me_out());
                 newborns_of(&tree, &rights)

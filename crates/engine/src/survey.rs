@@ -250,7 +250,7 @@ impl Scope<'_> {
     ) -> stasis_objects::Result<Vec<Mapping>> {
         if self.between == Between::Processes && nr_threads >= FEW {
             let maps = proc.maps()?;
-            if !maps.iter().any(address_space::is_of_device) {
+            if !maps.iter().any(address_space::may_be_of_device) {
                 return Ok(maps);
             }
         }

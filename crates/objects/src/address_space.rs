@@ -237,7 +237,7 @@ pub fn obstacle_but_for_watching(map: &Mapping) -> Option<String> {
 }
 
 /// Whether the name alone leaves open if it is memory of a device.
-pub fn is_of_device(map: &Mapping) -> bool {
+pub fn may_be_of_device(map: &Mapping) -> bool {
     let of_files = map.name.starts_with(b"/dev/shm/") || map.name.starts_with(b"/dev/zero");
     map.name.starts_with(b"/dev/") && !of_files
 }

@@ -339,21 +339,20 @@ impl Group {
     /// # Effect on the tracee
     /// Its mappings must be there and writable; it may execute calls meanwhile.
     pub fn bring(
-        &self,
+        mut self,
         files: &[BorrowedFd<'_>],
         blank: &Blank,
         Buffer(buffer): &mut Buffer,
     ) -> Result<()> {
-        let mut offset = self.offset;
-        let mut rest = self.clone();
-        while rest.len > 0 {
-            let portion = rest.split_off_front(PIECE as u64);
+        while self.len > 0 {
+            let portion = self.split_off_front(PIECE as u64);
             let len = usize::try_from(portion.len).unwrap_or(PIECE);
-            read_exact_at(files[self.file], &mut buffer[..len], offset).map_err(|source| {
-                Error::Content { object: format!("memory of task {}", blank.pid()), source }
+            let read = read_exact_at(files[portion.file], &mut buffer[..len], portion.offset);
+            read.map_err(|source| Error::Content {
+                object: format!("memory of task {}", blank.pid()),
+                source,
             })?;
             blank.write_ranges(&portion.ranges(), &buffer[..len])?;
-            offset += portion.len;
         }
         Ok(())
     }

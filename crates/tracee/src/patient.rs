@@ -82,6 +82,7 @@ impl PatientThread {
         self.regs = regs;
     }
 
+    /// Of other threads than the leader it is kept until the foothold is made, which then has it.
     pub fn xsave_area(&self) -> &[u8] {
         &self.xsave
     }

@@ -47,6 +47,18 @@ fn in_namespace(stage: &Stage, flags: i32, name: &str) -> Verdict {
     child.join(stage)
 }
 
+/// A userfaultfd(2) that watches memory for pages that are missing.
+fn watch(memory: &raw::Mapping) -> anyhow::Result<usize> {
+    const UFFDIO_API: usize = 0xc018_aa3f;
+    const UFFDIO_REGISTER: usize = 0xc020_aa00;
+    let fd = raw::syscall(libc::SYS_userfaultfd, &[libc::O_NONBLOCK as usize])?;
+    let mut api = [0xaa_u64, 0, 0];
+    raw::syscall(libc::SYS_ioctl, &[fd, UFFDIO_API, raw::into(&mut api)])?;
+    let mut register = [memory.addr as u64, memory.len as u64, 1, 0];
+    raw::syscall(libc::SYS_ioctl, &[fd, UFFDIO_REGISTER, raw::into(&mut register)])?;
+    Ok(fd)
+}
+
 /// A process that does not belong to the tree: its parent ends, so that it is adopted from outside.
 fn outside(stage: &Stage, body: impl FnOnce(&Stage) -> Verdict) -> Verdict {
     let middle = raw::fork(stage, |stage| {

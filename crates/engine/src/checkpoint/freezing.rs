@@ -8,7 +8,6 @@ use std::{
 };
 
 use rustix::process::Pid;
-
 use stasis_model::{NamespaceKind, NsPid, Obstacle, Process, State, Subject, TableId};
 use stasis_objects::{
     Gathering, epoll, process,
