@@ -1,8 +1,9 @@
 //! Morphing one blank with its memory into the process that was frozen.
 
-use stasis_model::{Credentials, Live, Process, SignalMask, Thread, Tree};
+use stasis_model::{Live, Process, SignalMask, Thread, Tree};
 use stasis_objects::{
-    process, signal,
+    process::{self, BornWith},
+    signal,
     thread::{self, Filters},
 };
 use stasis_sys::ptrace::UserRegs;
@@ -23,14 +24,13 @@ pub fn close_all_but(keep: i32, batch: &mut Batch) {
 pub struct Threads<'a> {
     tree: &'a Tree,
     live: &'a Live,
-    /// What blanks have.
-    inherited: &'a Credentials,
+    born_with: &'a BornWith,
     share_filters: bool,
 }
 
 impl<'a> Threads<'a> {
-    pub fn of(tree: &'a Tree, live: &'a Live, inherited: &'a Credentials) -> Self {
-        Threads { tree, live, inherited, share_filters: thread::share_filters(live) }
+    pub fn of(tree: &'a Tree, live: &'a Live, born_with: &'a BornWith) -> Self {
+        Threads { tree, live, born_with, share_filters: thread::share_filters(live) }
     }
 
     /// All but the leader, and what each does when it is born.
@@ -98,7 +98,7 @@ impl<'a> Threads<'a> {
             (true, true) => Filters::OfAll,
             (true, false) => Filters::ByLeader,
         };
-        thread::thaw_rights(self.tree, frozen, filters, self.inherited, batch);
+        thread::thaw_rights(self.tree, frozen, filters, &self.born_with.credentials, batch);
         signal::thaw_pending(&frozen.pending, leader.0, Some(frozen.tid.0), batch);
     }
 }

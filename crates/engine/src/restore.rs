@@ -10,8 +10,12 @@ use std::{
 
 use rustix::fs::OFlags;
 use stasis_files::{Facts, Reader};
-use stasis_model::{Backing, Credentials, NsPid, State, Tree};
-use stasis_objects::{Thawing, credentials, descriptor, link, process, terminal, unix_socket};
+use stasis_model::{Backing, NsPid, State, Tree};
+use stasis_objects::{
+    Thawing, descriptor, link,
+    process::{self, BornWith},
+    terminal, unix_socket,
+};
 use stasis_plan::{Job, Step};
 use stasis_tracee::{Channel, Newborn};
 
@@ -49,7 +53,7 @@ pub fn restore(options: RestoreOptions<'_>) -> Result<Restored, Error> {
     let processor = processor.as_ref();
     let (mut root, channel, inherited) =
         make_root(&tree, &options.inherited, options.root, processor)?;
-    let rights = credentials::inherited(&mut root)?;
+    let born_with = BornWith::of(&mut root)?;
     let host_root = root.pid();
     let (abandoned, unread) = Abandoned::read(options.abandoned.as_deref());
     let wanted = (options.connections, abandoned);
@@ -70,7 +74,7 @@ pub fn restore(options: RestoreOptions<'_>) -> Result<Restored, Error> {
         let preparing = has_spread.then(|| {
             scope.spawn(|| {
                 processor.inspect(|processor| processor.let_me_out());
-                newborns_of(&tree, &rights)
+                newborns_of(&tree, &born_with)
             })
         });
         let mut comparer = Comparer::new(&tree, &reader);
@@ -103,7 +107,7 @@ pub fn restore(options: RestoreOptions<'_>) -> Result<Restored, Error> {
     phases.end("files");
     family.end_zombies(&tree)?;
     let shared = (&channel, processor);
-    give_threads(&mut family, &tree, (newborns, &rights), shared, &mut thawing)?;
+    give_threads(&mut family, &tree, (newborns, &born_with), shared, &mut thawing)?;
     phases.end("threads");
     let by_own = family.host_ids();
     descriptor::thaw_owners(&thawing, &|own: NsPid| by_own.get(&own.0).copied())?;
@@ -186,27 +190,27 @@ fn make_sockets(
 type Newborns = HashMap<NsPid, Vec<Newborn>>;
 
 /// Those of processes that have many, which can be prepared while the processes get their memory.
-fn newborns_of(tree: &Tree, rights: &Credentials) -> Newborns {
+fn newborns_of(tree: &Tree, born_with: &BornWith) -> Newborns {
     let live = live_processes(tree).filter_map(|process| Some((process.pid, process.live()?)));
     live.filter(|(_, live)| processor::is_spread(live))
-        .map(|(pid, live)| (pid, Threads::of(tree, live, rights).newborns()))
+        .map(|(pid, live)| (pid, Threads::of(tree, live, born_with).newborns()))
         .collect()
 }
 
 fn give_threads(
     family: &mut Family,
     tree: &Tree,
-    (mut newborns, rights): (Newborns, &Credentials),
+    (mut newborns, born_with): (Newborns, &BornWith),
     (channel, processor): (&Channel, Option<&OneProcessor>),
     thawing: &mut Thawing,
 ) -> Result<(), Error> {
     for process in live_processes(tree) {
         let live = process.live().expect("live processes only");
         let blank = family.blank(process.pid)?;
-        process::thaw_from_outside(blank, live, thawing)?;
+        process::thaw_from_outside(blank, live, born_with, thawing)?;
         let processor = processor.filter(|_| processor::is_spread(live));
         processor.inspect(|processor| processor.let_out(blank.pid()));
-        let threads = Threads::of(tree, live, rights);
+        let threads = Threads::of(tree, live, born_with);
         let newborns = newborns.remove(&process.pid).unwrap_or_else(|| threads.newborns());
         threads.thaw(&newborns, blank, channel)?;
         processor.inspect(|processor| processor.take_in(blank.pid()));

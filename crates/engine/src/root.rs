@@ -6,7 +6,7 @@ use std::{
 };
 
 use stasis_model::{FdNumber, Process, Tree};
-use stasis_objects::thread;
+use stasis_objects::{address_space, thread};
 use stasis_tracee::{Batch, Birth, Blank, Channel, FootholdPlan, Seed};
 
 use crate::{
@@ -41,9 +41,7 @@ pub fn make_root(
     raise_descriptor_limit(&first);
     let number = free_number(tree, &first)?;
     let channel = first.open_channel(number)?;
-    let mut batch = Batch::new();
-    morph::close_all_but(number, &mut batch);
-    first.run(&batch)?;
+    empty(&mut first, tree, number)?;
     if !is_new {
         if first.own_pid() != root_pid {
             return Err(Error::Failed(format!(
@@ -59,6 +57,19 @@ pub fn make_root(
     let mut root = born.ok_or_else(|| Error::Failed("the root was not born".into()))?;
     namespaces::thaw(tree, &mut root)?;
     Ok((root, channel, given))
+}
+
+/// Takes from the first blank what it has and none shall be born with: descriptors but for that of the channel, its
+/// program and its stack. The vDSO comes to the place that it has in most processes.
+fn empty(first: &mut Blank, tree: &Tree, channel: i32) -> Result<(), Error> {
+    let mut batch = Batch::new();
+    morph::close_all_but(channel, &mut batch);
+    if let Some(root) = tree.root().live() {
+        let (present, keep) = (first.proc().maps()?, [first.plan().range()]);
+        address_space::clear(&root.memory, &present, &keep, &mut batch)?;
+    }
+    first.run(&batch)?;
+    Ok(())
 }
 
 /// A birth that failed because somebody else has the pid by now.
@@ -100,15 +111,15 @@ fn plan_foothold(tree: &Tree, seed: &Seed) -> Result<FootholdPlan, Error> {
 
 /// A number that no process of the tree uses for a descriptor, below the blank's own limit.
 fn free_number(tree: &Tree, blank: &Blank) -> Result<i32, Error> {
-    /// Above what is usually handed over for mappings, and below the usual limits.
-    const WISHED: i32 = 1000;
+    /// Tables with no higher number are small, and each process is born with a copy.
+    const WISHED: i32 = 63;
     let limits = blank.proc().parse("limits", stasis_proctext::limits::parse)?;
     let limit = i32::try_from(limits[RLIMIT_NOFILE as usize].0).unwrap_or(i32::MAX);
     let is_free = |number: &i32| {
         let fd = FdNumber(*number);
         *number < limit && tree.tables.values().all(|table| !table.descriptors.contains_key(&fd))
     };
-    let tried = (WISHED..limit).chain((0..WISHED).rev());
+    let tried = (0..=WISHED).rev().chain(WISHED + 1..limit);
     tried.into_iter().find(is_free).ok_or_else(|| {
         Error::Failed(format!("no descriptor number below the limit of {limit} is free"))
     })

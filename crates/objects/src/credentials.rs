@@ -47,14 +47,14 @@ pub fn freeze(status: &Status, securebits: u32) -> Credentials {
     }
 }
 
-/// What blanks have, which all inherited it from the first.
-pub fn inherited(root: &mut Blank) -> Result<Credentials> {
+/// What a blank has.
+pub fn of_blank(blank: &mut Blank) -> Result<Credentials> {
     let mut batch = Batch::new();
     let securebits = batch.call("prctl(PR_GET_SECUREBITS)", PRCTL, [PR_GET_SECUREBITS.into()]);
-    let outcome = root.run(&batch)?;
+    let outcome = blank.run(&batch)?;
     let what = "the first process";
     let securebits = outcome.result(securebits).map_err(Error::at(what, "prctl"))?;
-    Ok(freeze(&root.proc().status()?, securebits as u32))
+    Ok(freeze(&blank.proc().status()?, securebits as u32))
 }
 
 /// Sets everything of a thread that has all rights; `inherited` is what it has now.

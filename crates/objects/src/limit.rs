@@ -15,11 +15,19 @@ pub fn freeze(proc: &ProcDir) -> Result<Vec<Limit>> {
     Ok(limits.into_iter().map(|(soft, hard)| Limit { soft, hard }).collect())
 }
 
-/// Sets the limits from outside.
+/// Sets from outside the limits that are not what the process was `born_with`.
 ///
 /// A hard limit above ours cannot be set without `CAP_SYS_RESOURCE`: then ours stays, which is told.
-pub fn thaw(blank: &Blank, limits: &[Limit], thawing: &mut Thawing) -> Result<()> {
+pub fn thaw(
+    blank: &Blank,
+    limits: &[Limit],
+    born_with: &[Limit],
+    thawing: &mut Thawing,
+) -> Result<()> {
     for (resource, limit) in (0u32..).zip(limits) {
+        if born_with.get(resource as usize) == Some(limit) {
+            continue;
+        }
         match stasis_sys::process::set_limit(blank.pid(), resource, limit.soft, limit.hard) {
             Ok(()) => {}
             Err(Errno::PERM) => {

@@ -3,13 +3,15 @@
 use std::os::fd::OwnedFd;
 
 use rustix::fs::OFlags;
-use stasis_model::{AddressSpace, FsContext, Limit, Live, PendingSignal, SignalMask, Subject};
+use stasis_model::{
+    AddressSpace, Credentials, FsContext, Limit, Live, PendingSignal, SignalMask, Subject,
+};
 use stasis_proctext::{maps::Mapping, timers::Timer};
 use stasis_sys::ptrace::Queue;
 use stasis_tracee::{Batch, Blank, Call, Data, Outcome, Patient, ProcDir, Sleepers};
 
 use crate::{
-    address_space, descriptor,
+    address_space, credentials, descriptor,
     error::{Error, Result},
     gathering::{Gathering, OpenFd},
     itimer, limit, posix_timer, protection_key, signal,
@@ -294,16 +296,35 @@ fn thaw_layout(memory: &AddressSpace, executable: i32, batch: &mut Batch) {
     batch.call("prctl(PR_SET_MM_MAP)", PRCTL, arguments);
 }
 
-/// What is set from outside: limits and the out-of-memory score.
-pub fn thaw_from_outside(blank: &Blank, live: &Live, thawing: &mut Thawing) -> Result<()> {
-    limit::thaw(blank, &live.limits, thawing)?;
-    let Some(score) = live.oom_score_adj else { return Ok(()) };
-    let file = blank.proc().open_file("oom_score_adj", OFlags::RDWR)?;
-    let mut now = [0; 16];
-    let len = rustix::io::pread(&file, &mut now, 0).unwrap_or(0);
-    if String::from_utf8_lossy(&now[..len]).trim() == score.to_string() {
-        return Ok(());
+/// What all blanks are born with, because the first has it. What is the same in a process is not set again.
+pub struct BornWith {
+    pub credentials: Credentials,
+    limits: Vec<Limit>,
+    oom_score_adj: Option<i32>,
+}
+
+impl BornWith {
+    /// Asks the first.
+    pub fn of(first: &mut Blank) -> Result<Self> {
+        Ok(BornWith {
+            credentials: credentials::of_blank(first)?,
+            limits: limit::freeze(first.proc())?,
+            oom_score_adj: read_number(first.proc(), "oom_score_adj")?,
+        })
     }
+}
+
+/// What is set from outside: limits and the out-of-memory score.
+pub fn thaw_from_outside(
+    blank: &Blank,
+    live: &Live,
+    born_with: &BornWith,
+    thawing: &mut Thawing,
+) -> Result<()> {
+    limit::thaw(blank, &live.limits, &born_with.limits, thawing)?;
+    let wanted = live.oom_score_adj.filter(|score| Some(*score) != born_with.oom_score_adj);
+    let Some(score) = wanted else { return Ok(()) };
+    let file = blank.proc().open_file("oom_score_adj", OFlags::WRONLY)?;
     if rustix::io::write(&file, score.to_string().as_bytes()).is_err() {
         let subject = Subject::Task { pid: live.leader().tid.0, name: String::new() };
         thawing.loss(subject, format!("its out-of-memory score could not be set to {score}"));

@@ -96,8 +96,7 @@ pub fn steps(
     for helper in helpers.iter().rev() {
         steps.push(Step::EndHelper { pid: helper.pid, parent: helper.parent });
     }
-    outcome::check(tree, job, &steps)?;
-    Ok(steps)
+    outcome::play(tree, job, steps)
 }
 
 /// A process that is only needed while the others are made.

@@ -17,8 +17,9 @@ struct Made {
     table: u32,
 }
 
-/// Plays the steps and compares the outcome with the tree.
-pub(crate) fn check(tree: &Tree, job: Job, steps: &[Step]) -> Result<(), Impossible> {
+/// Plays the steps and compares the outcome with the tree. Gives those that are needed: most processes are born in
+/// their group.
+pub(crate) fn play(tree: &Tree, job: Job, steps: Vec<Step>) -> Result<Vec<Step>, Impossible> {
     let root = tree.root();
     let outside = match job {
         Job::Own => (NsPid(0), NsPid(0)),
@@ -27,12 +28,18 @@ pub(crate) fn check(tree: &Tree, job: Job, steps: &[Step]) -> Result<(), Impossi
     let first = Made { parent: None, group: outside.0, session: outside.1, table: 0 };
     let mut world =
         World { made: BTreeMap::from([(root.pid, first)]), adopting: Vec::new(), nr_tables: 1 };
+    let mut needed = Vec::with_capacity(steps.len());
     for step in steps {
-        if world.take(*step).is_none() {
+        if world.has(step) {
+            continue;
+        }
+        if world.take(step).is_none() {
             return Err(Impossible::BadStep { step: format!("{step:?}") });
         }
+        needed.push(step);
     }
-    world.compare(tree)
+    world.compare(tree)?;
+    Ok(needed)
 }
 
 struct World {
@@ -42,6 +49,21 @@ struct World {
 }
 
 impl World {
+    /// Whether a step would change nothing.
+    fn has(&self, step: Step) -> bool {
+        match step {
+            Step::JoinGroup { pid, group } => {
+                self.made.get(&pid).is_some_and(|made| made.group == group)
+            }
+            Step::Bear { .. }
+            | Step::BearSibling { .. }
+            | Step::LeadSession { .. }
+            | Step::EndHelper { .. }
+            | Step::Adopt { .. }
+            | Step::StopAdopting { .. } => false,
+        }
+    }
+
     /// `None` if the kernel would refuse.
     fn take(&mut self, step: Step) -> Option<()> {
         match step {

@@ -22,6 +22,7 @@ pub mod process;
 pub mod ptrace;
 pub mod sched;
 pub mod seccomp;
+pub mod shared_memory;
 pub mod socket;
 pub mod system_v;
 pub mod userfaultfd;

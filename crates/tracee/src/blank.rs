@@ -9,6 +9,7 @@ use std::{
     io::Write,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     process::{Command, Stdio},
+    rc::Rc,
 };
 
 use rustix::{
@@ -34,6 +35,7 @@ use crate::{
     remote::{self, Piece},
     run::{self, Errand, Runner, libc_signals},
     sleepers::monotonic_ns,
+    slots::{Claim, SharedSlots},
     stub,
     tree::wait_for_end,
 };
@@ -103,17 +105,25 @@ impl Seed {
         let regs = ptrace::registers(pid).map_err(Error::at(pid, "ptrace(GETREGS)"))?;
         let mask = SignalMask::ALL.without(libc_signals::URG);
         ptrace::set_signal_mask(pid, mask.0).map_err(Error::at(pid, "ptrace(SETSIGMASK)"))?;
+        let call = |call, arguments| bare_call(pid, &regs, stub::BLANK_SYSCALL, call, arguments);
+        const MFD_CLOEXEC: u64 = 1;
+        let name = [stub::BLANK_FOOTHOLD_NAME, MFD_CLOEXEC, 0, 0, 0, 0];
+        let fd = call(("memfd_create", 319), name)?;
+        let pidfd = open_pidfd(pid)?;
+        let file = take_fd((pid, &pidfd), fd as i32)?;
+        let slots = SharedSlots::of(pid, file, plan, stub::CODE)?;
+        const READ_EXECUTE: u64 = 5;
+        const PRIVATE: u64 = 0x10_0002; // and MAP_FIXED_NOREPLACE
+        call(("mmap", 9), [plan.base, PAGE_SIZE, READ_EXECUTE, PRIVATE, fd, 0])?;
         const READ_WRITE: u64 = 3;
-        const FIXED_PRIVATE_ANONYMOUS: u64 = 0x10_0022; // MAP_FIXED_NOREPLACE
-        let mmap = [plan.base, plan.len, READ_WRITE, FIXED_PRIVATE_ANONYMOUS, u64::MAX, 0];
-        bare_call(pid, &regs, stub::BLANK_SYSCALL, ("mmap", 9), mmap)?;
-        remote::write(pid, plan.base, stub::CODE)?;
-        let code_page = [plan.base, PAGE_SIZE, 5, 0, 0, 0]; // read, execute
-        bare_call(pid, &regs, stub::BLANK_SYSCALL, ("mprotect", 10), code_page)?;
+        const SHARED: u64 = 0x10_0001; // and MAP_FIXED_NOREPLACE
+        let (address, len) = (plan.base + PAGE_SIZE, plan.len - PAGE_SIZE);
+        call(("mmap", 9), [address, len, READ_WRITE, SHARED, fd, PAGE_SIZE])?;
+        call(("close", 3), [fd, 0, 0, 0, 0, 0])?;
         let proc = ProcDir::open(pid)?;
         let own_pid = proc.status()?.namespace_pids.last().copied().unwrap_or(pid);
         self.settled = true;
-        Blank::new(proc, own_pid, plan, regs)
+        Ok(Blank::new((proc, pidfd), own_pid, slots, regs))
     }
 }
 
@@ -163,7 +173,9 @@ pub struct Blank {
     proc: ProcDir,
     pidfd: OwnedFd,
     own_pid: i32,
-    plan: FootholdPlan,
+    pub(crate) slots: Rc<SharedSlots>,
+    /// The slot of a batch that was started.
+    under_way: Option<Claim>,
     threads: Vec<BlankThread>,
     late_signals: Vec<i32>,
     left: bool,
@@ -197,22 +209,25 @@ impl BlankThread {
 }
 
 impl Blank {
-    fn new(proc: ProcDir, own_pid: i32, plan: FootholdPlan, template: UserRegs) -> Result<Self> {
+    fn new(
+        (proc, pidfd): (ProcDir, OwnedFd),
+        own_pid: i32,
+        slots: Rc<SharedSlots>,
+        template: UserRegs,
+    ) -> Self {
         let pid = proc.pid();
-        let raw = Pid::from_raw(pid).ok_or(Error::Died { pid })?;
-        let pidfd = rustix::process::pidfd_open(raw, PidfdFlags::empty())
-            .map_err(|errno| Error::at(pid, "pidfd_open")(Errno(errno.raw_os_error())))?;
-        let leader = new_thread((pid, own_pid), (pid, own_pid), plan, 0, template);
-        Ok(Blank {
+        let leader = new_thread((own_pid, pid, own_pid), slots.plan(), 0, template);
+        Blank {
             proc,
             pidfd,
             own_pid,
-            plan,
+            slots,
+            under_way: None,
             threads: vec![leader],
             late_signals: Vec::new(),
             left: false,
             _one_thread: OneThread::default(),
-        })
+        }
     }
 
     pub fn pid(&self) -> i32 {
@@ -232,7 +247,7 @@ impl Blank {
     }
 
     pub fn plan(&self) -> FootholdPlan {
-        self.plan
+        self.slots.plan()
     }
 
     pub fn threads(&self) -> &[BlankThread] {
@@ -252,45 +267,49 @@ impl Blank {
     pub fn run_in_others(&mut self, batches: &[Batch]) -> Result<Vec<Outcome>> {
         let others = || self.threads.iter().skip(1).zip(batches);
         // Side by side in the room that there is for the longest ones, on as few pages as they need.
-        let mut address = self.plan.thread_slot(1).address;
+        let mut address = self.plan().thread_slot(1).address;
         let pack = |(thread, batch): (&BlankThread, &Batch)| {
             let slot = Slot { address, len: batch.len_bytes() };
             address += slot.len.next_multiple_of(8) as u64;
             Runner { slot, ..thread.runner }
         };
         let runners: Vec<Runner> = others().map(pack).collect();
-        assert!(address <= self.plan.range().end, "no batch is longer than its slot");
+        assert!(address <= self.plan().range().end, "no batch is longer than its slot");
         let errands: Vec<_> = runners
             .iter()
             .zip(others())
             .map(|(runner, (thread, batch))| Errand { runner, template: &thread.template, batch })
             .collect();
-        let outcomes = run::run_all(&errands, &mut self.late_signals)?;
+        let outcomes = run::run_all(&errands, &*self.slots, &mut self.late_signals)?;
         outcomes.iter().try_for_each(Outcome::check)?;
         Ok(outcomes)
     }
 
     /// Lets the leader start on a batch.
     pub fn start(&mut self, batch: &Batch) -> Result<()> {
-        self.start_in(self.plan.main_slot(), batch)
+        let claim = self.slots.claim(self.pid())?;
+        self.start_in(claim.slot(), batch)?;
+        self.under_way = Some(claim);
+        Ok(())
     }
 
     /// Waits for a batch that was started.
     pub fn finish(&mut self, batch: &Batch) -> Result<Outcome> {
-        self.finish_in(self.plan.main_slot(), batch)
+        let claim = self.under_way.take().expect("a batch that was started");
+        self.finish_in(claim.slot(), batch)
     }
 
-    /// Lets the leader start on a batch in a part of its slot.
+    /// Lets the leader start on a batch in a slot that was claimed, or a part of it.
     pub(crate) fn start_in(&mut self, slot: Slot, batch: &Batch) -> Result<()> {
         let (runner, template) = self.leader_in(slot);
-        run::start(&[Errand { runner: &runner, template: &template, batch }])
+        run::start(&[Errand { runner: &runner, template: &template, batch }], &*self.slots)
     }
 
     /// Waits for a batch that was started there.
     pub(crate) fn finish_in(&mut self, slot: Slot, batch: &Batch) -> Result<Outcome> {
         let (runner, template) = self.leader_in(slot);
         let errand = Errand { runner: &runner, template: &template, batch };
-        let outcomes = run::finish(&[errand], &mut self.late_signals)?;
+        let outcomes = run::finish(&[errand], &*self.slots, &mut self.late_signals)?;
         let outcome = outcomes.into_iter().next().expect("one batch has one outcome");
         outcome.check()?;
         Ok(outcome)
@@ -303,8 +322,7 @@ impl Blank {
 
     /// A descriptor of ours for the open file behind the blank's descriptor `fd`.
     pub fn take_fd(&self, fd: i32) -> Result<OwnedFd> {
-        rustix::process::pidfd_getfd(&self.pidfd, fd, PidfdGetfdFlags::empty())
-            .map_err(|errno| Error::at(self.pid(), "pidfd_getfd")(Errno(errno.raw_os_error())))
+        take_fd((self.pid(), &self.pidfd), fd)
     }
 
     /// Makes the channel that the blank and all born of it later can be handed descriptors through.
@@ -360,9 +378,8 @@ impl Blank {
     }
 
     pub(crate) fn add_thread(&mut self, (tid, own_tid): (i32, i32), slept: Option<Slept>) {
-        let ids = (self.pid(), self.own_pid);
         let (template, index) = (self.threads[0].template, self.threads.len());
-        let thread = new_thread(ids, (tid, own_tid), self.plan, index, template);
+        let thread = new_thread((self.own_pid, tid, own_tid), self.plan(), index, template);
         self.threads.push(BlankThread { slept, ..thread });
     }
 
@@ -373,7 +390,7 @@ impl Blank {
         for sleep in sleeps {
             let thread = &self.threads[sleep.thread];
             let [di, si, dx, r10, r8, r9] = sleep.arguments;
-            let ip = self.plan.base + stub::SYSCALL;
+            let ip = self.plan().base + stub::SYSCALL;
             let (ax, none) = (sleep.number, u64::MAX);
             let regs =
                 UserRegs { ax, orig_ax: none, ip, di, si, dx, r10, r8, r9, ..thread.template };
@@ -405,10 +422,10 @@ impl Blank {
         Ok(results)
     }
 
-    /// Address of a few bytes for thread `index`: what is written there stays until the next batch.
+    /// Address of a few bytes for thread `index`: what is written there stays until the next batch of any blank.
     pub fn note_address(&self, index: usize) -> u64 {
         const LEN: usize = 64;
-        let slot = self.plan.main_slot();
+        let slot = self.plan().main_slot(0);
         assert!((index + 1) * LEN <= slot.len, "more threads than there can be");
         slot.address + (index * LEN) as u64
     }
@@ -452,8 +469,9 @@ impl Blank {
         assert_eq!(ends.len(), self.threads.len(), "an end for each thread");
         let leader = &self.threads[0];
         let (pid, template) = (leader.tid, leader.template);
-        let range = [self.plan.base, self.plan.len, 0, 0, 0, 0];
-        bare_call(pid, &template, self.plan.base + stub::SYSCALL, ("munmap", 11), range)?;
+        let plan = self.plan();
+        let range = [plan.base, plan.len, 0, 0, 0, 0];
+        bare_call(pid, &template, plan.base + stub::SYSCALL, ("munmap", 11), range)?;
         for (thread, (regs, mask)) in self.threads.iter().zip(ends) {
             let tid = thread.tid;
             ptrace::set_registers(tid, regs).map_err(Error::at(tid, "ptrace(SETREGS)"))?;
@@ -520,7 +538,8 @@ impl Blank {
 
     fn adopt_child(&self, birth: &Birth, pid: i32, template: UserRegs) -> Result<Blank> {
         wait_for_event(pid, wait::EVENT_STOP)?;
-        Blank::new(ProcDir::open(pid)?, birth.own_pid, self.plan, template)
+        let told = (ProcDir::open(pid)?, open_pidfd(pid)?);
+        Ok(Blank::new(told, birth.own_pid, Rc::clone(&self.slots), template))
     }
 
     /// Who was just born, as the supervisor sees them.
@@ -610,18 +629,31 @@ pub(crate) fn clone_arguments(
     [arguments.into(), LEN.into()]
 }
 
+fn open_pidfd(pid: i32) -> Result<OwnedFd> {
+    let raw = Pid::from_raw(pid).ok_or(Error::Died { pid })?;
+    rustix::process::pidfd_open(raw, PidfdFlags::empty())
+        .map_err(|errno| Error::at(pid, "pidfd_open")(Errno(errno.raw_os_error())))
+}
+
+/// A descriptor of ours for the open file behind a descriptor of a process.
+fn take_fd((pid, pidfd): (i32, &OwnedFd), fd: i32) -> Result<OwnedFd> {
+    rustix::process::pidfd_getfd(pidfd, fd, PidfdGetfdFlags::empty())
+        .map_err(|errno| Error::at(pid, "pidfd_getfd")(Errno(errno.raw_os_error())))
+}
+
 fn new_thread(
-    process: (i32, i32),
-    (tid, own_tid): (i32, i32),
+    (own_pid, tid, own_tid): (i32, i32, i32),
     plan: FootholdPlan,
     index: usize,
     template: UserRegs,
 ) -> BlankThread {
+    // The leader's is another one for each batch.
+    let slot = if index == 0 { plan.main_slot(0) } else { plan.thread_slot(index) };
     let runner = Runner {
         tid,
-        own_ids: (process.1, own_tid),
+        own_ids: (own_pid, own_tid),
         code: plan.base,
-        slot: plan.thread_slot(index),
+        slot,
         stop_signal: libc_signals::URG,
         frame: 0,
         held: false,

@@ -12,7 +12,7 @@ pub struct Slot {
 }
 
 /// Where the foothold of blanks goes: one place that is free in every process of the tree, so that
-/// children inherit it from their parents by fork.
+/// children inherit it from their parents by fork. All of them have the same memory there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FootholdPlan {
     pub base: u64,
@@ -20,8 +20,20 @@ pub struct FootholdPlan {
     thread_slot: u64,
 }
 
-/// Bytes of the slot of a process.
+/// Bytes of the slot of a leader.
 const MAIN_SLOT: u64 = 4 << 20;
+
+/// Leaders that may be at work at the same time.
+pub(crate) const NR_MAIN_SLOTS: usize = 4;
+const MAIN_SLOTS: u64 = NR_MAIN_SLOTS as u64 * MAIN_SLOT;
+
+impl Slot {
+    /// Its halves, for batches of which one must stay as it is while the next is executed.
+    pub fn halves(self) -> [Slot; 2] {
+        let len = self.len / 2;
+        [0, 1].map(|half| Slot { address: self.address + (half * len) as u64, len })
+    }
+}
 
 impl FootholdPlan {
     /// Finds room for `nr_threads` threads between the given ranges (in any order).
@@ -33,7 +45,7 @@ impl FootholdPlan {
         largest_batch: usize,
     ) -> Option<Self> {
         let thread_slot = (largest_batch as u64).next_multiple_of(PAGE_SIZE);
-        let len = PAGE_SIZE + MAIN_SLOT + thread_slot * nr_threads as u64;
+        let len = PAGE_SIZE + MAIN_SLOTS + thread_slot * nr_threads as u64;
         find_gap(taken, len).map(|base| FootholdPlan { base, len, thread_slot })
     }
 
@@ -41,23 +53,17 @@ impl FootholdPlan {
         self.base..self.base + self.len
     }
 
-    /// The slot of a process's leader.
-    pub fn main_slot(self) -> Slot {
-        Slot { address: self.base + PAGE_SIZE, len: MAIN_SLOT as usize }
+    /// One of the slots that leaders have by turns.
+    pub fn main_slot(self, index: usize) -> Slot {
+        assert!(index < NR_MAIN_SLOTS, "one of few slots");
+        let offset = PAGE_SIZE + MAIN_SLOT * index as u64;
+        Slot { address: self.base + offset, len: MAIN_SLOT as usize }
     }
 
-    /// The two halves of it, for batches of which one must stay as it is while the next is executed.
-    pub fn main_halves(self) -> [Slot; 2] {
-        let Slot { address, len } = self.main_slot();
-        [0, 1].map(|half| Slot { address: address + half * (len / 2) as u64, len: len / 2 })
-    }
-
-    /// The slot of thread number `index`; the leader is 0 and has the main slot.
+    /// The slot of thread number `index` of a process; the leader is 0 and has none of its own.
     pub fn thread_slot(self, index: usize) -> Slot {
-        if index == 0 {
-            return self.main_slot();
-        }
-        let offset = PAGE_SIZE + MAIN_SLOT + self.thread_slot * (index as u64 - 1);
+        let before = index.checked_sub(1).expect("not the leader") as u64;
+        let offset = PAGE_SIZE + MAIN_SLOTS + self.thread_slot * before;
         Slot { address: self.base + offset, len: self.thread_slot as usize }
     }
 }

@@ -26,6 +26,7 @@ mod remote;
 mod run;
 mod sigframe;
 mod sleepers;
+mod slots;
 mod stub;
 mod tree;
 mod way_back;

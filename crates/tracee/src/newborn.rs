@@ -12,8 +12,8 @@ use crate::{
     blank::{Blank, CLONE3, Slept, clone_arguments, seize, wait_for_event},
     error::{Error, Result},
     foothold::Slot,
-    remote,
     sleepers::monotonic_ns,
+    slots::SlotMemory,
     stub,
 };
 
@@ -68,7 +68,8 @@ impl Blank {
         let range = self.write_batches(&placed)?;
         let since_ns = monotonic_ns();
         // Whoever was just born looks once more at the record that bore it.
-        let in_turns = self.plan().main_halves().into_iter().cycle();
+        let claim = self.slots.claim(self.pid())?;
+        let in_turns = claim.slot().halves().into_iter().cycle();
         let mut portions = placed.chunks(BIRTHS_AT_ONCE).map(Births::of).zip(in_turns).peekable();
         let (mut tids, mut asleep, mut known) = (Vec::new(), Vec::new(), HashMap::new());
         portions.peek().map_or(Ok(()), |(first, half)| self.start_in(*half, &first.batch))?;
@@ -81,7 +82,7 @@ impl Blank {
             asleep.extend(self.take_in(born.placed, &born_tids)?);
             tids.extend(born_tids);
         }
-        let bytes = remote::read_ranges(self.pid(), &[range])?;
+        let bytes = self.slots.take(&[range])?;
         for ((placed, tid), asleep) in placed.iter().zip(tids).zip(asleep) {
             let Newborn { own_tid, batch, sleep } = placed.newborn;
             let from = (placed.slot.address - range.address) as usize;
@@ -127,7 +128,7 @@ impl Blank {
             }
         }
         let range = RemoteRange { address, len: bytes.len() };
-        remote::write_ranges(self.pid(), &[range], &bytes)?;
+        self.slots.put(&[range], &bytes)?;
         Ok(range)
     }
 

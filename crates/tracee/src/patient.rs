@@ -28,7 +28,9 @@ use crate::{
     procdir::{FEW, ProcDir},
     remote::{self, Piece},
     run::{self, Errand, Runner, libc_signals},
-    sigframe, stub,
+    sigframe,
+    slots::OwnSlots,
+    stub,
     way_back::{self, Code, Trampolines},
 };
 
@@ -286,7 +288,7 @@ impl Patient {
         }
         let threads = self.threads.iter().zip(batches);
         let errands: Vec<_> = threads.map(|(thread, batch)| thread.errand(batch)).collect();
-        run::run_all(&errands, &mut self.late_signals)
+        run::run_all(&errands, &OwnSlots(self.pid()), &mut self.late_signals)
     }
 
     /// Runs one batch in the leader.

@@ -10,7 +10,7 @@ use crate::{
     batch::{Batch, Outcome},
     error::{Error, Result},
     foothold::Slot,
-    remote,
+    slots::SlotMemory,
     stub::{self, HELD},
 };
 
@@ -42,38 +42,44 @@ pub(crate) struct Errand<'a> {
 
 /// Runs batches in threads of one process, all at the same time, and waits until all are through; foreign
 /// signals that came meanwhile are kept in `late`.
-pub(crate) fn run_all(errands: &[Errand<'_>], late: &mut Vec<i32>) -> Result<Vec<Outcome>> {
+pub(crate) fn run_all(
+    errands: &[Errand<'_>],
+    slots: &dyn SlotMemory,
+    late: &mut Vec<i32>,
+) -> Result<Vec<Outcome>> {
     let mut outcomes = Vec::with_capacity(errands.len());
     for some in errands.chunks(MAX_RANGES) {
-        start(some)?;
-        outcomes.extend(finish(some, late)?);
+        start(some, slots)?;
+        outcomes.extend(finish(some, slots, late)?);
     }
     Ok(outcomes)
 }
 
-/// Puts the batches into the slots, all by one call, and lets the threads start on them.
-pub(crate) fn start(errands: &[Errand<'_>]) -> Result<()> {
-    let Some(first) = errands.first() else { return Ok(()) };
+/// Puts the batches into the slots, all at once, and lets the threads start on them.
+pub(crate) fn start(errands: &[Errand<'_>], slots: &dyn SlotMemory) -> Result<()> {
     let mut bytes = Vec::new();
     let mut ends = Vec::with_capacity(errands.len());
     for Errand { runner, batch, .. } in errands {
         ends.push(batch.encode(runner.tid, runner.slot, &mut bytes)?);
     }
-    remote::write_ranges(first.runner.tid, &places(errands), &bytes)?;
+    slots.put(&places(errands), &bytes)?;
     for (Errand { runner, template, .. }, records_end) in errands.iter().zip(ends) {
         runner.start(template, records_end)?;
     }
     Ok(())
 }
 
-/// Waits until all are through, and reads what came out by one call.
-pub(crate) fn finish(errands: &[Errand<'_>], late: &mut Vec<i32>) -> Result<Vec<Outcome>> {
-    let Some(first) = errands.first() else { return Ok(Vec::new()) };
+/// Waits until all are through, and takes what came out, all at once.
+pub(crate) fn finish(
+    errands: &[Errand<'_>],
+    slots: &dyn SlotMemory,
+    late: &mut Vec<i32>,
+) -> Result<Vec<Outcome>> {
     // The last to start is through last as a rule: so we sleep once, not once for each.
     for errand in errands.iter().rev() {
         errand.runner.wait_for_end(late)?;
     }
-    let bytes = remote::read_ranges(first.runner.tid, &places(errands))?;
+    let bytes = slots.take(&places(errands))?;
     let mut rest = bytes.as_slice();
     let outcome = |Errand { runner, batch, .. }: &Errand<'_>| {
         let (of_batch, others) = rest.split_at(batch.encoded_len());

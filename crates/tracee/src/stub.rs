@@ -107,7 +107,7 @@ pub const CODE: &[u8] = &[
 pub fn blank_elf() -> Vec<u8> {
     const CODE_AT: u64 = 64 + 2 * 56;
     let code = [0xb8, 0x22, 0, 0, 0, 0x0f, 0x05, 0xeb, 0xf7]; // mov eax, 34; syscall; jmp -9
-    let len = CODE_AT + code.len() as u64;
+    let len = CODE_AT + (code.len() + FOOTHOLD_NAME.len()) as u64;
     let mut elf = Vec::new();
     elf.extend_from_slice(&[0x7f, b'E', b'L', b'F', 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
     elf.extend_from_slice(&2u16.to_le_bytes()); // executable
@@ -132,8 +132,15 @@ pub fn blank_elf() -> Vec<u8> {
     elf.extend(segment(1, 5, BLANK_BASE, len, 4096)); // PT_LOAD
     elf.extend(segment(0x6474_e551, 6, 0, 0, 16)); // PT_GNU_STACK
     elf.extend_from_slice(&code);
+    elf.extend_from_slice(FOOTHOLD_NAME);
     elf
 }
+
+/// What the foothold of blanks is called among their mappings.
+const FOOTHOLD_NAME: &[u8] = b"stasis-foothold\0";
+
+/// Address of that name in a fresh blank.
+pub const BLANK_FOOTHOLD_NAME: u64 = BLANK_BASE + 64 + 2 * 56 + 9;
 
 /// Where the blank's page lies.
 pub const BLANK_BASE: u64 = 0x10000;
@@ -178,5 +185,6 @@ mod tests {
         assert!(elf.len() < 344);
         let at = (BLANK_SYSCALL - BLANK_BASE) as usize;
         assert_eq!(elf[at..at + 2], [0x0f, 0x05]);
+        assert_eq!(elf[(BLANK_FOOTHOLD_NAME - BLANK_BASE) as usize..], *FOOTHOLD_NAME);
     }
 }
