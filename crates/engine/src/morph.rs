@@ -104,8 +104,8 @@ impl<'a> Threads<'a> {
 }
 
 /// Takes our pages out of a process that has everything else.
-pub fn leave(blank: &mut Blank, live: &Live) -> Result<(), Error> {
-    let regs = thread::thaw_registers(blank, &live.threads)?;
+pub fn leave(blank: &mut Blank, live: &Live, born_with: &BornWith) -> Result<(), Error> {
+    let regs = thread::thaw_registers(blank, &live.threads, &born_with.extended_state)?;
     let masks = live.threads.iter().map(|thread| thread.blocked);
     let ends: Vec<(UserRegs, SignalMask)> = regs.into_iter().zip(masks).collect();
     blank.take_leave(&ends)?;

@@ -112,7 +112,7 @@ pub fn restore(options: RestoreOptions<'_>) -> Result<Restored, Error> {
     let by_own = family.host_ids();
     descriptor::thaw_owners(&thawing, &|own: NsPid| by_own.get(&own.0).copied())?;
     drop(terminals);
-    leave(&mut family, &tree)?;
+    leave(&mut family, &tree, &born_with)?;
     link::remove(&thawing)?;
     if let Some(connections) = connections {
         connections.settle(&mut thawing)?;
@@ -221,10 +221,10 @@ fn give_threads(
     Ok(())
 }
 
-fn leave(family: &mut Family, tree: &Tree) -> Result<(), Error> {
+fn leave(family: &mut Family, tree: &Tree, born_with: &BornWith) -> Result<(), Error> {
     for process in live_processes(tree) {
         let blank = family.blank(process.pid)?;
-        morph::leave(blank, process.live().expect("live processes only"))?;
+        morph::leave(blank, process.live().expect("live processes only"), born_with)?;
     }
     for process in live_processes(tree) {
         morph::stop(family.blank(process.pid)?, process)?;

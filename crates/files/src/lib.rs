@@ -15,6 +15,7 @@
 pub mod convert;
 mod directory;
 mod error;
+mod many;
 pub mod wire;
 
 pub use convert::{Facts, IdMap, IpcSysctls, SecurityModule, namespace_id};
@@ -24,6 +25,3 @@ pub use directory::{
     decode_pagemap, ghost_chunks, round_of, tcp_queues,
 };
 pub use error::{Error, Result};
-
-/// Waking other processors takes longer than reading or writing so few files.
-const FEW: usize = 32;

@@ -9,6 +9,7 @@ use stasis_files::wire::{
     any::recode,
     core::CoreEntry,
     fdinfo::FileEntry,
+    fpregs,
     framing::Records,
     magic::format_of,
     mm::MmEntry,
@@ -97,9 +98,11 @@ fn registers_agree_with_the_decoder_of_criu() {
     assert_eq!(info.gpregs.ip, number(&expect["gpregs"]["ip"]));
     assert_eq!(info.gpregs.ax, number(&expect["gpregs"]["ax"]));
     assert_eq!(info.gpregs.fs_base, number(&expect["gpregs"]["fs_base"]));
-    let xmm: Vec<u64> = info.fpregs.xmm_space.iter().map(|word| u64::from(*word)).collect();
+    let fpregs = fpregs::decode(&info.fpregs).unwrap();
+    assert_eq!(fpregs::encode(&fpregs), info.fpregs);
+    let xmm: Vec<u64> = fpregs.xmm_space.iter().map(|word| u64::from(*word)).collect();
     assert_eq!(xmm, numbers(&expect["fpregs"]["xmm_space"]));
-    let xsave = info.fpregs.xsave.unwrap();
+    let xsave = fpregs.xsave.unwrap();
     assert_eq!(xsave.hi16_zmm, numbers(&expect["fpregs"]["xsave"]["hi16_zmm"]));
 }
 

@@ -8,7 +8,7 @@
 use stasis_model::{GeneralRegisters, InterruptedCall, Time};
 use stasis_proctext::syscall::Blocked;
 use stasis_sys::ptrace::UserRegs;
-use stasis_tracee::{Arg, Batch, Blank, Call, Patient, Piece, Sleep, Sleepers, Slept, Watch};
+use stasis_tracee::{Arg, Batch, Call, Patient, Piece, Sleep, Sleepers, Slept, Watch};
 
 use crate::error::Result;
 
@@ -311,18 +311,10 @@ pub fn sleep_on(call: &InterruptedCall, batch: &mut Batch) -> Option<Call> {
     Some(batch.try_call("sleep", again.number.cast_signed(), arguments))
 }
 
-/// The same for thread `index` of a blank in which it is not part of a batch, and what must be in its memory then.
-pub fn sleep_of(
-    blank: &Blank,
-    index: usize,
-    call: &InterruptedCall,
-) -> Option<(Sleep, Option<Piece>)> {
-    let Again { number, mut arguments, timeout } = Again::of(call)?;
-    let piece = timeout.map(|(place, timeout)| {
-        arguments[place] = blank.note_address(index);
-        (arguments[place], timeout.iter().flat_map(|word| word.to_ne_bytes()).collect())
-    });
-    Some((Sleep { thread: index, number, arguments }, piece))
+/// The same for a thread that does not enter its sleep by a batch.
+pub fn sleep_of(thread: usize, call: &InterruptedCall) -> Option<Sleep> {
+    let Again { number, arguments, timeout } = Again::of(call)?;
+    Some(Sleep { thread, number, arguments, timeout })
 }
 
 /// The registers with which a thread goes on that was put back to sleep, and a note for the next

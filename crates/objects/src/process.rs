@@ -299,6 +299,8 @@ fn thaw_layout(memory: &AddressSpace, executable: i32, batch: &mut Batch) {
 /// What all blanks are born with, because the first has it. What is the same in a process is not set again.
 pub struct BornWith {
     pub credentials: Credentials,
+    /// The XSAVE area of a thread that has not calculated anything yet.
+    pub extended_state: Vec<u8>,
     limits: Vec<Limit>,
     oom_score_adj: Option<i32>,
 }
@@ -308,6 +310,7 @@ impl BornWith {
     pub fn of(first: &mut Blank) -> Result<Self> {
         Ok(BornWith {
             credentials: credentials::of_blank(first)?,
+            extended_state: first.extended_state(0)?,
             limits: limit::freeze(first.proc())?,
             oom_score_adj: read_number(first.proc(), "oom_score_adj")?,
         })

@@ -304,28 +304,25 @@ pub fn len_bytes(tree: &Tree, thread: &Thread, share_filters: bool) -> usize {
     6000 + filters + groups + thread.pending.len() * 256
 }
 
-/// Sets the extended registers of all threads and returns the general ones with which they go on.
+/// Sets the extended registers of all threads, with `template` as the XSAVE area of a fresh one, and returns the
+/// general ones with which they go on.
 ///
 /// # Effect on the tracee
 /// Its memory must be whole: threads that slept go to sleep again, and their calls may look at it.
-pub fn thaw_registers(blank: &mut Blank, threads: &[Thread]) -> Result<Vec<UserRegs>> {
-    let (mut sleeps, mut times) = (Vec::new(), Vec::new());
-    // What the processor keeps is the same for all of them.
-    let template = blank.extended_state(0)?;
+pub fn thaw_registers(
+    blank: &mut Blank,
+    threads: &[Thread],
+    template: &[u8],
+) -> Result<Vec<UserRegs>> {
+    let mut sleeps = Vec::new();
     for (index, thread) in threads.iter().enumerate() {
         let what = format!("task {}", thread.tid);
-        let area = registers::thaw_fpu(&what, &thread.registers.fpu, &template)?;
+        let area = registers::thaw_fpu(&what, &thread.registers.fpu, template)?;
         blank.set_extended_state(index, &area)?;
         // Most went to sleep when they were born.
         let call = thread.interrupted.as_ref().filter(|_| slept(blank, index).is_none());
-        if let Some((sleep, time)) =
-            call.and_then(|call| interrupted_call::sleep_of(blank, index, call))
-        {
-            sleeps.push(sleep);
-            times.extend(time);
-        }
+        sleeps.extend(call.and_then(|call| interrupted_call::sleep_of(index, call)));
     }
-    blank.write_pieces(&times)?;
     let entered = blank.enter_sleeps(&sleeps)?;
     let mut entered: HashMap<usize, Slept> =
         sleeps.iter().map(|sleep| sleep.thread).zip(entered).collect();

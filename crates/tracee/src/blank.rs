@@ -35,7 +35,7 @@ use crate::{
     remote::{self, Piece},
     run::{self, Errand, Runner, libc_signals},
     sleepers::monotonic_ns,
-    slots::{Claim, SharedSlots},
+    slots::{Claim, SharedSlots, SlotMemory},
     stub,
     tree::wait_for_end,
 };
@@ -155,6 +155,8 @@ pub struct Sleep {
     pub thread: usize,
     pub number: u64,
     pub arguments: [u64; 6],
+    /// A time-out, to which the argument with this index leads.
+    pub timeout: Option<(usize, [u64; 2])>,
 }
 
 /// How it went with a thread that was put to sleep.
@@ -387,9 +389,10 @@ impl Blank {
     /// data for restarting them. All go through it side by side.
     pub fn enter_sleeps(&mut self, sleeps: &[Sleep]) -> Result<Vec<Slept>> {
         let since_ns = monotonic_ns();
-        for sleep in sleeps {
+        let claim = self.slots.claim(self.pid())?;
+        for (arguments, sleep) in self.place_timeouts(sleeps, claim.slot())?.iter().zip(sleeps) {
             let thread = &self.threads[sleep.thread];
-            let [di, si, dx, r10, r8, r9] = sleep.arguments;
+            let [di, si, dx, r10, r8, r9] = *arguments;
             let ip = self.plan().base + stub::SYSCALL;
             let (ax, none) = (sleep.number, u64::MAX);
             let regs =
@@ -422,27 +425,29 @@ impl Blank {
         Ok(results)
     }
 
-    /// Address of a few bytes for thread `index`: what is written there stays until the next batch of any blank.
-    pub fn note_address(&self, index: usize) -> u64 {
-        const LEN: usize = 64;
-        let slot = self.plan().main_slot(0);
-        assert!((index + 1) * LEN <= slot.len, "more threads than there can be");
-        slot.address + (index * LEN) as u64
-    }
-
-    /// Writes pieces of memory, all by one call.
-    ///
-    /// # Errors
-    /// [`Error::Kernel`] if one of them cannot be written; those behind it then are not.
-    pub fn write_pieces(&self, pieces: &[Piece]) -> Result<()> {
-        remote::write_pieces(self.pid(), pieces)
+    /// Puts time-outs into a slot, and tells the arguments with which the calls find theirs.
+    fn place_timeouts(&self, sleeps: &[Sleep], slot: Slot) -> Result<Vec<[u64; 6]>> {
+        const LEN: usize = 16;
+        let mut bytes = Vec::with_capacity(sleeps.len() * LEN);
+        let place = |sleep: &Sleep| {
+            let mut arguments = sleep.arguments;
+            if let Some((index, timeout)) = sleep.timeout {
+                arguments[index] = slot.address + bytes.len() as u64;
+                bytes.extend(timeout.iter().flat_map(|word| word.to_ne_bytes()));
+            }
+            arguments
+        };
+        let arguments = sleeps.iter().map(place).collect();
+        assert!(bytes.len() <= slot.len, "more threads than there can be");
+        self.slots.put(&[RemoteRange { address: slot.address, len: bytes.len() }], &bytes)?;
+        Ok(arguments)
     }
 
     /// Writes bytes to ranges of memory, one after the other, by as few calls as it takes. It may execute a batch
     /// meanwhile.
     ///
     /// # Errors
-    /// As [`Blank::write_pieces`].
+    /// [`Error::Kernel`] if one of them cannot be written; those behind it then are not.
     pub fn write_ranges(&self, ranges: &[RemoteRange], bytes: &[u8]) -> Result<()> {
         remote::write_ranges(self.pid(), ranges, bytes)
     }

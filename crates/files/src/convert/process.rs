@@ -1,8 +1,5 @@
 //! Processes: the tree, their cores, and what belongs to a process as a whole.
 
-use rayon::iter::{
-    IndexedParallelIterator, IntoParallelIterator, IntoParallelRefIterator, ParallelIterator,
-};
 use stasis_model::{
     FileId, FsContext, Limit, Live, NsPid, Process, SignalMask, State, TableId, Thread, Tree,
 };
@@ -16,8 +13,9 @@ use super::{
     thread, timers,
 };
 use crate::{
-    Error, FEW, Result,
+    Error, Result,
     error::Place,
+    many,
     wire::{
         core::{CoreEntry, TaskCoreEntry},
         fs::FsEntry,
@@ -111,11 +109,7 @@ fn encode_live(
         file.single(core_file(thread.tid), &core);
         Ok(file)
     };
-    let threads = &live.threads;
-    let cores: Vec<Output> = match threads.len() {
-        ..FEW => threads.iter().enumerate().map(encode_core).collect::<Result<_>>()?,
-        _ => threads.par_iter().enumerate().map(encode_core).collect::<Result<_>>()?,
-    };
+    let cores: Vec<Output> = many::map(live.threads.iter().enumerate(), encode_core)?;
     cores.into_iter().for_each(|core| out.files.extend(core.files));
     let ids = TaskKobjIdsEntry {
         vm_id: number,
@@ -170,6 +164,7 @@ pub(super) struct Raw {
 pub(super) struct RawLive {
     pub ids: TaskKobjIdsEntry,
     pub mm: MmEntry,
+    fs: FsEntry,
 }
 
 /// Reads the files of all processes.
@@ -179,22 +174,20 @@ pub(super) fn read(input: Input) -> Result<Vec<Raw>> {
         let needed_for = "it lists the processes".into();
         return Err(Error::Missing { file: PSTREE.into(), needed_for });
     }
-    let read = |(index, entry)| read_process(input, entry, index + 1);
-    match entries.len() {
-        ..FEW => entries.into_iter().enumerate().map(read).collect(),
-        _ => entries.into_par_iter().enumerate().map(read).collect(),
-    }
+    many::map((1..).zip(entries), |(record, entry)| read_process(input, entry, record))
 }
 
 fn read_process(input: Input, entry: PstreeEntry, record: usize) -> Result<Raw> {
     let pid = id(Place::new(PSTREE, record), "pid", entry.pid)?;
     let why = || format!("process {pid} needs it");
-    let core: CoreEntry = input.need(&core_file(pid), why())?;
+    let mut core: CoreEntry = input.need(&core_file(pid), why())?;
+    adopt_old_seccomp(&mut core);
     let live = match is_dead(&core) {
         true => None,
         false => Some(RawLive {
             ids: input.need(&format!("ids-{pid}.img"), why())?,
             mm: input.need(&format!("mm-{pid}.img"), why())?,
+            fs: input.need(&format!("fs-{pid}.img"), why())?,
         }),
     };
     Ok(Raw { pid, place: record, entry, core, live })
@@ -209,8 +202,12 @@ fn id(place: Place, field: &'static str, id: u32) -> Result<NsPid> {
     i32::try_from(id).map(NsPid).map_err(|_| place.field(field, format!("{id} is no process id")))
 }
 
-/// Decodes a process. Its seccomp modes are still as the files have them.
-pub(super) fn decode(input: Input, raw: &Raw, shared: &SharedFiles) -> Result<Process> {
+/// Decodes all processes. Their seccomp modes are still as the files have them.
+pub(super) fn decode_all(input: Input, raws: &[Raw], shared: &SharedFiles) -> Result<Vec<Process>> {
+    many::map(raws, |raw| decode(input, raw, shared))
+}
+
+fn decode(input: Input, raw: &Raw, shared: &SharedFiles) -> Result<Process> {
     let place = Place::new(PSTREE, raw.place);
     let name = core_file(raw.pid);
     let core_place = Place::new(&name, 1);
@@ -260,7 +257,7 @@ fn decode_live(
     Ok(Live {
         threads: decode_threads(input, raw, tc)?,
         memory: memory::decode(Place::new(&mm_name, 1), pid, &live.mm, shared)?,
-        fs: decode_fs(input, pid)?,
+        fs: decode_fs(&live.fs),
         descriptors: TableId(live.ids.files_id),
         signal_actions: signals::decode_actions(place, pid, &tc.sigactions)?,
         pending: signals::decode_queue(place, "signals_s", tc.signals_s.as_ref())?,
@@ -279,11 +276,9 @@ fn decode_live(
 }
 
 fn decode_threads(input: Input, raw: &Raw, tc: &TaskCoreEntry) -> Result<Vec<Thread>> {
-    let mut leader = raw.core.clone();
-    adopt_old_seccomp(&mut leader, tc);
     let name = core_file(raw.pid);
     let blocked = Some(SignalMask(tc.blk_sigset));
-    let leader = thread::decode(Place::new(&name, 1), raw.pid, &leader, (&tc.comm, blocked))?;
+    let leader = thread::decode(Place::new(&name, 1), raw.pid, &raw.core, (&tc.comm, blocked))?;
     let decode_other = |tid: &u32| {
         let tid = id(Place::new(PSTREE, raw.place), "threads", *tid)?;
         let name = core_file(tid);
@@ -292,24 +287,21 @@ fn decode_threads(input: Input, raw: &Raw, tc: &TaskCoreEntry) -> Result<Vec<Thr
     };
     // The first one stands for the leader, whatever it says.
     let others = raw.entry.threads.get(1..).unwrap_or_default();
-    let others: Vec<Thread> = match others.len() {
-        ..FEW => others.iter().map(decode_other).collect::<Result<_>>()?,
-        _ => others.par_iter().map(decode_other).collect::<Result<_>>()?,
-    };
+    let others = many::map(others, decode_other)?;
     Ok(std::iter::once(leader).chain(others).collect())
 }
 
 /// Old checkpoints have the mode in the part of the process.
-fn adopt_old_seccomp(leader: &mut CoreEntry, tc: &TaskCoreEntry) {
+fn adopt_old_seccomp(leader: &mut CoreEntry) {
+    let Some(tc) = &leader.tc else { return };
     if let Some(core) = leader.thread_core.as_mut().filter(|core| core.seccomp_mode.is_none()) {
         core.seccomp_mode = tc.old_seccomp_mode;
         core.seccomp_filter = core.seccomp_filter.or(tc.old_seccomp_filter);
     }
 }
 
-fn decode_fs(input: Input, pid: NsPid) -> Result<FsContext> {
-    let fs: FsEntry = input.need(&format!("fs-{pid}.img"), format!("process {pid} needs it"))?;
-    Ok(FsContext { cwd: FileId(fs.cwd_id), root: FileId(fs.root_id), umask: fs.umask })
+fn decode_fs(fs: &FsEntry) -> FsContext {
+    FsContext { cwd: FileId(fs.cwd_id), root: FileId(fs.root_id), umask: fs.umask }
 }
 
 /// The control groups of the root's leader.

@@ -5,9 +5,12 @@ use stasis_model::{FpuState, GeneralRegisters, NsPid, Registers, XsaveComponents
 use crate::{
     Error, Result,
     error::Place,
-    wire::x86::{
-        ThreadInfoX86, UserDesc, UserX86CetEntry, UserX86FpregsEntry, UserX86RegsEntry,
-        UserX86XsaveEntry,
+    wire::{
+        fpregs,
+        x86::{
+            ThreadInfoX86, UserDesc, UserX86CetEntry, UserX86FpregsEntry, UserX86RegsEntry,
+            UserX86XsaveEntry,
+        },
     },
 };
 
@@ -30,7 +33,7 @@ pub(super) fn encode(
     Ok(ThreadInfoX86 {
         clear_tid_addr: clear_child_tid,
         gpregs: encode_general(&registers.general),
-        fpregs: encode_fpu(&registers.fpu),
+        fpregs: fpregs::encode(&encode_fpu(&registers.fpu)),
         tls: TLS_SLOTS.map(empty_slot).to_vec(),
     })
 }
@@ -46,7 +49,8 @@ pub(super) fn decode(place: Place, tid: NsPid, info: &ThreadInfoX86) -> Result<(
         let reason = "it uses set_thread_area(2), which cannot be restored";
         return Err(Error::unsupported(format!("thread {tid}"), reason));
     }
-    let fpu = decode_fpu(place, &info.fpregs)?;
+    let fpregs = fpregs::decode(&info.fpregs).map_err(|reason| place.field("fpregs", reason))?;
+    let fpu = decode_fpu(place, fpregs)?;
     if let Some(name) = wrong_length(&fpu) {
         return Err(place.field("fpregs", format!("the {name} registers have a wrong length")));
     }
@@ -157,7 +161,7 @@ fn encode_fpu(fpu: &FpuState) -> UserX86FpregsEntry {
     }
 }
 
-fn decode_fpu(place: Place, fpu: &UserX86FpregsEntry) -> Result<FpuState> {
+fn decode_fpu(place: Place, fpu: UserX86FpregsEntry) -> Result<FpuState> {
     let word = |value: u32, field| {
         u16::try_from(value).map_err(|_| place.field(field, "does not fit into 16 bits"))
     };
@@ -170,9 +174,9 @@ fn decode_fpu(place: Place, fpu: &UserX86FpregsEntry) -> Result<FpuState> {
         last_dp: fpu.rdp,
         mxcsr: fpu.mxcsr,
         mxcsr_mask: fpu.mxcsr_mask,
-        st: fpu.st_space.clone(),
-        xmm: fpu.xmm_space.clone(),
-        extended: fpu.xsave.as_ref().map(decode_extended),
+        st: fpu.st_space,
+        xmm: fpu.xmm_space,
+        extended: fpu.xsave.map(decode_extended),
     })
 }
 
@@ -190,16 +194,16 @@ fn encode_extended(x: &XsaveComponents) -> UserX86XsaveEntry {
     }
 }
 
-fn decode_extended(x: &UserX86XsaveEntry) -> XsaveComponents {
+fn decode_extended(x: UserX86XsaveEntry) -> XsaveComponents {
     XsaveComponents {
         in_use: x.xstate_bv,
-        ymm_high: x.ymmh_space.clone(),
-        bound_registers: x.bndreg_state.clone(),
-        bound_config: x.bndcsr_state.clone(),
-        opmask: x.opmask_reg.clone(),
-        zmm_high: x.zmm_upper.clone(),
-        zmm_16_to_31: x.hi16_zmm.clone(),
-        pkru: x.pkru.clone(),
-        shadow_stack: x.cet.as_ref().map(|cet| (cet.cet, cet.ssp)),
+        ymm_high: x.ymmh_space,
+        bound_registers: x.bndreg_state,
+        bound_config: x.bndcsr_state,
+        opmask: x.opmask_reg,
+        zmm_high: x.zmm_upper,
+        zmm_16_to_31: x.hi16_zmm,
+        pkru: x.pkru,
+        shadow_stack: x.cet.map(|cet| (cet.cet, cet.ssp)),
     }
 }

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use stasis_model::{Backing, FileId, FileKind, Namespaces, Remap, SegmentId, State, TableId, Tree};
+use stasis_model::{
+    Backing, FileId, FileKind, Namespaces, Process, Remap, SegmentId, State, TableId, Tree,
+};
 
 use super::{
     Facts, cgroup,
@@ -20,6 +22,7 @@ use super::{
 use crate::{
     Error, Result,
     error::Place,
+    many,
     wire::{mm::MmEntry, pstree::TaskKobjIdsEntry, seccomp::SeccompEntry},
 };
 
@@ -133,7 +136,8 @@ fn root_ids(raws: &[Raw]) -> Result<TaskKobjIdsEntry> {
 fn decode_tables(input: Input, raws: &[Raw]) -> Result<BTreeMap<TableId, Table>> {
     let ids: BTreeSet<TableId> =
         raws.iter().filter_map(|raw| Some(TableId(raw.live.as_ref()?.ids.files_id))).collect();
-    ids.into_iter().map(|id| Ok((id, descriptors::decode(input, id)?))).collect()
+    let tables = many::map(ids, |id| Ok((id, descriptors::decode(input, id)?)))?;
+    Ok(tables.into_iter().collect())
 }
 
 /// Says who has a file open.
@@ -162,12 +166,11 @@ fn decode_processes(input: Input, raws: &[Raw], tree: &mut Tree) -> Result<()> {
     let entry: SeccompEntry = input.first(SECCOMP)?.unwrap_or_default();
     let (filters, synchronised) = seccomp::decode(Place::new(SECCOMP, 1), &entry)?;
     tree.seccomp_filters = filters;
-    for raw in raws {
-        let mut process = process::decode(input, raw, &shared)?;
+    tree.processes = process::decode_all(input, raws, &shared)?;
+    for process in &mut tree.processes {
         if let State::Live { live, .. } = &mut process.state {
             seccomp::spread(live, &synchronised);
         }
-        tree.processes.push(process);
     }
     Ok(())
 }
@@ -234,12 +237,14 @@ fn file_of(backing: &Backing) -> Option<FileId> {
 /// Memory whose list of pages is missing would silently come back empty.
 fn check_streams(input: Input, tree: &Tree) -> Result<()> {
     let missing = |file, needed_for| Err(Error::Missing { file, needed_for });
-    for process in tree.processes.iter().filter(|process| process.live().is_some()) {
+    let has_pages = |process: &Process| {
         let file = format!("pagemap-{}.img", process.pid);
-        if !input.0.has(&file) {
-            return missing(file, format!("process {} needs it", process.pid));
+        match process.live().is_none() || input.0.has(&file) {
+            true => Ok(()),
+            false => missing(file, format!("process {} needs it", process.pid)),
         }
-    }
+    };
+    many::map(&tree.processes, has_pages)?;
     for (id, size) in tree.segment_sizes() {
         let file = format!("pagemap-shmem-{id}.img");
         if size > 0 && !input.0.has(&file) {

@@ -12,7 +12,6 @@ use std::{
     },
 };
 
-use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use stasis_model::{
     FileKind, GhostContent, GhostFile, GhostId, InetSocket, PageRun, SocketId, TcpConnection, Tree,
 };
@@ -22,8 +21,9 @@ use super::{
     stats, tcp_stream,
 };
 use crate::{
-    Error, FEW, Facts, Result,
+    Error, Facts, Result,
     convert::{self, ghost_file, tcp_stream_file, tmpfs_file},
+    many,
 };
 
 /// Writes a checkpoint into an empty directory. No file that exists is ever touched.
@@ -152,10 +152,7 @@ impl Writer {
     /// [`Error::Invalid`] and [`Error::Unwritable`] before anything is written, [`Error::Io`].
     pub fn write_tree(&self, tree: &Tree, facts: &Facts) -> Result<()> {
         let files = convert::encode(tree, facts)?;
-        match files.len() {
-            ..FEW => files.iter().try_for_each(|file| self.write(file))?,
-            _ => files.par_iter().try_for_each(|file| self.write(file))?,
-        }
+        many::map(&files, |file| self.write(file))?;
         for (id, ghost) in &tree.ghosts {
             if !matches!(ghost.content, GhostContent::Regular { .. }) {
                 self.ghost(*id, ghost)?;

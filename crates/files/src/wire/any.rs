@@ -10,6 +10,7 @@ use super::{
     cpuinfo::CpuinfoEntry,
     fdinfo::{FdinfoEntry, FileEntry},
     file_lock::FileLockEntry,
+    fpregs,
     framing::{RecordWriter, Records},
     fs::FsEntry,
     fsnotify::IrmapCacheEntry,
@@ -68,7 +69,7 @@ impl Recoder<'_> {
         match prefix {
             "inventory.img" => self.all::<InventoryEntry>(),
             "pstree.img" => self.all::<PstreeEntry>(),
-            "core-" => self.all::<CoreEntry>(),
+            "core-" => self.cores(),
             "ids-" => self.all::<TaskKobjIdsEntry>(),
             "mm-" => self.all::<MmEntry>(),
             "fs-" => self.all::<FsEntry>(),
@@ -138,6 +139,18 @@ impl Recoder<'_> {
     fn with_raw<M: Message + Default>(&mut self, len: impl Fn(&M) -> u64) -> Result<()> {
         while let Some(message) = self.one::<M>()? {
             self.raw(len(&message))?;
+        }
+        Ok(())
+    }
+
+    fn cores(&mut self) -> Result<()> {
+        while let Some(mut core) = self.records.one::<CoreEntry>()? {
+            if let Some(info) = &mut core.thread_info {
+                let decoded = fpregs::decode(&info.fpregs);
+                let decoded = decoded.map_err(|reason| self.records.corrupt(reason))?;
+                info.fpregs = fpregs::encode(&decoded);
+            }
+            self.written.record(&core);
         }
         Ok(())
     }

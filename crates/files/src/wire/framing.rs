@@ -124,7 +124,8 @@ impl<'a> Records<'a> {
         Ok(taken)
     }
 
-    fn corrupt(&self, reason: impl Into<String>) -> Error {
+    /// What is wrong with the record that was read last.
+    pub(super) fn corrupt(&self, reason: impl Into<String>) -> Error {
         Error::Corrupt {
             file: self.file.into(),
             record: (self.record > 0).then_some(self.record),

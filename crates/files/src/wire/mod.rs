@@ -17,6 +17,7 @@ pub mod extension;
 pub mod fdinfo;
 pub mod file_lock;
 pub mod fown;
+pub mod fpregs;
 pub mod framing;
 pub mod fs;
 pub mod fsnotify;

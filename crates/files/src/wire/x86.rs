@@ -9,9 +9,9 @@ pub struct ThreadInfoX86 {
     /// General registers.
     #[prost(message, required, tag = "2")]
     pub gpregs: UserX86RegsEntry,
-    /// FPU/SSE/AVX state.
-    #[prost(message, required, tag = "3")]
-    pub fpregs: UserX86FpregsEntry,
+    /// FPU/SSE/AVX state: a [`UserX86FpregsEntry`], see [`super::fpregs`].
+    #[prost(bytes = "vec", required, tag = "3")]
+    pub fpregs: Vec<u8>,
     /// GDT TLS slots 12, 13, 14 (set_thread_area).
     #[prost(message, repeated, tag = "4")]
     pub tls: Vec<UserDesc>,
