@@ -1,7 +1,11 @@
 //! What tasks share, or do not share, besides what makes them threads or processes (clone(2),
 //! unshare(2)). None of it can be kept, so it is found by kcmp(2) and refused by name.
 
-use std::{cmp::Ordering, os::fd::AsFd, path::PathBuf};
+use std::{
+    cmp::Ordering,
+    os::fd::{AsFd, OwnedFd},
+    path::PathBuf,
+};
 
 use stasis_model::{NamespaceKind, Obstacle, Standing, Subject};
 use stasis_sys::{
@@ -80,7 +84,7 @@ fn apart(proc: &ProcDir, tid: i32, namespaces: &Namespaces) -> Result<Option<Str
 /// The namespaces of a process that a thread can leave alone; those of mounts come with a directory of its own.
 struct Namespaces {
     links: Vec<(NamespaceKind, PathBuf)>,
-    inodes: Option<[u64; 4]>,
+    opened: Option<Opened>,
 }
 
 impl Namespaces {
@@ -91,13 +95,16 @@ impl Namespaces {
             Some((kind, proc.read_link(format!("ns/{}", kind.proc_name())).ok()?))
         };
         let links = kinds.into_iter().filter_map(link).collect();
-        Namespaces { links, inodes: inodes(proc.pid()) }
+        Namespaces { links, opened: Opened::of(proc.pid()) }
     }
 
     /// Which of them a thread has left.
     fn left_by(&self, proc: &ProcDir, tid: i32) -> Option<NamespaceKind> {
         // Only where this way is open, and tells that all are the same, the links need not be read.
-        if self.inodes.is_some_and(|of_process| inodes(tid) == Some(of_process)) {
+        let is_same = |of_process: &Opened| {
+            Opened::of(tid).is_some_and(|of_thread| of_thread.inodes == of_process.inodes)
+        };
+        if self.opened.as_ref().is_some_and(is_same) {
             return None;
         }
         let is_elsewhere = |(kind, of_process): &&(NamespaceKind, PathBuf)| {
@@ -108,15 +115,25 @@ impl Namespaces {
     }
 }
 
-/// Inode numbers of the namespaces of a thread, if the kernel gives them by descriptor.
-fn inodes(tid: i32) -> Option<[u64; 4]> {
-    use pidfd::Namespace::{Cgroup, Ipc, Net, Uts};
-    let thread = pidfd::open_thread(tid).ok()?;
-    let inode = |kind| {
-        let opened = pidfd::namespace(thread.as_fd(), kind).ok()?;
-        Some(rustix::fs::fstat(opened).ok()?.st_ino)
-    };
-    Some([inode(Net)?, inode(Ipc)?, inode(Uts)?, inode(Cgroup)?])
+/// The namespaces of a thread, if the kernel gives them by descriptor. As long as those of the process are open, the
+/// kernel need not make the same files again for each of its threads.
+struct Opened {
+    inodes: [u64; 4],
+    _files: [OwnedFd; 4],
+}
+
+impl Opened {
+    fn of(tid: i32) -> Option<Self> {
+        use pidfd::Namespace::{Cgroup, Ipc, Net, Uts};
+        let thread = pidfd::open_thread(tid).ok()?;
+        let open = |kind| pidfd::namespace(thread.as_fd(), kind).ok();
+        let files = [open(Net)?, open(Ipc)?, open(Uts)?, open(Cgroup)?];
+        let mut inodes = [0; 4];
+        for (inode, file) in inodes.iter_mut().zip(&files) {
+            *inode = rustix::fs::fstat(file).ok()?.st_ino;
+        }
+        Some(Opened { inodes, _files: files })
+    }
 }
 
 /// Processes in the order that kcmp(2) gives their objects of one kind.
