@@ -104,6 +104,13 @@ fn a_foreign_session_needs_a_shell_job() {
 }
 
 #[test]
+fn nobody_joins_the_group_that_it_is_born_in() {
+    let steps = plan(&[(1, 0, 1, 1), (2, 1, 1, 1), (3, 2, 3, 1), (4, 3, 1, 1)], Job::Own).unwrap();
+    let joins = steps.iter().filter(|step| matches!(step, Step::JoinGroup { .. }));
+    assert_eq!(joins.collect::<Vec<_>>(), [&Step::JoinGroup { pid: NsPid(3), group: NsPid(3) }]);
+}
+
+#[test]
 fn a_founder_who_has_left_its_group() {
     check(&[(1, 0, 1, 1), (2, 1, 4, 1), (3, 1, 2, 1), (4, 1, 4, 1)]);
 }

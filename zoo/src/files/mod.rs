@@ -2,6 +2,7 @@
 
 crate::programs! { "files";
     busy
+    crowded_table
     deleted
     deleted_directory
     deleted_file_in_directory
