@@ -232,13 +232,17 @@ fn killed_at_any_end_it_runs_here() {
             let pid = rustix::process::Pid::from_raw(pid).unwrap();
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
             let ended = moving.wait().unwrap();
-            if ended.success() || here.inspect("c", "{{.State.Status}}") == "exited" {
-                // It was through before it was killed; the rest has been seen.
-                assert_eq!(here.inspect("c", "{{.State.Status}}"), "exited");
+            // Killed in its last moments it may be gone, which its monitor here tells a moment later.
+            let has_gone = || here.inspect("c", "{{.State.Status}}") == "exited";
+            let before = here.logs("c").lines().count();
+            here.eventually("it goes on, or has gone", || {
+                has_gone() || here.logs("c").lines().count() > before + 2
+            });
+            if ended.success() || has_gone() {
+                assert!(has_gone(), "it was through before it was killed");
                 there.await_more("c");
                 return;
             }
-            here.await_more("c");
             here.assert_counts("c");
             // What nobody could clear up goes with the next command.
             there.eventually("nothing runs there", || there.run(&["ps", "-aq"]).is_empty());

@@ -12,7 +12,9 @@ use std::{
     time::Duration,
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{
+    Pid, Signal, WaitOptions, getpid, kill_process, set_child_subreaper, waitpid,
+};
 
 #[test]
 fn a_pid_that_a_zombie_holds_is_waited_for() {
@@ -91,6 +93,46 @@ fn a_dump_onto_a_full_disk_leaves_the_process_and_nothing_else() {
     let elsewhere = tempfile::tempdir().unwrap();
     dump(&sleeper, elsewhere.path());
     sleeper.wait().unwrap();
+}
+
+#[test]
+fn of_a_restore_that_fails_nothing_is_left() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("file");
+    std::fs::write(&file, "read").unwrap();
+    // Orphans come to us: nobody else is quick enough to hide that they were left.
+    set_child_subreaper(Some(getpid())).unwrap();
+    let script = format!("exec 3< {}; sleep 1000 & sleep 1000 & wait", file.display());
+    let mut parent = start_with(&["sh", "-c", &script]);
+    let children = format!("/proc/{0}/task/{0}/children", parent.id());
+    let children = || std::fs::read_to_string(&children).unwrap();
+    while children().split_whitespace().count() < 2 {
+        sleep(Duration::from_millis(10));
+    }
+    let children: Vec<i32> =
+        children().split_whitespace().map(|pid| pid.parse().unwrap()).collect();
+    let images = dir.path().join("images");
+    std::fs::create_dir(&images).unwrap();
+    dump(&parent, &images);
+    parent.wait().unwrap();
+    for child in &children {
+        waitpid(Pid::from_raw(*child), WaitOptions::empty()).unwrap();
+    }
+    std::fs::remove_file(&file).unwrap();
+    let failed = stasis(&images, "restore", &["-d"]).output().unwrap();
+    assert!(!failed.status.success());
+    assert!(said(&failed).contains("/file"), "{}", said(&failed));
+    for pid in children.iter().copied().chain([pid_of(&parent).as_raw_nonzero().get()]) {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
+        assert!(stat.is_err(), "{stat:?} is left");
+    }
+    std::fs::write(&file, "read").unwrap();
+    let restored = stasis(&images, "restore", &["-d"]).output().unwrap();
+    assert!(restored.status.success(), "{}", said(&restored));
+    for child in children {
+        kill_process(Pid::from_raw(child).unwrap(), Signal::KILL).unwrap();
+    }
+    kill_process(pid_of(&parent), Signal::KILL).unwrap();
 }
 
 #[test]

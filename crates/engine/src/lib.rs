@@ -32,6 +32,7 @@ mod pre_dump;
 mod processor;
 mod read_ahead;
 mod reading;
+mod remains;
 mod restore;
 mod root;
 mod survey;

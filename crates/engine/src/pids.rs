@@ -24,19 +24,27 @@ pub fn is_taken(id: i32) -> bool {
     rustix::process::pidfd_open(pid, PidfdFlags::empty()).err() != Some(rustix::io::Errno::SRCH)
 }
 
-/// Waits until all ids are free that the tree and the helpers of its restore need.
-///
-/// # Errors
-/// [`Error::Failed`] naming everybody who holds one and does not look as if he were about to go.
-pub fn wait_until_free(tree: &Tree, steps: &[Step]) -> Result<(), Error> {
+/// The ids of all processes and threads that a restore makes, helpers among them.
+pub fn needed(tree: &Tree, steps: &[Step]) -> BTreeSet<i32> {
     let threads = tree.processes.iter().filter_map(Process::live).flat_map(|live| &live.threads);
     let pids = tree.processes.iter().map(|process| process.pid);
     let born = steps.iter().filter_map(|step| match *step {
         Step::Bear { child, .. } | Step::BearSibling { child, .. } => Some(child),
-        _ => None,
+        Step::LeadSession { .. }
+        | Step::JoinGroup { .. }
+        | Step::EndHelper { .. }
+        | Step::Adopt { .. }
+        | Step::StopAdopting { .. } => None,
     });
-    let needed = threads.map(|thread| thread.tid).chain(pids).chain(born).map(|id| id.0);
-    let mut taken: BTreeSet<i32> = needed.filter(|id| is_taken(*id)).collect();
+    threads.map(|thread| thread.tid).chain(pids).chain(born).map(|id| id.0).collect()
+}
+
+/// Waits until all these ids are free.
+///
+/// # Errors
+/// [`Error::Failed`] naming everybody who holds one and does not look as if he were about to go.
+pub fn wait_until_free(ids: &BTreeSet<i32>) -> Result<(), Error> {
+    let mut taken: BTreeSet<i32> = ids.iter().copied().filter(|id| is_taken(*id)).collect();
     let since = Instant::now();
     while !taken.is_empty() {
         let holders = holders(&taken);

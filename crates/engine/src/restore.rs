@@ -35,6 +35,7 @@ use crate::{
     phases::Phases,
     pids,
     processor::{self, OneProcessor},
+    remains::Remains,
     root::make_root,
     vdso,
 };
@@ -47,8 +48,25 @@ pub fn restore(options: RestoreOptions<'_>) -> Result<Restored, Error> {
     let _limit = own_limit::raise();
     let mut phases = Phases::start();
     let reader = Reader::open(&options.images_dir)?.with_parents(options.parents.clone());
-    let Frozen { tree, facts, patches, steps } = read(&options, &reader)?;
+    let frozen = read(&options, &reader)?;
     phases.end("read");
+    // What is killed in a container goes with its init.
+    let is_new = matches!(options.root, RestoreRoot::New);
+    let remains = is_new.then(|| Remains::expect(pids::needed(&frozen.tree, &frozen.steps)));
+    let restored = bring_back(options, &reader, frozen, phases);
+    if let (Err(_), Some(remains)) = (&restored, remains) {
+        remains.collect();
+    }
+    restored
+}
+
+/// Makes the processes; if that fails, those that there are have been killed.
+fn bring_back(
+    options: RestoreOptions<'_>,
+    reader: &Reader,
+    Frozen { tree, facts, patches, steps }: Frozen,
+    mut phases: Phases,
+) -> Result<Restored, Error> {
     let processor = OneProcessor::hold();
     let processor = processor.as_ref();
     let (mut root, channel, inherited) =
@@ -61,12 +79,12 @@ pub fn restore(options: RestoreOptions<'_>) -> Result<Restored, Error> {
     let namespace_root = open_root(host_root)?;
     let shell = if options.shell_job { terminal::own_terminal() } else { None };
     let mut terminals = terminal::Opened::open(&tree, namespace_root.as_fd(), &inherited, shell)?;
-    let contents = Directory(&reader);
+    let contents = Directory(reader);
     let mut thawing = Thawing::new(&tree, &contents, namespace_root, inherited);
     thawing.losses.extend(unread);
     thawing.losses.extend(ipc::thaw(host_root, &tree, &contents)?);
     let lending = Lending::of(&tree, &steps);
-    let mut memories = Memories::new((&tree, &reader), &lending, (&root, &channel), processor)?;
+    let mut memories = Memories::new((&tree, reader), &lending, (&root, &channel), processor)?;
     let mut family = Family::of(root);
     let has_spread = processor::has_spread(&tree);
     let awake = has_spread.then(|| Awake::for_threads(tree.nr_threads())).flatten();
@@ -77,7 +95,7 @@ pub fn restore(options: RestoreOptions<'_>) -> Result<Restored, Error> {
                 newborns_of(&tree, &born_with)
             })
         });
-        let mut comparer = Comparer::new(&tree, &reader);
+        let mut comparer = Comparer::new(&tree, reader);
         let heirs = lending.heirs(&tree).into_iter();
         let compared = heirs.map(move |pair| comparer.compare(pair));
         let compared = ahead::of(scope, compared, |_| 0, processor);
@@ -164,7 +182,7 @@ fn read(options: &RestoreOptions<'_>, reader: &Reader) -> Result<Frozen, Error> 
     let steps = stasis_plan::steps(&tree, job, &is_taken)
         .map_err(|error| Error::Failed(error.to_string()))?;
     if is_new {
-        pids::wait_until_free(&tree, &steps)?;
+        pids::wait_until_free(&pids::needed(&tree, &steps))?;
     }
     Ok(Frozen { tree, facts, patches, steps })
 }
