@@ -1,6 +1,9 @@
 //! A look at a running tree without touching it: what would stand in the way of a checkpoint.
 
-use std::os::{fd::AsFd, unix::ffi::OsStrExt};
+use std::os::{
+    fd::{AsFd, BorrowedFd, OwnedFd},
+    unix::ffi::OsStrExt,
+};
 
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use stasis_model::{Loss, NamespaceKind, Obstacle, Subject};
@@ -13,6 +16,7 @@ use stasis_objects::{
     unix_socket,
 };
 use stasis_proctext::maps::Mapping;
+use stasis_sys::Errno;
 use stasis_tracee::{FEW, ProcDir, Sleepers};
 
 use crate::{
@@ -272,25 +276,28 @@ impl Scope<'_> {
             let link = open.link.as_os_str().as_bytes();
             match descriptor::kind_of(&open) {
                 descriptor::Kind::Obstacle(reason) => seen.obstacle(open.subject(), reason),
-                descriptor::Kind::Socket => match self.socket(proc, fd) {
-                    Ok(loss) => {
-                        seen.sockets.push((open.stat.st_ino, open.subject()));
-                        seen.losses
-                            .extend(loss.map(|reason| Loss { subject: open.subject(), reason }));
+                descriptor::Kind::Socket => {
+                    let Some(taken) = take(proc, fd)? else { continue };
+                    match self.socket(taken.as_fd()) {
+                        Ok(loss) => {
+                            seen.sockets.push((open.stat.st_ino, open.subject()));
+                            let loss = loss.map(|reason| Loss { subject: open.subject(), reason });
+                            seen.losses.extend(loss);
+                        }
+                        Err((reason, hint)) => {
+                            let subject = open.subject();
+                            seen.obstacles.push(Obstacle::lasting(subject, reason, hint));
+                        }
                     }
-                    Err((reason, hint)) => {
-                        let subject = open.subject();
-                        seen.obstacles.push(Obstacle::lasting(subject, reason, hint));
-                    }
-                },
+                }
                 descriptor::Kind::Inotify => {
-                    let taken = proc.take_fd(fd)?;
+                    let Some(taken) = take(proc, fd)? else { continue };
                     let reason = inotify::loss(taken.as_fd());
                     seen.losses
                         .extend(reason.map(|reason| Loss { subject: open.subject(), reason }));
                 }
                 descriptor::Kind::Terminal => {
-                    let taken = proc.take_fd(fd)?;
+                    let Some(taken) = take(proc, fd)? else { continue };
                     match terminal::identify(taken.as_fd(), open.stat.st_rdev) {
                         Ok(end) => {
                             seen.terminals.push(terminal::Found { end, subject: open.subject() });
@@ -307,16 +314,11 @@ impl Scope<'_> {
         Ok(())
     }
 
-    /// A socket is taken into our own table for a moment, which nobody notices.
-    ///
-    /// Tells what of it is not kept; fails if nothing of it can be.
+    /// Tells what of a socket is not kept; fails if nothing of it can be.
     fn socket(
         &self,
-        proc: &ProcDir,
-        fd: i32,
+        socket: BorrowedFd<'_>,
     ) -> Result<Option<String>, (String, Option<&'static str>)> {
-        let taken = proc.take_fd(fd).map_err(|error| (error.to_string(), None))?;
-        let socket = taken.as_fd();
         let family =
             descriptor::socket_obstacle_or_family(socket).map_err(|reason| (reason, None))?;
         if family == 1 {
@@ -425,6 +427,15 @@ fn pipe_has_other_end(subject: &Subject) -> bool {
     let gone = rustix::event::PollFlags::HUP | rustix::event::PollFlags::ERR;
     let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
     rustix::event::poll(&mut polled, Some(&now)).is_err() || !polled[0].revents().intersects(gone)
+}
+
+/// Takes a file into our own table for a moment, which nobody notices; `None` if it was closed meanwhile.
+fn take(proc: &ProcDir, fd: i32) -> stasis_objects::Result<Option<OwnedFd>> {
+    match proc.take_fd(fd) {
+        Ok(taken) => Ok(Some(taken)),
+        Err(stasis_tracee::Error::Kernel { errno: Errno::BADF, .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Whether what was written to a socket has not been read by its other end.
