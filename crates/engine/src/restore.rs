@@ -1,7 +1,7 @@
 //! Restoring: births, memory, files, threads, and then all are let go together.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     os::fd::{AsFd, OwnedFd},
     panic::resume_unwind,
     path::Path,
@@ -48,11 +48,9 @@ pub fn restore(options: RestoreOptions<'_>) -> Result<Restored, Error> {
     let _limit = own_limit::raise();
     let mut phases = Phases::start();
     let reader = Reader::open(&options.images_dir)?.with_parents(options.parents.clone());
-    let frozen = read(&options, &reader)?;
+    let mut frozen = read(&options, &reader)?;
     phases.end("read");
-    // What is killed in a container goes with its init.
-    let is_new = matches!(options.root, RestoreRoot::New);
-    let remains = is_new.then(|| Remains::expect(pids::needed(&frozen.tree, &frozen.steps)));
+    let remains = frozen.ids.take().map(Remains::expect);
     let restored = bring_back(options, &reader, frozen, phases);
     if let (Err(_), Some(remains)) = (&restored, remains) {
         remains.collect();
@@ -64,7 +62,7 @@ pub fn restore(options: RestoreOptions<'_>) -> Result<Restored, Error> {
 fn bring_back(
     options: RestoreOptions<'_>,
     reader: &Reader,
-    Frozen { tree, facts, patches, steps }: Frozen,
+    Frozen { tree, facts, patches, steps, .. }: Frozen,
     mut phases: Phases,
 ) -> Result<Restored, Error> {
     let processor = OneProcessor::hold();
@@ -157,6 +155,9 @@ struct Frozen {
     facts: Facts,
     patches: vdso::Patches,
     steps: Vec<Step>,
+    /// Of processes and threads, which must be free here. In a container nobody else has them, and what is killed there
+    /// goes with its init.
+    ids: Option<BTreeSet<i32>>,
 }
 
 fn read(options: &RestoreOptions<'_>, reader: &Reader) -> Result<Frozen, Error> {
@@ -181,10 +182,9 @@ fn read(options: &RestoreOptions<'_>, reader: &Reader) -> Result<Frozen, Error> 
     let is_taken = |pid: NsPid| is_new && pids::is_taken(pid.0);
     let steps = stasis_plan::steps(&tree, job, &is_taken)
         .map_err(|error| Error::Failed(error.to_string()))?;
-    if is_new {
-        pids::wait_until_free(&pids::needed(&tree, &steps))?;
-    }
-    Ok(Frozen { tree, facts, patches, steps })
+    let ids = is_new.then(|| pids::needed(&tree, &steps));
+    ids.as_ref().map_or(Ok(()), pids::wait_until_free)?;
+    Ok(Frozen { tree, facts, patches, steps, ids })
 }
 
 /// Makes what may be on its way through unix sockets, and these.

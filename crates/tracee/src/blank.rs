@@ -12,10 +12,7 @@ use std::{
     rc::Rc,
 };
 
-use rustix::{
-    fs::MemfdFlags,
-    process::{Pid, PidfdFlags, PidfdGetfdFlags},
-};
+use rustix::fs::MemfdFlags;
 use stasis_model::{PAGE_SIZE, SignalMask};
 use stasis_sys::{
     Errno,
@@ -31,6 +28,7 @@ use crate::{
     channel::Channel,
     error::{Error, Result},
     foothold::{FootholdPlan, Slot},
+    pidfd,
     procdir::ProcDir,
     remote::{self, Piece},
     run::{self, Errand, Runner, libc_signals},
@@ -109,8 +107,8 @@ impl Seed {
         const MFD_CLOEXEC: u64 = 1;
         let name = [stub::BLANK_FOOTHOLD_NAME, MFD_CLOEXEC, 0, 0, 0, 0];
         let fd = call(("memfd_create", 319), name)?;
-        let pidfd = open_pidfd(pid)?;
-        let file = take_fd((pid, &pidfd), fd as i32)?;
+        let pidfd = pidfd::open(pid)?;
+        let file = pidfd::take_fd((pid, &pidfd), fd as i32)?;
         let slots = SharedSlots::of(pid, file, plan, stub::CODE)?;
         const READ_EXECUTE: u64 = 5;
         const PRIVATE: u64 = 0x10_0002; // and MAP_FIXED_NOREPLACE
@@ -324,7 +322,7 @@ impl Blank {
 
     /// A descriptor of ours for the open file behind the blank's descriptor `fd`.
     pub fn take_fd(&self, fd: i32) -> Result<OwnedFd> {
-        take_fd((self.pid(), &self.pidfd), fd)
+        pidfd::take_fd((self.pid(), &self.pidfd), fd)
     }
 
     /// Makes the channel that the blank and all born of it later can be handed descriptors through.
@@ -543,7 +541,7 @@ impl Blank {
 
     fn adopt_child(&self, birth: &Birth, pid: i32, template: UserRegs) -> Result<Blank> {
         wait_for_event(pid, wait::EVENT_STOP)?;
-        let told = (ProcDir::open(pid)?, open_pidfd(pid)?);
+        let told = (ProcDir::open(pid)?, pidfd::open(pid)?);
         Ok(Blank::new(told, birth.own_pid, Rc::clone(&self.slots), template))
     }
 
@@ -632,18 +630,6 @@ pub(crate) fn clone_arguments(
     batch.pointer(arguments, 8, set_tid);
     batch.word(arguments, 9, 1);
     [arguments.into(), LEN.into()]
-}
-
-fn open_pidfd(pid: i32) -> Result<OwnedFd> {
-    let raw = Pid::from_raw(pid).ok_or(Error::Died { pid })?;
-    rustix::process::pidfd_open(raw, PidfdFlags::empty())
-        .map_err(|errno| Error::at(pid, "pidfd_open")(Errno(errno.raw_os_error())))
-}
-
-/// A descriptor of ours for the open file behind a descriptor of a process.
-fn take_fd((pid, pidfd): (i32, &OwnedFd), fd: i32) -> Result<OwnedFd> {
-    rustix::process::pidfd_getfd(pidfd, fd, PidfdGetfdFlags::empty())
-        .map_err(|errno| Error::at(pid, "pidfd_getfd")(Errno(errno.raw_os_error())))
 }
 
 fn new_thread(

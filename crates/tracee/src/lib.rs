@@ -21,6 +21,7 @@ mod error;
 mod foothold;
 mod newborn;
 mod patient;
+mod pidfd;
 mod procdir;
 mod remote;
 mod run;

@@ -7,10 +7,7 @@ use std::{
 };
 
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
-use rustix::{
-    fs::OFlags,
-    process::{Pid, PidfdFlags, PidfdGetfdFlags},
-};
+use rustix::fs::OFlags;
 use stasis_proctext::{maps::Mapping, stat::Stat, status::Status};
 use stasis_sys::{
     memory::RemoteRange,
@@ -25,6 +22,7 @@ use crate::{
     batch::{Batch, Outcome},
     error::{Error, Result},
     foothold::Slot,
+    pidfd,
     procdir::{FEW, ProcDir},
     remote::{self, Piece},
     run::{self, Errand, Runner, libc_signals},
@@ -149,10 +147,7 @@ impl Patient {
 
     pub(crate) fn stop_with(proc: ProcDir, trampolines: &Trampolines) -> Result<Self> {
         let pid = proc.pid();
-        let raw = Pid::from_raw(pid).ok_or(Error::Died { pid })?;
-        let pidfd = rustix::process::pidfd_open(raw, PidfdFlags::empty()).map_err(|errno| {
-            Error::at(pid, "pidfd_open")(stasis_sys::Errno(errno.raw_os_error()))
-        })?;
+        let pidfd = pidfd::open(pid)?;
         let mut patient = Patient {
             proc: Arc::new(proc),
             pidfd,
@@ -246,9 +241,7 @@ impl Patient {
 
     /// A second descriptor for the open file behind the patient's descriptor `fd` (pidfd_getfd(2)).
     pub fn take_fd(&self, fd: i32) -> Result<OwnedFd> {
-        rustix::process::pidfd_getfd(&self.pidfd, fd, PidfdGetfdFlags::empty()).map_err(|errno| {
-            Error::at(self.pid(), "pidfd_getfd")(stasis_sys::Errno(errno.raw_os_error()))
-        })
+        pidfd::take_fd((self.pid(), &self.pidfd), fd)
     }
 
     /// Reads memory; fails if any of it cannot be read.

@@ -22,7 +22,10 @@ use stasis_proctext::{
     status::Status,
 };
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    pidfd,
+};
 
 /// Waking the other processors takes longer than looking at so few threads.
 pub const FEW: usize = 32;
@@ -111,14 +114,7 @@ impl ProcDir {
     /// # Effect on the tracee
     /// None; it need not be stopped.
     pub fn take_fd(&self, fd: i32) -> Result<OwnedFd> {
-        let failed = |call| {
-            move |errno: Errno| Error::at(self.pid, call)(stasis_sys::Errno(errno.raw_os_error()))
-        };
-        let pid = rustix::process::Pid::from_raw(self.pid).ok_or(Error::Died { pid: self.pid })?;
-        let pidfd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())
-            .map_err(failed("pidfd_open"))?;
-        rustix::process::pidfd_getfd(&pidfd, fd, rustix::process::PidfdGetfdFlags::empty())
-            .map_err(failed("pidfd_getfd"))
+        pidfd::take_fd((self.pid, pidfd::open(self.pid)?), fd)
     }
 
     pub fn stat(&self) -> Result<Stat> {

@@ -58,7 +58,8 @@ pub(crate) fn try_pieces(pid: i32, pieces: &[Piece]) {
     }
 }
 
-fn len_of(ranges: &[RemoteRange]) -> usize {
+/// How many bytes they have together.
+pub(crate) fn len_of(ranges: &[RemoteRange]) -> usize {
     ranges.iter().map(|range| range.len).sum()
 }
 

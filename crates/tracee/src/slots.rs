@@ -95,7 +95,7 @@ impl SlotMemory for SharedSlots {
     }
 
     fn take(&self, ranges: &[RemoteRange]) -> Result<Vec<u8>> {
-        let mut bytes = vec![0; ranges.iter().map(|range| range.len).sum()];
+        let mut bytes = vec![0; remote::len_of(ranges)];
         let mut rest = bytes.as_mut_slice();
         for range in ranges {
             let (some, others) = rest.split_at_mut(range.len);

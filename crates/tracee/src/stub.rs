@@ -105,15 +105,13 @@ pub const CODE: &[u8] = &[
 ///
 /// A static ELF with one read-and-execute segment at [`BLANK_BASE`] and a stack that need not be executable.
 pub fn blank_elf() -> Vec<u8> {
-    const CODE_AT: u64 = 64 + 2 * 56;
-    let code = [0xb8, 0x22, 0, 0, 0, 0x0f, 0x05, 0xeb, 0xf7]; // mov eax, 34; syscall; jmp -9
-    let len = CODE_AT + (code.len() + FOOTHOLD_NAME.len()) as u64;
+    let len = BLANK_CODE_AT + (BLANK_CODE.len() + FOOTHOLD_NAME.len()) as u64;
     let mut elf = Vec::new();
     elf.extend_from_slice(&[0x7f, b'E', b'L', b'F', 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
     elf.extend_from_slice(&2u16.to_le_bytes()); // executable
     elf.extend_from_slice(&62u16.to_le_bytes()); // x86-64
     elf.extend_from_slice(&1u32.to_le_bytes());
-    elf.extend_from_slice(&(BLANK_BASE + CODE_AT).to_le_bytes()); // entry
+    elf.extend_from_slice(&(BLANK_BASE + BLANK_CODE_AT).to_le_bytes()); // entry
     elf.extend_from_slice(&64u64.to_le_bytes()); // program headers
     elf.extend_from_slice(&0u64.to_le_bytes());
     elf.extend_from_slice(&0u32.to_le_bytes());
@@ -131,22 +129,27 @@ pub fn blank_elf() -> Vec<u8> {
     };
     elf.extend(segment(1, 5, BLANK_BASE, len, 4096)); // PT_LOAD
     elf.extend(segment(0x6474_e551, 6, 0, 0, 16)); // PT_GNU_STACK
-    elf.extend_from_slice(&code);
+    elf.extend_from_slice(&BLANK_CODE);
     elf.extend_from_slice(FOOTHOLD_NAME);
     elf
 }
+
+/// Offset of the instructions, behind the header and two program headers.
+const BLANK_CODE_AT: u64 = 64 + 2 * 56;
+
+const BLANK_CODE: [u8; 9] = [0xb8, 0x22, 0, 0, 0, 0x0f, 0x05, 0xeb, 0xf7]; // mov eax, 34; syscall; jmp -9
 
 /// What the foothold of blanks is called among their mappings.
 const FOOTHOLD_NAME: &[u8] = b"stasis-foothold\0";
 
 /// Address of that name in a fresh blank.
-pub const BLANK_FOOTHOLD_NAME: u64 = BLANK_BASE + 64 + 2 * 56 + 9;
+pub const BLANK_FOOTHOLD_NAME: u64 = BLANK_BASE + BLANK_CODE_AT + BLANK_CODE.len() as u64;
 
 /// Where the blank's page lies.
 pub const BLANK_BASE: u64 = 0x10000;
 
 /// Address of the `syscall` instruction in a fresh blank.
-pub const BLANK_SYSCALL: u64 = BLANK_BASE + 64 + 2 * 56 + 5;
+pub const BLANK_SYSCALL: u64 = BLANK_BASE + BLANK_CODE_AT + 5;
 
 #[cfg(test)]
 mod tests {

@@ -6,7 +6,7 @@
 //! general decoder.
 
 use super::{
-    framing,
+    framing, varint,
     x86::{UserX86FpregsEntry, UserX86XsaveEntry},
 };
 
@@ -69,7 +69,7 @@ const fn key(number: u8, kind: u8) -> u8 {
 
 fn put(number: u8, value: u64, bytes: &mut Vec<u8>) {
     bytes.push(key(number, VARINT));
-    put_varint(value, bytes);
+    varint::put(value, bytes);
 }
 
 fn put_all<T: Copy + Into<u64>>(number: u8, values: &[T], bytes: &mut Vec<u8>) {
@@ -78,16 +78,8 @@ fn put_all<T: Copy + Into<u64>>(number: u8, values: &[T], bytes: &mut Vec<u8>) {
 
 fn put_message(number: u8, message: &[u8], bytes: &mut Vec<u8>) {
     bytes.push(key(number, WITH_LENGTH));
-    put_varint(message.len() as u64, bytes);
+    varint::put(message.len() as u64, bytes);
     bytes.extend_from_slice(message);
-}
-
-fn put_varint(mut value: u64, bytes: &mut Vec<u8>) {
-    while value > 0x7f {
-        bytes.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    bytes.push(value as u8);
 }
 
 /// Fields that are expected in a certain order.
@@ -133,7 +125,7 @@ impl<'a> Fields<'a> {
     /// The value of the next field, if it has this number.
     fn one<T: TryFrom<u64>>(&mut self, number: u8) -> Option<T> {
         self.has(key(number, VARINT)).then_some(())?;
-        T::try_from(self.varint()?).ok()
+        T::try_from(varint::take(&mut self.0)?).ok()
     }
 
     /// The values of all that follow with this number, as a rule `usual` ones or none.
@@ -143,7 +135,7 @@ impl<'a> Fields<'a> {
             if values.is_empty() {
                 values.reserve_exact(usual);
             }
-            values.push(T::try_from(self.varint()?).ok()?);
+            values.push(T::try_from(varint::take(&mut self.0)?).ok()?);
         }
         Some(values)
     }
@@ -151,7 +143,7 @@ impl<'a> Fields<'a> {
     /// The message that comes next, if it has this number; it may be cut short.
     fn message(&mut self, number: u8) -> Option<Option<Fields<'a>>> {
         self.has(key(number, WITH_LENGTH)).then(|| {
-            let len = usize::try_from(self.varint()?).ok()?;
+            let len = usize::try_from(varint::take(&mut self.0)?).ok()?;
             let (message, rest) = self.0.split_at_checked(len)?;
             self.0 = rest;
             Some(Fields(message))
@@ -166,20 +158,6 @@ impl<'a> Fields<'a> {
             }
             _ => false,
         }
-    }
-
-    fn varint(&mut self) -> Option<u64> {
-        let mut value = 0;
-        for shift in (0..64).step_by(7) {
-            let (byte, rest) = self.0.split_first()?;
-            self.0 = rest;
-            value |= u64::from(byte & 0x7f) << shift;
-            if *byte < 0x80 {
-                let has_room = shift < 63 || *byte <= 1;
-                return has_room.then_some(value);
-            }
-        }
-        None
     }
 }
 

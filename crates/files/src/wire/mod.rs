@@ -46,4 +46,5 @@ pub mod sk_unix;
 pub mod stats;
 pub mod timer;
 pub mod tty;
+mod varint;
 pub mod x86;

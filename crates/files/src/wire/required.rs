@@ -6,6 +6,8 @@
 
 use std::{collections::BTreeMap, fmt};
 
+use super::varint;
+
 /// Numbers of the fields that lead to the one that is missing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct MissingField(Vec<u64>);
@@ -49,12 +51,12 @@ impl MissingField {
 fn fields(mut bytes: &[u8]) -> Option<BTreeMap<u64, Vec<&[u8]>>> {
     let mut fields: BTreeMap<u64, Vec<&[u8]>> = BTreeMap::new();
     while !bytes.is_empty() {
-        let key = varint(&mut bytes)?;
+        let key = varint::take(&mut bytes)?;
         let content = match key & 7 {
-            0 => varint(&mut bytes).map(|_| &[][..])?,
+            0 => varint::take(&mut bytes).map(|_| &[][..])?,
             1 => take(&mut bytes, 8).map(|_| &[][..])?,
             2 => {
-                let len = varint(&mut bytes)?;
+                let len = varint::take(&mut bytes)?;
                 take(&mut bytes, len)?
             }
             5 => take(&mut bytes, 4).map(|_| &[][..])?,
@@ -63,18 +65,6 @@ fn fields(mut bytes: &[u8]) -> Option<BTreeMap<u64, Vec<&[u8]>>> {
         fields.entry(key >> 3).or_default().push(content);
     }
     Some(fields)
-}
-
-fn varint(bytes: &mut &[u8]) -> Option<u64> {
-    let mut value = 0;
-    for shift in (0..64).step_by(7) {
-        let byte = take(bytes, 1)?[0];
-        value |= u64::from(byte & 0x7f) << shift;
-        if byte & 0x80 == 0 {
-            return Some(value);
-        }
-    }
-    None
 }
 
 fn take<'a>(bytes: &mut &'a [u8], len: u64) -> Option<&'a [u8]> {
